@@ -1,0 +1,79 @@
+# Every command a person needs; `make help` lists them.
+VARIANT ?= release#   build/<variant>/ side by side: release debug asan tsan cov f64
+BUILD   := build/$(VARIANT)
+LAYERS  := common trainer worker orchestrator
+
+CC      ?= gcc
+PKGS    := libuv libcjson sqlite3 openblas libcrypto libutf8proc
+WARN    := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+           -Wformat=2 -Wundef -Wpointer-arith -Wwrite-strings -Werror
+CFLAGS  ?= -O2 -g
+# -ffp-contract=off: whether a product and a sum are fused must not depend on the compiler's mood.
+STD     := -std=c11 -D_GNU_SOURCE -I. -I$(BUILD) -ffp-contract=off -fno-math-errno -fno-omit-frame-pointer -MMD -MP
+VERSION := $(shell cat VERSION)
+COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+
+VARIANT_FLAGS_debug := -O0
+VARIANT_FLAGS_asan  := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -DNIGHTSWEEP_ASAN
+VARIANT_FLAGS_tsan  := -O1 -fsanitize=thread
+VARIANT_FLAGS_cov   := -O0 --coverage
+VARIANT_FLAGS_f64   := -DREAL_DOUBLE#   the trainer with real = double: the oracle of the gradient checks
+VFLAGS  := $(VARIANT_FLAGS_$(VARIANT))
+ALL_CFLAGS = $(STD) $(WARN) $(CFLAGS) $(VFLAGS) $(shell pkg-config --cflags $(PKGS))
+LIBS     = $(shell pkg-config --libs $(PKGS)) -lm -lpthread -ldl
+
+srcs     = $(filter-out %/main.c,$(sort $(shell find $(1) -name '*.c')))
+objs     = $(patsubst %.c,$(BUILD)/%.o,$(1))
+LIBFILES := $(foreach l,$(LAYERS),$(BUILD)/lib$(l).a)
+PROGRAMS := $(BUILD)/nightsweep $(BUILD)/nightsweep-worker $(BUILD)/nightsweep-trainer $(BUILD)/golden-run
+UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
+GRADIENT := $(patsubst tests/gradient/%.c,$(BUILD)/gradient/%,$(wildcard tests/gradient/test_*.c))
+SUPPORT  := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
+export VARIANT BUILD
+
+.PHONY: all
+all: $(PROGRAMS)        ## builds nightsweep, nightsweep-worker, nightsweep-trainer, golden-run into build/$(VARIANT)/
+
+.SECONDEXPANSION:
+$(LIBFILES): $(BUILD)/lib%.a: $$(call objs,$$(call srcs,$$*))
+	@rm -f $@; ar rcs $@ $^
+
+$(BUILD)/nightsweep: $(BUILD)/orchestrator/main.o $(BUILD)/liborchestrator.a $(BUILD)/libcommon.a
+	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto) -lm -lpthread
+$(BUILD)/nightsweep-worker: $(BUILD)/worker/main.o $(BUILD)/libworker.a $(BUILD)/libcommon.a
+	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson libcrypto) -lm -lpthread
+$(BUILD)/nightsweep-trainer: $(BUILD)/trainer/main.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
+	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson openblas libcrypto libutf8proc) -lm -lpthread
+$(BUILD)/golden-run: $(BUILD)/tests/golden/golden_run.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
+	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson openblas libcrypto libutf8proc) -lm -lpthread
+
+# The dispatch files: one kernel source, compiled once per instruction set and chosen at run time.
+ifeq ($(shell uname -m),x86_64)
+$(BUILD)/trainer/kernels_avx2.o:   ISA := -mavx2 -mfma -ffp-contract=fast -O3
+$(BUILD)/trainer/kernels_avx512.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512 -ffp-contract=fast -O3
+endif
+$(BUILD)/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ISA) -c -o $@ $<
+$(BUILD)/common/version.o: ALL_CFLAGS += -DNIGHTSWEEP_VERSION='"$(VERSION)"' -DNIGHTSWEEP_COMMIT='"$(COMMIT)"'
+# Rebuilds when the flags change.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D); echo '$(CC) $(ALL_CFLAGS) $(COMMIT)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS) $(COMMIT)' > $@
+FORCE:
+
+$(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(SUPPORT) $(LIBFILES)
+	@mkdir -p $(@D)
+	$(CC) $(VFLAGS) -o $@ $< $(SUPPORT) $(BUILD)/liborchestrator.a $(BUILD)/libworker.a $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion
+$(BUILD)/gradient/%: $(BUILD)/tests/gradient/%.o $(SUPPORT) $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
+	@mkdir -p $(@D)
+	$(CC) $(VFLAGS) -o $@ $< $(SUPPORT) $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion
+
+unit-tests: $(UNIT)
+gradient-tests: $(GRADIENT)
+
+.PHONY: help clean
+help:                   ## prints this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 16
+clean:                  ## removes build/
+	rm -rf build
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,38 @@
+/* Files: whole reads with a limit, atomic writes, read-only maps, folders. */
+#ifndef COMMON_FILE_H
+#define COMMON_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+
+/* The whole file in a heap block with a NUL behind it (owned by the caller). Refuses more than max_bytes. */
+int file_read(const char *path, size_t max_bytes, char **data, size_t *len, struct err *err) MUST_CHECK;
+/* Replaces `path` with the data so that a crash leaves the old file or the new one: tmp, fsync, rename, fsync of the folder. */
+int file_write_atomic(const char *path, const void *data, size_t len, struct err *err) MUST_CHECK;
+/* mkdir -p. */
+int file_make_folders(const char *path, struct err *err) MUST_CHECK;
+bool file_exists(const char *path);
+bool file_is_folder(const char *path);
+/* Removes a file or a folder with all in it; a missing one is no error. Does not follow links. */
+int file_remove_tree(const char *path, struct err *err) MUST_CHECK;
+/* base/name, or name alone when it is absolute; heap, owned by the caller; NULL without memory. */
+char *file_join(const char *base, const char *name);
+/* The folder part of a path ("." when there is none); heap, owned by the caller. */
+char *file_folder(const char *path);
+/* Absolute form without '.', '..' or links; heap, owned by the caller. */
+int file_absolute(const char *path, char **out, struct err *err) MUST_CHECK;
+/* The folder of the running program (through /proc/self/exe); heap, owned by the caller. */
+char *file_program_folder(void);
+
+struct file_map {
+    const unsigned char *data;
+    size_t len;
+};
+/* Maps a file read-only and private. An empty file gives len 0. */
+int file_map_open(struct file_map *map, const char *path, struct err *err) MUST_CHECK;
+void file_map_close(struct file_map *map);
+
+#endif

@@ -1,0 +1,18 @@
+/* SHA-256 through libcrypto: identities, and what files are verified by. Hex digests are lower case. */
+#ifndef COMMON_HASH_H
+#define COMMON_HASH_H
+
+#include <stddef.h>
+
+#include "common/err.h"
+
+enum { HASH_HEX_SIZE = 65 };
+
+void hash_bytes(const void *data, size_t n, char hex[HASH_HEX_SIZE]);
+/* Hash of a file's content (mapped, not read). */
+int hash_file(const char *path, char hex[HASH_HEX_SIZE], struct err *err) MUST_CHECK;
+/* The same, but remembered in `cache_path` by device, inode, size and modification time in nanoseconds, so that a
+ * 90 MB model is hashed once. A missing or damaged cache is rebuilt; failing to write it is no error. */
+int hash_file_cached(const char *path, const char *cache_path, char hex[HASH_HEX_SIZE], struct err *err) MUST_CHECK;
+
+#endif
