@@ -10,7 +10,8 @@
 
 /* The whole file in a heap block with a NUL behind it (owned by the caller). Refuses more than max_bytes. */
 int file_read(const char *path, size_t max_bytes, char **data, size_t *len, struct err *err) MUST_CHECK;
-/* Replaces `path` with the data so that a crash leaves the old file or the new one: tmp, fsync, rename, fsync of the folder. */
+/* Replaces `path` with the data so that a crash leaves the old file or the new one: tmp, fsync, rename, fsync of the
+ * folder. */
 int file_write_atomic(const char *path, const void *data, size_t len, struct err *err) MUST_CHECK;
 /* mkdir -p. */
 int file_make_folders(const char *path, struct err *err) MUST_CHECK;

@@ -1,0 +1,411 @@
+/* The settings table. One row a setting; nothing else in the program lists them. */
+#include "common/settings.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const methods[] = {"full",       "partial", "linear_probe", "bitfit",
+                                      "layer_norm", "lora",    "adapter",      NULL};
+static const char *const optimizers[] = {"adamw", "sgd", NULL};
+static const char *const schedules[] = {"constant", "linear", "cosine", "inverse_sqrt", NULL};
+static const char *const placements[] = {"houlsby", "pfeiffer", "parallel", NULL};
+static const char *const activations[] = {"relu", "gelu", "gelu_new", "silu", "tanh", NULL};
+static const char *const scalings[] = {"learned", "channel", NULL};
+static const char *const lora_biases[] = {"none", "all", "lora_only", NULL};
+static const char *const lora_inits[] = {"kaiming", "gaussian", NULL};
+static const char *const poolings[] = {"pooler", "mean", "first", NULL};
+static const char *const heads[] = {"seeded", "model", NULL};
+static const char *const weightings[] = {"none", "balanced", NULL};
+static const char *const orders[] = {"shuffle", "file", NULL};
+static const char *const computes[] = {"fp32", NULL};
+
+#define LARGE              1e15
+#define NUMBER(low, high)  .types = SETTING_NUMBER, .min = (low), .max = (high)
+#define INT(low, high)     .types = SETTING_INT, .min = (low), .max = (high)
+#define BOOL               .types = SETTING_BOOL
+#define CHOICE(names)      .types = SETTING_CHOICE, .choices = (names)
+#define WHEN(name, values) .when = (name), .when_values = (values)
+#define LORA               WHEN("method", "lora")
+#define ADAPTER            WHEN("method", "adapter")
+
+const struct setting settings_table[] = {
+    {"method", "method", .types = SETTING_CHOICE | SETTING_CHOICES, .choices = methods, .default_json = "\"full\"",
+     .help = "how the model is adapted; a list attaches several, in order"},
+    {"rank", "method", INT(1, 65536), .default_json = "8", LORA, .help = "rank r of the LoRA matrices"},
+    {"alpha", "method", NUMBER(0, LARGE), .min_is_open = true, .default_json = "16", LORA,
+     .help = "LoRA scaling numerator: the update is scaled by alpha/rank"},
+    {"rank_stabilized", "method", BOOL, .default_json = "false", LORA, .help = "scale by alpha/sqrt(rank) instead"},
+    {"rank_pattern", "method", .types = SETTING_NUMBER_MAP, .min = 1, .max = 65536, LORA,
+     .help = "other ranks for modules whose name ends with the key (a regular expression)"},
+    {"alpha_pattern", "method", .types = SETTING_NUMBER_MAP, .min = 0, .max = LARGE, .min_is_open = true, LORA,
+     .help = "other alphas for modules whose name ends with the key (a regular expression)"},
+    {"lora_bias", "method", CHOICE(lora_biases), .default_json = "\"none\"", LORA,
+     .help = "which biases of the base model are trained beside LoRA"},
+    {"lora_init", "method", CHOICE(lora_inits), .default_json = "\"kaiming\"", LORA,
+     .help = "initialisation of A: uniform ±1/sqrt(in) or normal with deviation 1/rank; B starts at zero"},
+    {"targets", "method", .types = SETTING_TEXT_LIST, LORA,
+     .help = "modules that get the method, by the end of their name (default: the model's usual, query and value)"},
+    {"layers", "method", .types = SETTING_INT_LIST, .min = 0, .max = 65535,
+     WHEN("method", "lora adapter bitfit layer_norm"),
+     .help = "layers that get the method, counted from 0 (default: all)"},
+    {"top_layers", "method", INT(0, 65535), .default_json = "2", WHEN("method", "partial"),
+     .help = "how many of the highest layers are trained whole; methods beside it go to the layers below"},
+    {"bias_terms", "method", .types = SETTING_TEXT_LIST, WHEN("method", "bitfit"),
+     .help = "modules whose biases are trained, by the end of their name (default: all)"},
+    {"adapter_size", "method", INT(1, 65536), .default_json = "64", ADAPTER, .help = "bottleneck size of an adapter"},
+    {"adapter_placement", "method", CHOICE(placements), .default_json = "\"pfeiffer\"", ADAPTER,
+     .help =
+         "houlsby: after attention and after the feed-forward; pfeiffer: after the feed-forward; parallel: beside it"},
+    {"activation", "method", CHOICE(activations), ADAPTER,
+     .help = "non-linearity of an adapter (default: the placement's paper: houlsby silu, pfeiffer and parallel relu)"},
+    {"adapter_scaling", "method", .types = SETTING_NUMBER | SETTING_CHOICE, .min = 0, .max = LARGE, .min_is_open = true,
+     .choices = scalings, ADAPTER,
+     .help =
+         "factor on an adapter's output: a number, learned, or learned per channel (default: parallel 4, others 1)"},
+    {"adapter_norm_before", "method", BOOL, .default_json = "false", ADAPTER,
+     .help = "a layer norm in front of each adapter"},
+    {"adapter_norm_after", "method", BOOL, .default_json = "false", ADAPTER,
+     .help = "a layer norm behind each adapter"},
+    {"method_dropout", "method", NUMBER(0, 1), .max_is_open = true, .default_json = "0", WHEN("method", "lora adapter"),
+     .help = "dropout inside the method (LoRA: on its input; adapter: on its output)"},
+
+    {"learning_rate", "optimisation", NUMBER(0, LARGE), .min_is_open = true, .default_json = "0.001",
+     .help = "peak learning rate (default by method: full 5e-5, partial 1e-4, linear_probe 5e-3, adapter 5e-4, others "
+             "1e-3)"},
+    {"head_learning_rate_factor", "optimisation", NUMBER(0, LARGE), .default_json = "1",
+     .help = "learning rate of the head, as a multiple of learning_rate"},
+    {"lora_b_learning_rate_factor", "optimisation", NUMBER(0, LARGE), .default_json = "1", LORA,
+     .help = "learning rate of the LoRA B matrices, as a multiple of learning_rate (LoRA+ uses 16)"},
+    {"method_learning_rate_factors", "optimisation", .types = SETTING_NUMBER_MAP, .min = 0, .max = LARGE,
+     .help = "learning rate of each method of a list, as multiples of learning_rate: {\"lora\": 2}"},
+    {"optimizer", "optimisation", CHOICE(optimizers), .default_json = "\"adamw\"", .help = "optimiser"},
+    {"weight_decay", "optimisation", NUMBER(0, LARGE), .default_json = "0.01", .help = "decoupled weight decay"},
+    {"decay_biases", "optimisation", BOOL, .default_json = "false",
+     .help = "weight decay on biases and layer norms too"},
+    {"momentum", "optimisation", NUMBER(0, 1), .max_is_open = true, .default_json = "0.9", WHEN("optimizer", "sgd"),
+     .help = "momentum of SGD"},
+    {"beta1", "optimisation", NUMBER(0, 1), .max_is_open = true, .default_json = "0.9", WHEN("optimizer", "adamw"),
+     .help = "decay of AdamW's first moment"},
+    {"beta2", "optimisation", NUMBER(0, 1), .max_is_open = true, .default_json = "0.999", WHEN("optimizer", "adamw"),
+     .help = "decay of AdamW's second moment"},
+    {"epsilon", "optimisation", NUMBER(0, 1), .min_is_open = true, .default_json = "1e-8", WHEN("optimizer", "adamw"),
+     .help = "AdamW's epsilon, outside the square root"},
+    {"batch_size", "optimisation", INT(1, 65536), .default_json = "32", .help = "examples in a batch"},
+    {"accumulation", "optimisation", INT(1, 65536), .default_json = "1",
+     .help = "batches summed into one optimiser step"},
+    {"epochs", "optimisation", NUMBER(0, 1e6), .min_is_open = true, .default_json = "3",
+     .help = "passes over the training data"},
+    {"steps", "optimisation", INT(1, 1e9), .help = "optimiser steps, instead of epochs"},
+    {"schedule", "optimisation", CHOICE(schedules), .default_json = "\"linear\"",
+     .help = "learning rate over the steps"},
+    {"warmup", "optimisation", NUMBER(0, 1e9), .default_json = "0.06",
+     .help = "warm-up from 0: a share of all steps when below 1, else a number of steps"},
+    {"clip", "optimisation", NUMBER(0, LARGE), .default_json = "1", .help = "largest gradient norm; 0: no clipping"},
+    {"label_smoothing", "optimisation", NUMBER(0, 1), .max_is_open = true, .default_json = "0",
+     .help = "share of the target spread over all classes"},
+    {"class_weights", "optimisation", .types = SETTING_CHOICE | SETTING_NUMBER_MAP, .choices = weightings, .min = 0,
+     .max = LARGE, .default_json = "\"none\"",
+     .help = "weights of the classes in the loss: balanced (n/(C·n_c)) or a number a label"},
+    {"dropout", "optimisation", NUMBER(0, 1), .max_is_open = true,
+     .help = "dropout of hidden states and head (default: the model's)"},
+    {"attention_dropout", "optimisation", NUMBER(0, 1), .max_is_open = true,
+     .help = "dropout of attention probabilities (default: the model's)"},
+
+    {"max_tokens", "data", INT(1, 1048576), .default_json = "128",
+     .help = "tokens an example is cut to (at most the model's positions)"},
+    {"train_fraction", "data", NUMBER(0, 1), .min_is_open = true, .default_json = "1",
+     .help = "share of the training data used, stratified by label"},
+    {"examples_per_class", "data", INT(0, 1e9), .default_json = "0",
+     .help = "few-shot: training examples of each class; 0: all"},
+    {"train_examples", "data", INT(0, 1e9), .default_json = "0",
+     .help = "at most so many rows from the top of the training file; 0: all"},
+    {"validation_examples", "data", INT(0, 1e9), .default_json = "0", .help = "the same for validation"},
+    {"test_examples", "data", INT(0, 1e9), .default_json = "0", .help = "the same for test"},
+    {"order", "data", CHOICE(orders), .default_json = "\"shuffle\"", .help = "order of the training examples"},
+    {"seed", "data", INT(0, 9007199254740991.0), .help = "seed of the trial (default: derived from the sweep's seed)"},
+
+    {"evaluate_every", "evaluation", INT(0, 1e9), .default_json = "0",
+     .help = "validation every so many steps, beside each epoch; 0: epochs only"},
+    {"patience", "evaluation", INT(0, 1e9), .default_json = "0",
+     .help = "early stopping after so many validations without a better one; 0: off"},
+
+    {"pooling", "model", CHOICE(poolings), .default_json = "\"pooler\"", .help = "what the classification head reads"},
+    {"init_head", "model", CHOICE(heads), .default_json = "\"seeded\"",
+     .help = "a new head drawn from the seed, or the one the model carries"},
+    {"init_adapter", "model", .types = SETTING_TEXT, .help = "a saved adapter (folder) to start from"},
+    {"compute", "model", CHOICE(computes), .default_json = "\"fp32\"", .help = "arithmetic of the matrix products"},
+};
+const size_t settings_count = sizeof(settings_table) / sizeof(settings_table[0]);
+
+/* Learning rates differ by an order of magnitude between methods; one default would be wrong for most. */
+static const struct {
+    const char *method, *json;
+} learning_rates[] = {
+    {"full", "5e-5"},
+    {"partial", "1e-4"},
+    {"linear_probe", "5e-3"},
+    {"adapter", "5e-4"},
+};
+
+const struct setting *settings_find(const char *name)
+{
+    for (size_t i = 0; i < settings_count; i++)
+        if (strcmp(settings_table[i].name, name) == 0)
+            return &settings_table[i];
+    return NULL;
+}
+
+const char *const *settings_names(void)
+{
+    static const char *names[sizeof(settings_table) / sizeof(settings_table[0]) + 1];
+    for (size_t i = 0; i < settings_count; i++)
+        names[i] = settings_table[i].name; /* the same values at every call: safe to repeat */
+    return names;
+}
+
+const char *const *settings_methods(void)
+{
+    return methods;
+}
+
+static bool is_choice(const struct setting *setting, const char *text)
+{
+    for (const char *const *c = setting->choices; c && *c; c++)
+        if (strcmp(*c, text) == 0)
+            return true;
+    return false;
+}
+
+static int choice_error(const struct setting *setting, const char *text, const char *where, struct err *err)
+{
+    struct text list = {0};
+    for (const char *const *c = setting->choices; *c; c++)
+        text_printf(&list, "%s%s", c == setting->choices ? "" : ", ", *c);
+    const char *near = text_nearest(text, setting->choices);
+    int rc = err_set(err, ERR_USAGE, "%s: '%s' is not one of %s%s%s%s", where, text, list.failed ? "…" : list.data,
+                     near ? "; nearest is '" : "", near ? near : "", near ? "'" : "");
+    text_done(&list);
+    return rc;
+}
+
+static int check_number(const struct setting *setting, double value, const char *where, struct err *err)
+{
+    if (value < setting->min || (setting->min_is_open && value == setting->min))
+        return err_set(err, ERR_USAGE, "%s: %.17g is %s %.17g, %s", where, value,
+                       value == setting->min ? "equal to" : "below", setting->min,
+                       setting->min_is_open ? "and must be above it" : "the least allowed");
+    if (value > setting->max || (setting->max_is_open && value == setting->max))
+        return err_set(err, ERR_USAGE, "%s: %.17g is %s %.17g, %s", where, value,
+                       value == setting->max ? "equal to" : "above", setting->max,
+                       setting->max_is_open ? "and must be below it" : "the most allowed");
+    return 0;
+}
+
+static int check_int(const struct setting *setting, double value, const char *where, struct err *err)
+{
+    if (value != floor(value))
+        return err_set(err, ERR_USAGE, "%s: %.17g is not a whole number", where, value);
+    return check_number(setting, value, where, err);
+}
+
+static int type_error(const struct setting *setting, const cJSON *value, const char *where, struct err *err)
+{
+    static const struct {
+        unsigned type;
+        const char *name;
+    } names[] = {{SETTING_NUMBER, "a number"},
+                 {SETTING_INT, "a whole number"},
+                 {SETTING_BOOL, "true or false"},
+                 {SETTING_CHOICE, "one of its names"},
+                 {SETTING_CHOICES, "a list of them"},
+                 {SETTING_TEXT, "a text"},
+                 {SETTING_TEXT_LIST, "a list of texts"},
+                 {SETTING_INT_LIST, "a list of whole numbers"},
+                 {SETTING_NUMBER_MAP, "an object of numbers"}};
+    struct text expected = {0};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (setting->types & names[i].type)
+            text_printf(&expected, "%s%s", expected.len ? " or " : "", names[i].name);
+    int rc = err_set(err, ERR_USAGE, "%s: %s was found, %s was expected", where, json_type_name(value),
+                     expected.failed ? "something else" : expected.data);
+    text_done(&expected);
+    return rc;
+}
+
+static int check_list(const struct setting *setting, const cJSON *list, const char *where, struct err *err)
+{
+    if (cJSON_GetArraySize(list) == 0)
+        return err_set(err, ERR_USAGE, "%s: the list is empty", where);
+    int i = 0;
+    for (const cJSON *item = list->child; item; item = item->next, i++) {
+        char place[512];
+        snprintf(place, sizeof(place), "%s[%d]", where, i);
+        int rc = 0;
+        if ((setting->types & SETTING_CHOICES) && cJSON_IsString(item)) {
+            if (!is_choice(setting, item->valuestring))
+                return choice_error(setting, item->valuestring, place, err);
+        } else if ((setting->types & SETTING_INT_LIST) && cJSON_IsNumber(item)) {
+            rc = check_int(setting, item->valuedouble, place, err);
+        } else if (!((setting->types & SETTING_TEXT_LIST) && cJSON_IsString(item))) {
+            return type_error(setting, item, place, err);
+        }
+        if (rc < 0)
+            return rc;
+        for (const cJSON *other = list->child; other != item; other = other->next)
+            if (json_equal(other, item))
+                return err_set(err, ERR_USAGE, "%s: the same entry stands in the list twice", place);
+    }
+    return 0;
+}
+
+static int check_map(const struct setting *setting, const cJSON *map, const char *where, struct err *err)
+{
+    for (const cJSON *item = map->child; item; item = item->next) {
+        char place[512];
+        snprintf(place, sizeof(place), "%s.%s", where, item->string);
+        if (!cJSON_IsNumber(item))
+            return err_set(err, ERR_USAGE, "%s: %s was found, a number was expected", place, json_type_name(item));
+        int rc = check_number(setting, item->valuedouble, place, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+int settings_check(const struct setting *setting, const cJSON *value, const char *where, struct err *err)
+{
+    if (cJSON_IsNumber(value) && (setting->types & SETTING_NUMBER))
+        return check_number(setting, value->valuedouble, where, err);
+    if (cJSON_IsNumber(value) && (setting->types & SETTING_INT))
+        return check_int(setting, value->valuedouble, where, err);
+    if (cJSON_IsBool(value) && (setting->types & SETTING_BOOL))
+        return 0;
+    if (cJSON_IsString(value) && (setting->types & (SETTING_TEXT | SETTING_TEXT_LIST)))
+        return value->valuestring[0] ? 0 : err_set(err, ERR_USAGE, "%s: the text is empty", where);
+    if (cJSON_IsString(value) && (setting->types & SETTING_CHOICE))
+        return is_choice(setting, value->valuestring) ? 0 : choice_error(setting, value->valuestring, where, err);
+    if (cJSON_IsArray(value) && (setting->types & (SETTING_CHOICES | SETTING_TEXT_LIST | SETTING_INT_LIST)))
+        return check_list(setting, value, where, err);
+    if (cJSON_IsObject(value) && (setting->types & SETTING_NUMBER_MAP))
+        return check_map(setting, value, where, err);
+    return type_error(setting, value, where, err);
+}
+
+/* Whether `text` is one of the space-separated `words`. */
+static bool has_word(const char *words, const char *text)
+{
+    size_t n = strlen(text);
+    for (const char *w = words; w && *w; w += strcspn(w, " "), w += strspn(w, " "))
+        if (strcspn(w, " ") == n && strncmp(w, text, n) == 0)
+            return true;
+    return false;
+}
+
+static bool value_matches(const cJSON *value, const char *words)
+{
+    if (cJSON_IsString(value))
+        return has_word(words, value->valuestring);
+    for (const cJSON *item = cJSON_IsArray(value) ? value->child : NULL; item; item = item->next)
+        if (value_matches(item, words))
+            return true;
+    return false;
+}
+
+bool settings_applies(const struct setting *setting, const cJSON *values)
+{
+    if (!setting->when)
+        return true;
+    const struct setting *parent = settings_find(setting->when);
+    if (!settings_applies(parent, values))
+        return false;
+    const cJSON *given = json_get(values, parent->name);
+    if (given)
+        return value_matches(given, setting->when_values);
+    cJSON *fallback = settings_default(parent, values);
+    bool applies = fallback && value_matches(fallback, setting->when_values);
+    cJSON_Delete(fallback);
+    return applies;
+}
+
+cJSON *settings_default(const struct setting *setting, const cJSON *values)
+{
+    const char *json = setting->default_json;
+    if (strcmp(setting->name, "learning_rate") == 0) {
+        const cJSON *method = json_get(values, "method");
+        const cJSON *first = cJSON_IsArray(method) ? method->child : method;
+        const char *name = cJSON_IsString(first) ? first->valuestring : "full";
+        for (size_t i = 0; i < sizeof(learning_rates) / sizeof(learning_rates[0]); i++)
+            if (strcmp(learning_rates[i].method, name) == 0)
+                json = learning_rates[i].json;
+    }
+    return json ? cJSON_Parse(json) : NULL;
+}
+
+/* The value of one setting beside `given`, in *value (owned); NULL when it has none. */
+static int resolve_one(const struct setting *setting, const cJSON *given, const char *where, cJSON **value,
+                       struct err *err)
+{
+    const cJSON *found = json_get(given, setting->name);
+    *value = NULL;
+    if (!found) {
+        *value = settings_default(setting, given);
+        return 0;
+    }
+    char place[512];
+    snprintf(place, sizeof(place), "%s.%s", where, setting->name);
+    int rc = settings_check(setting, found, place, err);
+    if (rc < 0)
+        return rc;
+    *value = cJSON_Duplicate(found, true);
+    return *value ? 0 : err_set(err, ERR_NOMEM, "%s: no memory", place);
+}
+
+int settings_resolve(const cJSON *given, const char *where, cJSON **resolved, struct err *err)
+{
+    cJSON *out = cJSON_CreateObject();
+    int rc = out ? 0 : err_set(err, ERR_NOMEM, "%s: no memory", where);
+    for (const cJSON *item = given ? given->child : NULL; item && rc == 0; item = item->next) {
+        if (settings_find(item->string))
+            continue;
+        const char *near = text_nearest(item->string, settings_names());
+        rc = err_set(err, ERR_USAGE, "%s: unknown name '%s'%s%s%s", where, item->string, near ? "; nearest is '" : "",
+                     near ? near : "", near ? "'" : "");
+    }
+    for (size_t i = 0; i < settings_count && rc == 0; i++) {
+        const struct setting *setting = &settings_table[i];
+        cJSON *value = NULL;
+        if (!settings_applies(setting, given))
+            continue;
+        /* steps replaces epochs: of the two only one decides. */
+        if (strcmp(setting->name, "epochs") == 0 && json_get(given, "steps"))
+            continue;
+        rc = resolve_one(setting, given, where, &value, err);
+        if (rc == 0 && value && !cJSON_AddItemToObject(out, setting->name, value)) {
+            cJSON_Delete(value);
+            rc = err_set(err, ERR_NOMEM, "%s: no memory", where);
+        }
+    }
+    if (rc < 0)
+        cJSON_Delete(out);
+    else
+        *resolved = out;
+    return rc;
+}
+
+cJSON *settings_without_defaults(const cJSON *resolved)
+{
+    cJSON *out = cJSON_CreateObject();
+    for (const cJSON *item = resolved->child; item && out; item = item->next) {
+        const struct setting *setting = settings_find(item->string);
+        cJSON *fallback = setting ? settings_default(setting, resolved) : NULL;
+        bool is_default = fallback && json_equal(fallback, item);
+        cJSON_Delete(fallback);
+        if (!is_default && !cJSON_AddItemToObject(out, item->string, cJSON_Duplicate(item, true))) {
+            cJSON_Delete(out);
+            out = NULL;
+        }
+    }
+    return out;
+}
