@@ -1,0 +1,34 @@
+/* Methods: a short file a method (methods/<name>.c) and a row in method_kinds. */
+#ifndef TRAINER_METHOD_H
+#define TRAINER_METHOD_H
+
+#include <cjson/cJSON.h>
+
+#include "trainer/model.h"
+
+struct method_kind {
+    const char *name; /* as in the settings table */
+    const char *paper;
+    /* Marks base parameters trained, adds its own, hooks into sites. `settings` is the job's resolved settings; new
+     * tensors are drawn from (seed, RNG_INIT, tensor name). ERR_UNSUPPORTED when it would train nothing on this model
+     * or does not fit it, with the reason. */
+    int (*attach)(struct model *model, const cJSON *settings, uint64_t seed, struct err *err);
+    /* Writes what it trained into `folder` in the ecosystem's format (Hugging Face PEFT for LoRA, AdapterHub for
+     * adapters, a safetensors file of the changed base tensors for the others); NULL: the default, the changed base
+     * tensors. */
+    int (*save)(const struct model *model, const cJSON *settings, const char *folder, struct err *err);
+    /* Reads what `save`, PEFT or AdapterHub wrote into the attached tensors; names, shapes and types checked. */
+    int (*load)(struct model *model, const cJSON *settings, const char *folder, struct err *err);
+};
+
+extern const struct method_kind *const method_kinds[]; /* NULL-terminated */
+
+const struct method_kind *method_find(const char *name); /* NULL when unknown */
+/* Attaches the settings' method or methods in list order; the head is trained with all of them. */
+int methods_attach(struct model *model, const cJSON *settings, uint64_t seed, struct err *err) MUST_CHECK;
+/* Saves adapter, head and labels (label names in order of their class) into `folder` (made if missing). */
+int methods_save(const struct model *model, const cJSON *settings, const char *const *labels, const char *folder,
+                 struct err *err) MUST_CHECK;
+int methods_load(struct model *model, const cJSON *settings, const char *folder, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,87 @@
+/* Operations: shape rule, forward and backward of each in one file (op_*.c).
+ *
+ * All take and return values of the step arena, accept NULL (and then return NULL: the tape has failed before), and
+ * assert their shape rules: a wrong shape is our bug, since models check their tensors when they are loaded.
+ * n is the number of rows, d the number of columns of x. */
+#ifndef TRAINER_OPS_H
+#define TRAINER_OPS_H
+
+#include "trainer/tape.h"
+
+enum activation {
+    ACTIVATION_RELU,
+    ACTIVATION_GELU,
+    ACTIVATION_GELU_NEW,
+    ACTIVATION_SILU,
+    ACTIVATION_TANH,
+    ACTIVATION_SIGMOID
+};
+
+/* By its name in config files: relu, gelu (erf), gelu_new and gelu_pytorch_tanh (tanh approximation), silu and swish,
+ * tanh, sigmoid. -1 when unknown. */
+int activation_from_name(const char *name);
+
+/* Rows `ids` of a table: y_i = table[ids_i].   table: (V, d)   y: (n_ids, d) */
+struct value *op_embedding(struct tape *tape, struct value *table, const int32_t *ids, int n_ids,
+                           const struct layout *layout);
+/* y = x Wᵀ + b.   x: (n, in)   w: (out, in)   b: (1, out) or NULL   y: (n, out) */
+struct value *op_linear(struct tape *tape, struct value *x, struct value *w, struct value *b);
+/* The same for a weight stored (in, out), as GPT-2's Conv1D: y = x W + b. */
+struct value *op_linear_transposed(struct tape *tape, struct value *x, struct value *w, struct value *b);
+/* c = a b, either transposed first. */
+struct value *op_matmul(struct tape *tape, struct value *a, bool transpose_a, struct value *b, bool transpose_b);
+/* a + b of equal shape; a · b elementwise; s a with a constant s. */
+struct value *op_add(struct tape *tape, struct value *a, struct value *b);
+struct value *op_multiply(struct tape *tape, struct value *a, struct value *b);
+struct value *op_scale(struct tape *tape, struct value *a, double s);
+/* a + s b in one pass: LoRA's update, residual scaling. */
+struct value *op_add_scaled(struct tape *tape, struct value *a, struct value *b, double s);
+/* y = x ⊙ v for every row (v: (1, d)), and y = s x with a trained scalar (s: (1, 1)). */
+struct value *op_multiply_row(struct tape *tape, struct value *x, struct value *v);
+struct value *op_multiply_scalar(struct tape *tape, struct value *x, struct value *s);
+/* y = γ (x − mean)/√(var + ε) + β over each row, var biased.   Ba et al. 2016, arXiv:1607.06450 */
+struct value *op_layer_norm(struct tape *tape, struct value *x, struct value *gamma, struct value *beta,
+                            double epsilon);
+/* LN(x + residual) in one pass; the sum is kept for backward. Equal to op_layer_norm(op_add(x, residual)). */
+struct value *op_add_layer_norm(struct tape *tape, struct value *x, struct value *residual, struct value *gamma,
+                                struct value *beta, double epsilon);
+/* f(x) elementwise. gelu: x Φ(x); gelu_new: 0.5 x (1 + tanh(√(2/π)(x + 0.044715 x³))); silu: x σ(x).
+ * Hendrycks & Gimpel 2016, arXiv:1606.08415; Elfwing et al. 2017, arXiv:1702.03118 */
+struct value *op_activation(struct tape *tape, struct value *x, enum activation activation);
+/* In training: zero with probability `rate`, else x/(1 − rate); otherwise x itself. The mask is a pure function of
+ * (seed, step, example, site, position, column): x must have a layout. `site` from rng_site.   Srivastava et al. 2014
+ */
+struct value *op_dropout(struct tape *tape, struct value *x, double rate, uint32_t site);
+
+struct attention {
+    int n_heads, n_kv_heads; /* q: (n, n_heads·size); k, v: (n, n_kv_heads·size) */
+    double scale;            /* 1/√size, usually */
+    bool is_causal;
+    double dropout; /* of the probabilities */
+    uint32_t site;
+    /* Extra keys and values in front of every sequence's own (prefix methods), (n_extra, n_kv_heads·size) or NULL. */
+    struct value *extra_keys, *extra_values;
+};
+/* softmax(scale q kᵀ + mask) v for each sequence of the layout and each head, without forming padding. Memory: only one
+ * row statistic (log-sum-exp) per row and head is kept; probabilities are computed again in backward.
+ * Vaswani et al. 2017, 3.2.1; recomputation: Dao et al. 2022, arXiv:2205.14135, 3.1 */
+struct value *op_attention(struct tape *tape, struct value *q, struct value *k, struct value *v,
+                           const struct attention *attention);
+/* The given rows of x: first tokens for pooling. The result's layout has one row a sequence. */
+struct value *op_first_rows(struct tape *tape, struct value *x);
+/* Mean over each sequence's rows: (n_segments, d). */
+struct value *op_mean_rows(struct tape *tape, struct value *x);
+
+struct loss_options {
+    const int32_t *labels; /* a class a row; −100: the row does not count */
+    const real *weights;   /* a weight a class, or NULL */
+    double smoothing;      /* ε: target (1 − ε) one-hot + ε/C */
+    double divisor;        /* the sum is divided by it; 0: by the number (or weight) of labelled rows */
+};
+/* Cross entropy of softmax(logits), 1 × 1, as PyTorch's CrossEntropyLoss defines it with weights and smoothing.
+ * row_loss (n, unweighted and unsmoothed −log p of the label, 0 for −100 rows) and probabilities (n × C) are filled
+ * when not NULL; they are the caller's. */
+struct value *op_cross_entropy(struct tape *tape, struct value *logits, const struct loss_options *options,
+                               real *row_loss, real *probabilities);
+
+#endif

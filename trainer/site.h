@@ -1,0 +1,68 @@
+/* Sites: the places of a model that methods attach to.
+ *
+ * A model names its sites by the Hugging Face path of the base tensor and calls them in its forward pass; a method
+ * walks the list of sites at attach time and hooks into those it wants. The model knows no method, the method no model.
+ * Hooks of several methods run in attach order. */
+#ifndef TRAINER_SITE_H
+#define TRAINER_SITE_H
+
+#include "trainer/ops.h"
+#include "trainer/param.h"
+
+enum site_kind {
+    SITE_LINEAR,    /* y = x Wᵀ + b */
+    SITE_SUBLAYER,  /* how a sublayer's output h joins the residual stream, with its layer norm */
+    SITE_ATTENTION, /* extra keys and values */
+    SITE_EMBEDDING, /* embedded tokens, before position embeddings: rows may be inserted */
+    SITE_BLOCK      /* a whole layer */
+};
+
+struct site;
+struct pass; /* one forward pass: tape, batch, model; see model.h */
+
+/* What a method hangs on a site. Every function may be NULL; `state` is the method's own (trial arena). */
+struct hook {
+    /* linear: the weight that is used instead (DoRA, hypernetworks), the input that is read instead (IA3), and the
+     * result that is passed on (LoRA adds to y). x is the site's input before any input hook. */
+    struct value *(*weight)(void *state, struct pass *pass, struct value *w);
+    struct value *(*input)(void *state, struct pass *pass, struct value *x);
+    struct value *(*output)(void *state, struct pass *pass, struct value *x, struct value *y);
+    /* sublayer: h' from h (the sublayer's dense output, after dropout) and z (the residual), before h' + z and norm. */
+    struct value *(*sublayer)(void *state, struct pass *pass, struct value *h, struct value *z);
+    /* attention: may set extra_keys and extra_values. */
+    void (*attention)(void *state, struct pass *pass, struct attention *attention);
+    /* embedding and block: the value that goes on instead. */
+    struct value *(*replace)(void *state, struct pass *pass, struct value *x);
+    void *state;
+    struct hook *next;
+};
+
+struct site {
+    enum site_kind kind;
+    const char *name; /* "bert.encoder.layer.3.attention.self.query" */
+    const char *role; /* query key value attention_output intermediate output; attention, feed_forward for sublayers */
+    int layer;        /* from 0; −1: outside the layers */
+    int in, out;      /* linear: features; others: width in both */
+    bool is_transposed;          /* linear: W stored (in, out) */
+    struct param *weight, *bias; /* linear; bias may be NULL */
+    /* sublayer: post-norm models normalise after the sum (norm is used by pfeiffer adapters), pre-norm ones have none
+     * here */
+    struct param *norm_weight, *norm_bias;
+    double norm_epsilon;
+    struct hook *hooks, **hooks_end;
+};
+
+/* Adds a hook (copied into the trial arena) behind those that are there. */
+int site_hook(struct site *site, struct arena *trial, const struct hook *hook, struct err *err) MUST_CHECK;
+
+/* What models call. */
+struct value *site_linear(struct pass *pass, struct site *site, struct value *x);
+/* LN(h' + z) for post-norm sublayers, h' + z for others. */
+struct value *site_sublayer(struct pass *pass, struct site *site, struct value *h, struct value *z);
+void site_attention(struct pass *pass, struct site *site, struct attention *attention);
+struct value *site_replace(struct pass *pass, struct site *site, struct value *x);
+
+/* Whether the site's name is one of the targets in PEFT's sense: equal, or ending with "." + target. */
+bool site_matches(const struct site *site, const char *target);
+
+#endif

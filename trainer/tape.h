@@ -1,0 +1,85 @@
+/* The tape: values, and the operations that made them, in order, so that gradients can flow back.
+ *
+ * A value is a row-major matrix. Batches are packed: the tokens of all sequences lie in one matrix without padding, and
+ * a *layout* says which rows belong to which sequence. An operation computes its result at once; if any input needs a
+ * gradient it also records how to go back. What needs no gradient records nothing, so frozen weights get no weight
+ * gradient and the backward pass ends at the lowest trained place by itself.
+ *
+ * Memory is the step arena's: nothing here touches the heap. Failure is sticky: when the arena is full the tape is
+ * `failed`, operations return NULL and accept NULL, and the caller asks once, with tape_check, at the end. */
+#ifndef TRAINER_TAPE_H
+#define TRAINER_TAPE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/arena.h"
+#include "common/err.h"
+#include "common/rng.h"
+#include "trainer/real.h"
+
+/* One sequence in a packed matrix: rows [first, first+rows). Attention lets its rows see the first `keys` of them;
+ * rows beyond are carried padding (a compatibility mode; normally keys == rows). Row r stands at position
+ * `position` + r. `example` identifies the row of the data file: dropout masks are drawn from it, so they do not depend
+ * on how a batch is packed. */
+struct segment {
+    int first, rows, keys, position;
+    uint32_t example;
+};
+
+struct layout {
+    int n_segments, n_rows;
+    const struct segment *segments;
+};
+
+struct value {
+    real *data; /* rows × cols, row-major; never written through for frozen base weights (they are mapped) */
+    real *grad; /* NULL until the first gradient arrives; for parameters it persists over a step's micro-batches */
+    int rows, cols;
+    bool needs_grad;
+    const struct layout *layout; /* whose rows these are; NULL for weights and other values that are no tokens */
+};
+
+struct tape;
+
+/* What an operation leaves on the tape. Operations embed it as the first member of their own struct, allocated from the
+ * step arena, with what backward needs behind it. */
+struct tape_node {
+    const char *name;
+    void (*backward)(struct tape *tape, struct tape_node *node);
+    struct value *output;
+    struct tape_node *previous;
+};
+
+struct tape {
+    struct arena *arena;
+    struct tape_node *last;
+    bool is_training; /* dropout on */
+    bool is_recording;
+    bool failed;
+    const char *failed_at; /* the operation that found the arena full, or the first NaN with trap_nan */
+    bool trap_nan;         /* check every result; the first NaN fails the tape with its operation's name */
+    struct rng dropout;    /* of (seed, RNG_DROPOUT) */
+    uint32_t step;         /* counts micro-batches over the whole run: the first word of a dropout counter */
+};
+
+/* Starts a step: the arena is reset and the tape empty. */
+void tape_begin(struct tape *tape, struct arena *arena);
+/* A fresh value of the step, uninitialised data, no gradient; NULL (and failed) when the arena is full. */
+struct value *tape_value(struct tape *tape, const char *op, int rows, int cols, const struct layout *layout);
+/* A value that wraps data of the caller (kept for the step), without gradient. */
+struct value *tape_constant(struct tape *tape, real *data, int rows, int cols, const struct layout *layout);
+/* Memory of the step for an operation's own use; NULL (and failed) when the arena is full. */
+void *tape_alloc(struct tape *tape, const char *op, size_t bytes);
+/* Puts the node on the tape and marks its output as needing a gradient. Only called when an input needs one and the
+ * tape records. */
+void tape_record(struct tape *tape, struct tape_node *node);
+/* The gradient buffer of a value during backward, allocated at the first call. *is_first says that nothing is in it
+ * yet: write (beta 0) instead of adding (beta 1). Parameters' buffers exist from the start and are never first. */
+real *tape_grad(struct tape *tape, struct value *value, bool *is_first);
+/* Sets d loss / d loss = scale (1/accumulation) and runs all nodes backwards. `loss` is 1 × 1. */
+void tape_backward(struct tape *tape, struct value *loss, double scale);
+/* 0, ERR_NOMEM ("step memory of … is used up at 'attention'") or ERR_NUMERIC with trap_nan. */
+int tape_check(const struct tape *tape, struct err *err) MUST_CHECK;
+
+#endif
