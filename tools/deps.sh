@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Installs what is missing on Debian 12, as root or through sudo. `tools/deps.sh` brings what building and testing need;
+# `tools/deps.sh --lint` the linters too. Does nothing, quickly, when all is there.
+set -eu
+packages=(gcc make pkg-config git ca-certificates sqlite3 python3 python3-pip
+    libopenblas-dev libuv1-dev libcjson-dev libsqlite3-dev libcriterion-dev libssl-dev libutf8proc-dev libpcre2-dev libxxhash-dev)
+[ "${1:-}" = --lint ] && packages+=(clang-format cppcheck shellcheck)
+
+missing=()
+for package in "${packages[@]}"; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || { echo "deps: needs root or sudo to install: ${missing[*]}" >&2; exit 3; }
+    as_root=(sudo)
+fi
+echo "deps: installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+"${as_root[@]}" apt-get update -qq
+"${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
