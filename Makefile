@@ -29,7 +29,6 @@ PROGRAMS := $(BUILD)/nightsweep $(BUILD)/nightsweep-worker $(BUILD)/nightsweep-t
 UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 GRADIENT := $(patsubst tests/gradient/%.c,$(BUILD)/gradient/%,$(wildcard tests/gradient/test_*.c))
 SUPPORT  := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
-export VARIANT BUILD
 
 .PHONY: all
 all: $(PROGRAMS)        ## builds nightsweep, nightsweep-worker, nightsweep-trainer, golden-run into build/$(VARIANT)/
@@ -68,8 +67,37 @@ $(BUILD)/gradient/%: $(BUILD)/tests/gradient/%.o $(SUPPORT) $(BUILD)/libtrainer.
 	@mkdir -p $(@D)
 	$(CC) $(VFLAGS) -o $@ $< $(SUPPORT) $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion
 
-unit-tests: $(UNIT)
-gradient-tests: $(GRADIENT)
+# Installing and fetching -------------------------------------------------------------------------------------------
+.PHONY: deps models data demo
+deps:                   ## installs what is missing to build and test (Debian 12, root or sudo)
+	@tools/deps.sh
+models:                 ## brings the model of the ready sweeps into models/
+	@tools/fetch.py models
+data:                   ## brings the data of the ready sweeps into data/
+	@tools/fetch.py data
+demo: deps              ## trains a real sweep of five methods in a few minutes and leaves its page in runs/
+	@$(MAKE) --no-print-directory -s all models data
+	@tools/demo.sh
+
+# Tests -------------------------------------------------------------------------------------------------------------
+.PHONY: check unit gradient golden e2e lint format
+check: deps             ## all tests: unit, gradient, golden, end to end (VARIANT=asan: under the sanitizers)
+	@$(MAKE) --no-print-directory -s all
+	@$(MAKE) --no-print-directory -s unit
+	@$(MAKE) --no-print-directory -s gradient
+	@$(MAKE) --no-print-directory -s golden
+	@$(MAKE) --no-print-directory -s e2e
+unit: $(UNIT)           ## the unit tests
+	@tests/support/run.sh $(UNIT)
+gradient:               ## finite differences in double against every backward pass
+	@$(MAKE) --no-print-directory -s VARIANT=f64 BUILD=build/f64 gradient-run
+gradient-run: $(GRADIENT)
+	@tests/support/run.sh $(GRADIENT)
+lint:                   ## layers, banned calls, formatting, cppcheck, shellcheck
+	@tools/deps.sh --lint
+	@tests/support/lint.sh
+format:                 ## clang-format over all sources
+	clang-format -i $$(git ls-files '*.c' '*.h')
 
 .PHONY: help clean
 help:                   ## prints this list
