@@ -55,6 +55,10 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ISA) -c -o $@ $<
 $(BUILD)/common/version.o: ALL_CFLAGS += -DNIGHTSWEEP_VERSION='"$(VERSION)"' -DNIGHTSWEEP_COMMIT='"$(COMMIT)"'
+# Files that are part of a program, as the text of a C initialiser.
+$(BUILD)/embed/%.inc: %
+	@mkdir -p $(@D); od -An -v -tx1 $< | sed 's/ \(..\)/0x\1,/g' > $@
+$(BUILD)/orchestrator/export_page.o: $(patsubst %,$(BUILD)/embed/dashboard/%.inc,page.html page.css page.js)
 # Rebuilds when the flags change.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D); echo '$(CC) $(ALL_CFLAGS) $(COMMIT)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS) $(COMMIT)' > $@
