@@ -1,0 +1,83 @@
+/* SHA-256 through libcrypto's EVP interface (which uses the processor's SHA instructions). */
+#include "common/hash.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/file.h"
+#include "common/text.h"
+
+void hash_bytes(const void *data, size_t n, char hex[HASH_HEX_SIZE])
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned int len = 0;
+    if (EVP_Digest(data, n, digest, &len, EVP_sha256(), NULL) != 1 || len != 32)
+        abort(); /* libcrypto without SHA-256 is no libcrypto */
+    for (unsigned int i = 0; i < len; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+}
+
+int hash_file(const char *path, char hex[HASH_HEX_SIZE], struct err *err)
+{
+    struct file_map map;
+    int rc = file_map_open(&map, path, err);
+    if (rc < 0)
+        return rc;
+    hash_bytes(map.data ? map.data : (const unsigned char *)"", map.len, hex);
+    file_map_close(&map);
+    return 0;
+}
+
+enum { CACHE_MAX_BYTES = 1 << 20, KEY_SIZE = 128 };
+
+/* What a file's hash is remembered by; one cache line is the key, a space and the digest. */
+static int cache_key(const char *path, char key[KEY_SIZE], struct err *err)
+{
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return err_set_errno(err, "'%s': cannot be read", path);
+    snprintf(key, KEY_SIZE, "%llu:%llu:%llu:%lld.%09ld ", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino,
+             (unsigned long long)st.st_size, (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+    return 0;
+}
+
+static bool is_digest(const char *s)
+{
+    return strlen(s) >= 64 && strspn(s, "0123456789abcdef") >= 64 && (s[64] == '\n' || s[64] == '\0');
+}
+
+int hash_file_cached(const char *path, const char *cache_path, char hex[HASH_HEX_SIZE], struct err *err)
+{
+    char key[KEY_SIZE];
+    char *cache = NULL;
+    size_t len = 0;
+    int rc = cache_key(path, key, err);
+    if (rc < 0)
+        return rc;
+    if (file_read(cache_path, CACHE_MAX_BYTES, &cache, &len, NULL) < 0)
+        cache = NULL;
+    const char *found = cache ? strstr(cache, key) : NULL;
+    if (found && (found == cache || found[-1] == '\n') && is_digest(found + strlen(key))) {
+        memcpy(hex, found + strlen(key), 64);
+        hex[64] = '\0';
+        free(cache);
+        return 0;
+    }
+    rc = hash_file(path, hex, err);
+    if (rc == 0) {
+        struct text grown = {0};
+        if (cache && len < CACHE_MAX_BYTES / 2)
+            text_add_n(&grown, cache, len);
+        text_printf(&grown, "%s%s\n", key, hex);
+        if (!grown.failed && file_write_atomic(cache_path, grown.data, grown.len, NULL) < 0)
+            rc = 0; /* remembering is a convenience */
+        text_done(&grown);
+    }
+    free(cache);
+    return rc;
+}
