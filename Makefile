@@ -59,6 +59,7 @@ $(BUILD)/common/version.o: ALL_CFLAGS += -DNIGHTSWEEP_VERSION='"$(VERSION)"' -DN
 $(BUILD)/embed/%.inc: %
 	@mkdir -p $(@D); od -An -v -tx1 $< | sed 's/ \(..\)/0x\1,/g' > $@
 $(BUILD)/orchestrator/export_page.o: $(patsubst %,$(BUILD)/embed/dashboard/%.inc,page.html page.css page.js)
+$(BUILD)/orchestrator/store_migrate.o: $(BUILD)/embed/schemas/store.sql.inc
 # Rebuilds when the flags change.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D); echo '$(CC) $(ALL_CFLAGS) $(COMMIT)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS) $(COMMIT)' > $@

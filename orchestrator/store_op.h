@@ -149,7 +149,7 @@ struct store_evaluation {
     size_t items_bytes;
 };
 
-/* attempt_id 0: not a record but the coordinator filling in before, delta, low and high of a row that is there (or
+/* attempt_id 0: the coordinator filling in before, delta, low and high of a row that is there (or
  * adding one to a finished trial), by trial_id. Otherwise trial_id is ignored. before, delta and the interval of an
  * existing row are replaced when they are known; `after` of an existing row stays. */
 struct store_bias_check {
@@ -170,8 +170,10 @@ struct store_checkpoint {
     const char *sha256;
 };
 
+/* attempt_id 0: of trial_id, whose files the coordinator has put there itself (copied from an equal trial). A row of
+ * the same path with another content is replaced, since the file was. */
 struct store_artifact {
-    int64_t attempt_id;
+    int64_t attempt_id, trial_id;
     const char *kind, *path; /* path below the sweep's output folder */
     int64_t bytes;
     const char *sha256;
@@ -234,8 +236,9 @@ struct store_result {
 };
 
 /* Runs a group as one transaction, at once, on the calling thread. `result` may be NULL. Not while a store thread runs.
- * ERR_STORE when SQLite refuses (full disk, I/O), ERR_CANCELED for a closed attempt, ERR_INTERNAL for a transition or
- * reference that is our bug. */
+ * ERR_STORE when the storage fails (full disk, I/O), ERR_CANCELED for a record of a closed attempt, ERR_NUMERIC for a
+ * value that must be finite, ERR_FORMAT for a metric's name that cannot be one, ERR_INTERNAL for a transition,
+ * reference or missing text that is our bug. */
 int store_apply(struct store *store, const struct store_op *ops, size_t n, struct store_result *result,
                 struct err *err) MUST_CHECK;
 

@@ -6,8 +6,8 @@
  * rc 0 means: on disk. Everything but `notify` happens on the event loop's thread, and every function here is called
  * from there.
  *
- * A group that is refused (ERR_CANCELED, ERR_INTERNAL, ERR_STORE for a broken constraint) leaves the others alone. When
- * the storage fails (disk full, I/O error) the whole transaction is rolled back and nothing later is tried, so that no
+ * A group that is refused (ERR_CANCELED, ERR_NUMERIC, ERR_FORMAT, ERR_INTERNAL) leaves the others alone. When the
+ * storage fails (disk full, I/O error) the whole transaction is rolled back and nothing later is tried, so that no
  * record overtakes a lost one: all groups, also those submitted afterwards, report ERR_STORE. With `holds_on_failure`
  * they are held instead, and the event loop decides: store_thread_retry or store_thread_give_up. */
 #ifndef ORCHESTRATOR_STORE_THREAD_H

@@ -1,0 +1,172 @@
+/* Writing curve points: the one operation whose cost a row matters.
+ *
+ * A batch is one operation: the attempt is checked once, a metric's name is looked up in a hash in memory, and each
+ * point is one step of one prepared statement. Only the names are held in memory, never the points. */
+#include "orchestrator/store_internal.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+struct metric_name {
+    char *name;
+    int64_t id;
+    bool is_committed;
+    UT_hash_handle hh;
+};
+
+static void forget_name(struct store *store, struct metric_name *entry)
+{
+    HASH_DEL(store->metric_names, entry);
+    free(entry->name);
+    free(entry);
+}
+
+void store_names_rolled_back(struct store *store)
+{
+    struct metric_name *entry, *next;
+    HASH_ITER(hh, store->metric_names, entry, next)
+    {
+        if (!entry->is_committed)
+            forget_name(store, entry);
+    }
+}
+
+void store_names_committed(struct store *store)
+{
+    for (struct metric_name *entry = store->metric_names; entry != NULL; entry = entry->hh.next)
+        entry->is_committed = true;
+}
+
+void store_names_done(struct store *store)
+{
+    struct metric_name *entry, *next;
+    HASH_ITER(hh, store->metric_names, entry, next)
+    {
+        forget_name(store, entry);
+    }
+}
+
+static int remember_name(struct store *store, const char *name, int64_t id, struct err *err)
+{
+    struct metric_name *entry = calloc(1, sizeof *entry);
+    if (entry == NULL || (entry->name = strdup(name)) == NULL) {
+        free(entry);
+        return err_set(err, ERR_NOMEM, "no memory for the metric '%s'", name);
+    }
+    entry->id = id;
+    HASH_ADD_KEYPTR(hh, store->metric_names, entry->name, strlen(entry->name), entry);
+    return 0;
+}
+
+/* The id of a name that is not in memory; adds it to the store when it is new. */
+static int load_name(struct store *store, const char *name, int64_t *id, struct err *err)
+{
+    sqlite3_stmt *row;
+    bool found = false;
+    if (name[0] == '\0' || strnlen(name, STORE_METRIC_NAME_MAX + 1) > STORE_METRIC_NAME_MAX)
+        return err_set(err, ERR_FORMAT, "a metric's name has %zu bytes, 1 to %d are allowed", strlen(name),
+                       STORE_METRIC_NAME_MAX);
+    if (HASH_COUNT(store->metric_names) >= STORE_METRIC_NAMES_MAX)
+        return err_set(err, ERR_FORMAT, "metric '%s' is one more than the %d different ones that a store holds", name,
+                       STORE_METRIC_NAMES_MAX);
+    int rc =
+        store_first(store, "SELECT id FROM metric_name WHERE name = ?1", BINDS(bind_text(name)), &row, &found, err);
+    if (rc == 0 && found) {
+        *id = sqlite3_column_int64(row, 0);
+        sqlite3_reset(row);
+    } else if (rc == 0) {
+        rc = store_run(store, "INSERT INTO metric_name (name) VALUES (?1)", BINDS(bind_text(name)), NULL, err);
+        *id = sqlite3_last_insert_rowid(store->db);
+    }
+    return rc == 0 ? remember_name(store, name, *id, err) : rc;
+}
+
+static int find_name(struct store *store, const char *name, int64_t *id, struct err *err)
+{
+    struct metric_name *entry;
+    HASH_FIND_STR(store->metric_names, name, entry);
+    if (entry == NULL)
+        return load_name(store, name, id, err);
+    *id = entry->id;
+    return 0;
+}
+
+/* What a batch comes to: rows that were there with another value, and the first of them in words. */
+struct differences {
+    int64_t n;
+    char first[512];
+};
+
+/* The row is there already: a computation that was repeated from a checkpoint must give the same. */
+static int compare_point(struct store *store, int64_t trial_id, int64_t name_id, const struct store_point *point,
+                         struct differences *differences, struct err *err)
+{
+    sqlite3_stmt *row;
+    bool found = false;
+    int rc = store_first(store, "SELECT value FROM metric WHERE trial_id = ?1 AND name_id = ?2 AND step = ?3",
+                         BINDS(bind_int(trial_id), bind_int(name_id), bind_int(point->step)), &row, &found, err);
+    if (rc != 0 || !found)
+        return rc;
+    const bool was_null = sqlite3_column_type(row, 0) == SQLITE_NULL;
+    const double was = sqlite3_column_double(row, 0);
+    sqlite3_reset(row);
+    if (was_null ? !isfinite(point->value) : was == point->value)
+        return 0;
+    if (differences->n++ == 0)
+        snprintf(differences->first, sizeof differences->first, "'%s' at step %" PRId64 " was %.17g, is now %.17g",
+                 point->name, point->step, was_null ? (double)NAN : was, point->value);
+    return 0;
+}
+
+static int insert_points(struct store *store, int64_t trial_id, const struct store_points *points,
+                         struct differences *differences, struct err *err)
+{
+    sqlite3_stmt *insert;
+    int rc = store_prepare(store,
+                           "INSERT INTO metric (trial_id, name_id, step, value) VALUES (?1, ?2, ?3, ?4) "
+                           "ON CONFLICT DO NOTHING",
+                           &insert, err);
+    if (rc == 0)
+        sqlite3_bind_int64(insert, 1, trial_id);
+    for (size_t i = 0; rc == 0 && i < points->n; i++) {
+        const struct store_point *point = &points->points[i];
+        int64_t name_id = 0;
+        rc = find_name(store, point->name, &name_id, err);
+        if (rc != 0)
+            break;
+        sqlite3_bind_int64(insert, 2, name_id);
+        sqlite3_bind_int64(insert, 3, point->step);
+        if (isfinite(point->value))
+            sqlite3_bind_double(insert, 4, point->value);
+        else
+            sqlite3_bind_null(insert, 4);
+        if (sqlite3_step(insert) != SQLITE_DONE)
+            rc = store_fail(store, "cannot write a point", err);
+        sqlite3_reset(insert);
+        if (rc == 0 && sqlite3_changes(store->db) == 0)
+            rc = compare_point(store, trial_id, name_id, point, differences, err);
+    }
+    return rc;
+}
+
+int store_run_points(struct store *store, const struct store_op *op, struct store_result *result, struct err *err)
+{
+    const struct store_points *points = &op->points;
+    struct differences differences = {0};
+    int64_t trial_id = 0, last_step = 0;
+    int rc = store_running_attempt(store, points->attempt_id, &trial_id, err);
+    if (rc == 0)
+        rc = insert_points(store, trial_id, points, &differences, err);
+    for (size_t i = 0; i < points->n; i++)
+        last_step = points->points[i].step > last_step ? points->points[i].step : last_step;
+    if (rc == 0)
+        rc = store_run(store, "UPDATE trial SET steps = ?2 WHERE id = ?1 AND steps < ?2",
+                       BINDS(bind_int(trial_id), bind_int(last_step)), NULL, err);
+    if (rc == 0 && differences.n > 0)
+        rc = store_note_difference(store, trial_id, differences.n, differences.first, result, err);
+    return rc;
+}

@@ -1,0 +1,390 @@
+/* Tests of orchestrator/store, store_migrate and store_read: real files; what is refused stays untouched. */
+#include "orchestrator/store.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "orchestrator/store_internal.h"
+#include "tests/support/store_rows.h"
+#include "tests/support/temp.h"
+
+static struct temp temp;
+static char path[TEMP_PATH_SIZE + 256];
+
+static void setup(void)
+{
+    temp_open(&temp);
+    memcpy(path, temp_path(&temp, "x.db"), sizeof path);
+}
+
+static void teardown(void)
+{
+    temp_close(&temp);
+}
+
+TestSuite(store, .init = setup, .fini = teardown);
+
+static void refuse_open(enum store_mode mode, int code, const char *part)
+{
+    struct store *store = NULL;
+    struct err err = {0};
+    cr_assert_eq(store_open(&store, path, mode, &err), code, "'%s'", err.message);
+    cr_assert_null(store);
+    cr_assert_not_null(strstr(err.message, part), "'%s' is not in '%s'", part, err.message);
+}
+
+/* SQL on the file behind the store's back. */
+static void meddle(const char *sql)
+{
+    sqlite3 *db = NULL;
+    cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+    cr_assert_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
+    sqlite3_close(db);
+}
+
+Test(store, creates_a_file_with_its_settings)
+{
+    memcpy(path, temp_path(&temp, "new/folder/x.db"), sizeof path);
+    struct store *store = rows_open(path);
+    cr_assert_str_eq(store_path(store), path);
+    cr_assert_eq(rows_number(store, "PRAGMA user_version"), STORE_VERSION);
+    cr_assert_eq(rows_number(store, "PRAGMA application_id"), STORE_APPLICATION_ID);
+    cr_assert_eq(rows_number(store, "PRAGMA synchronous"), 2); /* FULL */
+    cr_assert_eq(rows_number(store, "PRAGMA foreign_keys"), 1);
+    char *mode = rows_text(store, "PRAGMA journal_mode");
+    cr_assert_str_eq(mode, "wal");
+    free(mode);
+    cr_assert_eq(store_new_id(store, STORE_TRIAL), 1);
+    cr_assert_eq(store_new_id(store, STORE_TRIAL), 2);
+    cr_assert_eq(store_new_id(store, STORE_ATTEMPT), 1);
+    store_close(store);
+    store_close(NULL);
+}
+
+Test(store, ids_go_on_after_the_largest)
+{
+    struct store *store = rows_open(path);
+    int64_t sweep = rows_sweep(store, "s"), configuration = rows_configuration(store, sweep, 1);
+    rows_attempt(store, rows_trial(store, sweep, configuration, 1, 11));
+    store_close(store);
+    store = rows_open(path);
+    cr_assert_eq(store_new_id(store, STORE_SWEEP), 2);
+    cr_assert_eq(store_new_id(store, STORE_CONFIGURATION), 2);
+    cr_assert_eq(store_new_id(store, STORE_TRIAL), 2);
+    cr_assert_eq(store_new_id(store, STORE_ATTEMPT), 2);
+    store_close(store);
+}
+
+Test(store, one_writer_many_readers)
+{
+    struct store *store = rows_open(path), *reader = NULL;
+    struct err err;
+    char holder[64];
+    snprintf(holder, sizeof holder, "held by process %d on host '", (int)getpid());
+    refuse_open(STORE_WRITE, ERR_BUSY, holder);
+    cr_assert_eq(store_open(&reader, path, STORE_READ, &err), 0, "%s", err.message);
+    rows_sweep(store, "s");
+    cr_assert_eq(rows_number(reader, "SELECT COUNT(*) FROM sweep"), 1);
+    cr_assert_eq(sqlite3_exec(store_database(reader), "DELETE FROM sweep", NULL, NULL, NULL), SQLITE_READONLY);
+    store_close(store);
+    cr_assert_eq(rows_number(reader, "SELECT COUNT(*) FROM sweep"), 1);
+    store_close(reader);
+    store_close(rows_open(path));
+}
+
+Test(store, missing_empty_and_foreign_files)
+{
+    refuse_open(STORE_READ, ERR_NOT_FOUND, "there is no store '");
+    temp_write(&temp, "x.db", "", 0);
+    refuse_open(STORE_READ, ERR_NOT_FOUND, "there is no store '");
+    temp_write(&temp, "x.db", "this is a text, and a rather long one at that", 45);
+    refuse_open(STORE_READ, ERR_STORE, "is not an SQLite database");
+    refuse_open(STORE_WRITE, ERR_STORE, "is not an SQLite database");
+    cr_assert_eq(unlink(path), 0);
+    meddle("CREATE TABLE song (title)");
+    refuse_open(STORE_WRITE, ERR_STORE, "database of another program");
+    cr_assert_eq(unlink(path), 0);
+    temp_write(&temp, "x.db", "", 0);
+    store_close(rows_open(path)); /* an empty file becomes a store */
+}
+
+Test(store, newer_version_is_refused_untouched)
+{
+    struct stat before, after;
+    store_close(rows_open(path));
+    meddle("PRAGMA user_version = 99; PRAGMA journal_mode = DELETE");
+    cr_assert_eq(stat(path, &before), 0);
+    refuse_open(STORE_WRITE, ERR_STORE, "has version 99, written by a newer program; this one reads up to 1");
+    refuse_open(STORE_READ, ERR_STORE, "has version 99");
+    cr_assert_eq(stat(path, &after), 0);
+    cr_assert_eq(before.st_mtim.tv_nsec, after.st_mtim.tv_nsec);
+    cr_assert_eq(before.st_size, after.st_size);
+    cr_assert_neq(access(temp_path(&temp, "x.db-wal"), F_OK), 0);
+    cr_assert_neq(access(temp_path(&temp, "x.db.v99.bak"), F_OK), 0);
+}
+
+Test(store, damage_is_noticed)
+{
+    struct store *store = rows_open(path);
+    for (int i = 0; i < 200; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "sweep %d", i);
+        rows_sweep(store, name);
+    }
+    double pages = rows_number(store, "PRAGMA page_count");
+    store_close(store);
+    /* Garbage over a page in the middle of what was written. */
+    FILE *file = fopen(path, "r+b");
+    cr_assert_not_null(file);
+    for (long page = 3; page < (long)pages; page += 2) {
+        cr_assert_eq(fseek(file, page * 4096, SEEK_SET), 0);
+        for (int i = 0; i < 4096; i++)
+            cr_assert_neq(fputc(0x5a, file), EOF);
+    }
+    fclose(file);
+    refuse_open(STORE_WRITE, ERR_STORE, "is damaged: ");
+    cr_assert_eq(truncate(path, 4096 * 3 + 100), 0);
+    refuse_open(STORE_WRITE, ERR_STORE, "is damaged: ");
+}
+
+Test(store, references_are_checked)
+{
+    struct store *store = rows_open(path);
+    struct err err = {0};
+    rows_sweep(store, "s");
+    cr_assert_eq(store_check(store, &err), 0, "%s", err.message);
+    store_close(store);
+    meddle("PRAGMA foreign_keys = OFF; INSERT INTO objective VALUES (77, 0, 'm', 'minimize')");
+    store = rows_open(path);
+    cr_assert_eq(store_check(store, &err), ERR_STORE);
+    cr_assert_not_null(strstr(err.message, "a row of 'objective' refers to one of 'sweep' that is not there"), "%s",
+                       err.message);
+    store_close(store);
+}
+
+/* Made-up later versions: the ways of migration are tested before there is one. */
+static const struct store_migration migrations[] = {
+    {1, "ALTER TABLE sweep ADD COLUMN mood TEXT"},
+    {2, "UPDATE sweep SET mood = 'calm'"},
+    {3, "UPDATE sweep SET mood = 'never'; DELETE FROM sweep"}, /* leaves objectives without their sweep */
+    {4, "THIS IS NO SQL"},
+};
+
+Test(store, migrates_forward_after_a_backup)
+{
+    struct store *store = rows_open(path);
+    struct err err;
+    rows_sweep(store, "s");
+    cr_assert_eq(store_migrate(store, migrations, 4, 3, &err), 0, "%s", err.message);
+    cr_assert_eq(rows_number(store, "PRAGMA user_version"), 3);
+    cr_assert_eq(rows_number(store, "PRAGMA foreign_keys"), 1);
+    char *mood = rows_text(store, "SELECT mood FROM sweep");
+    cr_assert_str_eq(mood, "calm");
+    free(mood);
+    store_close(store);
+    /* The backup is the store as it was, and opens. */
+    memcpy(path, temp_path(&temp, "x.db.v1.bak"), sizeof path);
+    store = rows_open(path);
+    cr_assert_eq(rows_number(store, "SELECT COUNT(*) FROM sweep"), 1);
+    cr_assert_eq(rows_number(store, "SELECT COUNT(*) FROM pragma_table_info('sweep') WHERE name = 'mood'"), 0);
+    store_close(store);
+    cr_assert_eq(access(temp_path(&temp, "x.db.v2.bak"), F_OK), 0);
+    cr_assert_neq(access(temp_path(&temp, "x.db.v2.bak.tmp"), F_OK), 0);
+}
+
+Test(store, failed_migration_changes_nothing)
+{
+    struct store *store = rows_open(path);
+    struct err err;
+    rows_sweep(store, "s");
+    cr_assert_eq(store_migrate(store, migrations, 4, 4, &err), ERR_STORE);
+    cr_assert_not_null(strstr(err.message, "stays at version 3: "), "%s", err.message);
+    cr_assert_not_null(strstr(err.message, "a row of 'objective' refers to"), "%s", err.message);
+    cr_assert_eq(rows_number(store, "PRAGMA user_version"), 3);
+    cr_assert_eq(rows_number(store, "SELECT COUNT(*) FROM sweep WHERE mood = 'calm'"), 1);
+    cr_assert_eq(sqlite3_exec(store_database(store), "PRAGMA user_version = 4", NULL, NULL, NULL), SQLITE_OK);
+    cr_assert_eq(store_migrate(store, migrations, 4, 5, &err), ERR_INTERNAL);
+    cr_assert_not_null(strstr(err.message, "syntax error"), "%s", err.message);
+    cr_assert_eq(rows_number(store, "PRAGMA user_version"), 4);
+    cr_assert_eq(store_migrate(store, migrations, 4, 9, &err), ERR_INTERNAL);
+    cr_assert_eq(store_migrate(store, migrations, 0, 9, &err), ERR_STORE);
+    cr_assert_not_null(strstr(err.message, "no way leads from there to version 9"), "%s", err.message);
+    store_close(store);
+}
+
+static void read_fixture(const char *fixture)
+{
+    char *sql = NULL;
+    size_t size = 0;
+    FILE *file = fopen(fixture, "rb");
+    cr_assert_not_null(file, "%s", fixture);
+    cr_assert_gt(getdelim(&sql, &size, '\0', file), 0);
+    fclose(file);
+    meddle(sql);
+    free(sql);
+}
+
+/* A store of every version that ever was opens, and goes on. */
+Test(store, fixture_of_version_1)
+{
+    struct store_loaded loaded;
+    struct arena arena = {0};
+    struct err err;
+    read_fixture("tests/fixtures/store-v1.sql");
+    struct store *store = rows_open(path);
+    cr_assert_eq(store_check(store, &err), 0, "%s", err.message);
+    cr_assert_eq(store_load(store, "ranks", &arena, &loaded, &err), 0, "%s", err.message);
+    cr_assert_eq(loaded.n_configurations, 2);
+    cr_assert_eq(loaded.n_trials, 3);
+    cr_assert_eq(loaded.trials[0].state, TRIAL_COMPLETE);
+    cr_assert_eq(loaded.trials[0].value.value, 0.875);
+    cr_assert_eq(loaded.trials[1].state, TRIAL_FAILED);
+    cr_assert_eq(loaded.trials[1].reason, REASON_DIVERGED);
+    /* Was RUNNING when it was dumped. */
+    cr_assert_eq(loaded.trials[2].state, TRIAL_WAITING);
+    cr_assert_eq(loaded.trials[2].attempts[ATTEMPT_INTERRUPTED], 1);
+    cr_assert_str_eq(loaded.trials[2].checkpoint_path, "/runs/ranks/3/3-20.checkpoint");
+    rows_complete(store, loaded.trials[2].id, 0.5);
+    cr_assert_eq(rows_number(store, "SELECT mean FROM leaderboard WHERE rank = 1"), 0.875);
+    cr_assert_eq(rows_number(store, "SELECT COUNT(*) FROM curve WHERE sweep = 'ranks' AND trial = 1"), 4);
+    arena_done(&arena);
+    store_close(store);
+}
+
+/* A coordinator that dies with trials in every state. */
+Test(store, recovers_what_ran)
+{
+    struct store_loaded loaded;
+    struct arena arena = {0};
+    struct err err;
+    struct store *store = rows_open(path);
+    int64_t sweep = rows_sweep(store, "s"), trials[5];
+    int64_t configuration = rows_configuration(store, sweep, 1);
+    for (int i = 0; i < 5; i++)
+        trials[i] = rows_trial(store, sweep, configuration, i + 1, i);
+    rows_complete(store, trials[0], 0.5);
+    rows_attempt(store, trials[1]);
+    int64_t attempt = rows_attempt(store, trials[2]);
+    ROWS_APPLY(store, {.kind = STORE_END_ATTEMPT, .end_attempt = {.attempt_id = attempt, .state = ATTEMPT_STOPPED}},
+               {.kind = STORE_MOVE_TRIAL, .move_trial = {.trial_id = trials[2], .to = TRIAL_PAUSED}});
+    attempt = rows_attempt(store, trials[3]);
+    ROWS_APPLY(store,
+               {.kind = STORE_END_ATTEMPT,
+                .end_attempt = {.attempt_id = attempt, .state = ATTEMPT_FAILED, .reason = REASON_CRASHED}},
+               {.kind = STORE_MOVE_TRIAL, .move_trial = {.trial_id = trials[3], .to = TRIAL_WAITING}});
+    rows_attempt(store, trials[3]);
+    store_close(store);
+
+    store = rows_open(path);
+    cr_assert_eq(store_load(store, "s", &arena, &loaded, &err), 0, "%s", err.message);
+    static const enum trial_state expected[5] = {TRIAL_COMPLETE, TRIAL_WAITING, TRIAL_PAUSED, TRIAL_WAITING,
+                                                 TRIAL_WAITING};
+    static const int interrupted[5] = {0, 1, 0, 1, 0}, failed[5] = {0, 0, 0, 1, 0};
+    for (int i = 0; i < 5; i++) {
+        cr_assert_eq(loaded.trials[i].state, expected[i], "trial %d", i);
+        cr_assert_eq(loaded.trials[i].attempts[ATTEMPT_INTERRUPTED], interrupted[i], "trial %d", i);
+        cr_assert_eq(loaded.trials[i].attempts[ATTEMPT_FAILED], failed[i], "trial %d", i);
+        cr_assert_eq(loaded.trials[i].attempts[ATTEMPT_RUNNING], 0, "trial %d", i);
+    }
+    char *message = rows_text(store, "SELECT message FROM event WHERE kind = 'recovered'");
+    cr_assert_str_eq(message, "2 trials that were running go on from their checkpoints");
+    free(message);
+    arena_done(&arena);
+    store_close(store);
+    store = rows_open(path); /* nothing to recover: nothing is written */
+    cr_assert_eq(rows_number(store, "SELECT COUNT(*) FROM event"), 1);
+    store_close(store);
+}
+
+Test(store, loads_what_the_coordinator_needs)
+{
+    struct store_loaded loaded;
+    struct arena arena = {0};
+    struct err err = {0};
+    const char *const *names = NULL;
+    int64_t id = 5;
+    struct store *store = rows_open(path);
+    cr_assert_eq(store_load(store, "s", &arena, &loaded, &err), ERR_NOT_FOUND);
+    cr_assert_not_null(strstr(err.message, "there is no sweep 's' in '"), "%s", err.message);
+    int64_t sweep = rows_sweep(store, "sums");
+    cr_assert_eq(store_load(store, "sumz", &arena, &loaded, &err), ERR_NOT_FOUND);
+    cr_assert_not_null(strstr(err.message, "nearest is 'sums'"), "%s", err.message);
+    cr_assert_eq(store_load(store, "sums", &arena, &loaded, &err), 0, "%s", err.message);
+    cr_assert_eq(loaded.n_trials + loaded.n_configurations, 0);
+
+    int64_t other = rows_sweep(store, "other"), other_configuration = rows_configuration(store, other, 1);
+    rows_trial(store, other, other_configuration, 1, 1);
+    int64_t ended = rows_configuration(store, sweep, 1), open = rows_configuration(store, sweep, 2);
+    rows_configuration(store, sweep, 3);
+    int64_t first = rows_trial(store, sweep, ended, 1, -3);
+    int64_t second = rows_trial(store, sweep, open, 2, INT64_MAX);
+    rows_complete(store, first, 0.25);
+    int64_t attempt = rows_attempt(store, second);
+    ROWS_APPLY(store, {.kind = STORE_CHECKPOINT,
+                       .checkpoint = {.attempt_id = attempt, .step = 40, .path = "/c", .bytes = 9, .sha256 = "c0"}});
+
+    cr_assert_eq(store_load(store, "sums", &arena, &loaded, &err), 0, "%s", err.message);
+    cr_assert_eq(loaded.sweep.id, sweep);
+    cr_assert_str_eq(loaded.sweep.name, "sums");
+    cr_assert_str_eq(loaded.sweep.output_folder, "/runs");
+    cr_assert_eq(loaded.sweep.seed, 7);
+    cr_assert_eq(loaded.sweep.state, SWEEP_OPEN);
+    cr_assert_eq(loaded.n_configurations, 3);
+    cr_assert_null(loaded.configurations[0].settings); /* all its trials are final */
+    cr_assert_str_eq(loaded.configurations[1].settings, "{\"method\":\"lora\",\"rank\":2}");
+    cr_assert_not_null(loaded.configurations[2].settings);
+    cr_assert_str_eq(loaded.configurations[0].parameters, "{\"rank\":1}");
+    cr_assert_eq(loaded.n_trials, 2);
+    const struct store_trial *a = &loaded.trials[0], *b = &loaded.trials[1];
+    cr_assert_eq(a->state, TRIAL_COMPLETE);
+    cr_assert_eq(a->value.value, 0.25);
+    cr_assert_eq(a->seed, -3);
+    cr_assert_eq(a->seconds, 1.5);
+    cr_assert_eq(a->attempts[ATTEMPT_COMPLETE], 1);
+    cr_assert_null(a->checkpoint_path);
+    cr_assert_eq(b->state, TRIAL_RUNNING);
+    cr_assert_not(b->value.is_known);
+    cr_assert_eq(b->seed, INT64_MAX);
+    cr_assert_eq(b->configuration, 1);
+    cr_assert_eq(b->configuration_id, open);
+    cr_assert_str_eq(b->identity, "id-2");
+    cr_assert_eq(b->checkpoint_step, 40);
+    cr_assert_str_eq(b->checkpoint_path, "/c");
+    cr_assert_eq(b->steps, 40);
+
+    cr_assert_eq(store_sweep_names(store, &arena, &names, &err), 0);
+    cr_assert_str_eq(names[0], "sums");
+    cr_assert_str_eq(names[1], "other");
+    cr_assert_null(names[2]);
+    cr_assert_eq(store_find_sweep(store, "other", &id, &err), 0);
+    cr_assert_eq(id, other);
+    cr_assert_eq(store_find_sweep(store, "none", &id, &err), 0);
+    cr_assert_eq(id, 0);
+    arena_done(&arena);
+    store_close(store);
+}
+
+Test(store, loading_into_a_small_arena_is_an_error)
+{
+    struct store_loaded loaded = {.n_trials = 77};
+    struct err err = {0};
+    struct store *store = rows_open(path);
+    int64_t sweep = rows_sweep(store, "s"), configuration = rows_configuration(store, sweep, 1);
+    for (int i = 1; i <= 100; i++)
+        rows_trial(store, sweep, configuration, i, i);
+    for (size_t limit = 1; limit < 70000; limit += 10000) {
+        struct arena arena;
+        arena_init(&arena, limit);
+        cr_assert_eq(store_load(store, "s", &arena, &loaded, &err), ERR_NOMEM, "%zu", limit);
+        cr_assert_eq(loaded.n_trials, 77);
+        arena_done(&arena);
+    }
+    cr_assert_eq(rows_number(store, "SELECT COUNT(*) FROM trial"), 100);
+    rows_sweep(store, "not in a transaction any more");
+    store_close(store);
+}
