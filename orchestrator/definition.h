@@ -1,0 +1,72 @@
+/* The sweep definition: the JSON file a person writes (schemas/sweep.schema.json is the contract). */
+#ifndef ORCHESTRATOR_DEFINITION_H
+#define ORCHESTRATOR_DEFINITION_H
+
+#include "common/hash.h"
+#include "orchestrator/space.h"
+
+struct objective {
+    const char *metric;
+    bool is_maximized;
+};
+
+struct check {
+    const char *name; /* "0:counterfactual": position and kind */
+    const char *kind; /* counterfactual */
+    const char *file; /* absolute, or NULL: the test set's own sentences only */
+    bool items;       /* keep per-item results */
+};
+
+struct resources {
+    int slots;             /* trials at a time on this machine; 0: as many as cores / threads */
+    int threads;           /* of a trial; default 1 */
+    uint64_t memory_bytes; /* of a trial; 0: no limit */
+    double time_seconds;   /* of an attempt; 0: no limit */
+    int retries;           /* default 2 */
+};
+
+struct budget {
+    int64_t trials;    /* 0: no limit */
+    double seconds;    /* "for": 0: no limit */
+    const char *until; /* "HH:MM" local time, the next one; NULL: none */
+};
+
+struct definition {
+    struct arena arena; /* everything below */
+    cJSON *root;
+    char *text; /* the file as it was given */
+    char sha256[HASH_HEX_SIZE];
+    const char *folder;    /* absolute: where relative paths start */
+    const char *name;      /* [a-z0-9][a-z0-9._-]{0,63} */
+    uint64_t seed;         /* default 0 */
+    const char *model;     /* absolute */
+    cJSON *task;           /* as the job carries it: kind, absolute train/validation/test (null when absent), text,
+                            * text_pair, label, format */
+    const cJSON *settings; /* as given; {} when absent */
+    struct space space;
+    const char *search;     /* grid, random; default: grid when the space can be enumerated, else random */
+    int64_t configurations; /* of random: default 20; of grid: at most so many, 0: all */
+    int seeds;              /* default 1 */
+    struct objective *objectives;
+    int n_objectives; /* at least 1; default validation/accuracy maximize */
+    struct check *checks;
+    int n_checks;
+    struct resources resources;
+    struct budget budget;
+    bool reuse; /* default true: an equal finished trial of any sweep is not run again */
+};
+
+/* Reads and checks the file. ERR_USAGE with every problem at once (problems_result), ERR_NOT_FOUND, ERR_FORMAT for
+ * broken JSON (line and column). Reserved keys that another version will read (tasks, stages, …) are refused with that
+ * word. `definition` is done also after a failure. */
+int definition_read(struct definition *definition, const char *path, struct err *err) MUST_CHECK;
+/* The same from text; `folder` is where relative paths start, `path` stands in messages. */
+int definition_parse(struct definition *definition, const char *text, const char *folder, const char *path,
+                     struct err *err) MUST_CHECK;
+void definition_done(struct definition *definition);
+/* Whether `next` may extend what the store has as `earlier`: only parameters' values added, configurations, seeds,
+ * budget, resources and checks may differ. ERR_USAGE with each difference ("settings.epochs: 2 was, 3 is"). */
+int definition_check_extends(const struct definition *earlier, const struct definition *next,
+                             struct err *err) MUST_CHECK;
+
+#endif
