@@ -48,6 +48,7 @@ $(BUILD)/golden-run: $(BUILD)/tests/golden/golden_run.o $(BUILD)/libtrainer.a $(
 
 # The dispatch files: one kernel source, compiled once per instruction set and chosen at run time.
 ifeq ($(shell uname -m),x86_64)
+$(BUILD)/trainer/kernels_portable.o: ISA := -O3
 $(BUILD)/trainer/kernels_avx2.o:   ISA := -mavx2 -mfma -ffp-contract=fast -O3
 $(BUILD)/trainer/kernels_avx512.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512 -ffp-contract=fast -O3
 endif
@@ -68,9 +69,9 @@ FORCE:
 $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(SUPPORT) $(LIBFILES)
 	@mkdir -p $(@D)
 	$(CC) $(VFLAGS) -o $@ $< $(SUPPORT) $(BUILD)/liborchestrator.a $(BUILD)/libworker.a $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion
-$(BUILD)/gradient/%: $(BUILD)/tests/gradient/%.o $(SUPPORT) $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
+$(BUILD)/gradient/%: $(BUILD)/tests/gradient/%.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
 	@mkdir -p $(@D)
-	$(CC) $(VFLAGS) -o $@ $< $(SUPPORT) $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion
+	$(CC) $(VFLAGS) -o $@ $< $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion
 
 # Installing and fetching -------------------------------------------------------------------------------------------
 .PHONY: deps models data demo

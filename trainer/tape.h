@@ -58,6 +58,7 @@ struct tape {
     bool is_recording;
     bool failed;
     const char *failed_at; /* the operation that found the arena full, or the first NaN with trap_nan */
+    bool is_not_finite;    /* why it failed: a value, not memory */
     bool trap_nan;         /* check every result; the first NaN fails the tape with its operation's name */
     struct rng dropout;    /* of (seed, RNG_DROPOUT) */
     uint32_t step;         /* counts micro-batches over the whole run: the first word of a dropout counter */

@@ -1,0 +1,304 @@
+/* Every operation's backward pass against central differences, in double.
+ *
+ * The loss is Σ c ⊙ f(inputs) with fixed random c. With steps of 1e-5 the difference quotient of a smooth function is
+ * good to about 1e-10 · scale; 1e-6 leaves room for sums of a hundred terms. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "trainer/kernels.h"
+#include "trainer/ops.h"
+
+enum { MAX_INPUTS = 6 };
+#define STEP      1e-5
+#define TOLERANCE 1e-6
+
+struct problem {
+    struct value inputs[MAX_INPUTS];
+    int n_inputs;
+    struct layout layout;
+    struct value *(*build)(struct tape *tape, struct problem *problem);
+    int option;
+};
+
+static struct rng_stream stream;
+
+static void draw(real *data, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        data[i] = (real)rng_normal(&stream);
+}
+
+static void add_input(struct problem *problem, struct arena *arena, int rows, int cols, bool is_token)
+{
+    size_t n = (size_t)rows * (size_t)cols;
+    struct value *value = &problem->inputs[problem->n_inputs++];
+    *value = (struct value){.data = arena_alloc(arena, n * sizeof(real)),
+                            .grad = arena_calloc(arena, n, sizeof(real)),
+                            .rows = rows,
+                            .cols = cols,
+                            .needs_grad = true,
+                            .layout = is_token ? &problem->layout : NULL};
+    draw(value->data, n);
+}
+
+static real evaluate(struct problem *problem, struct arena *step, bool backward)
+{
+    struct tape tape = {.is_training = true, .is_recording = backward, .dropout = rng_make(3, RNG_DROPOUT), .step = 5};
+    real left[64], right[64], weights[4096];
+    tape_begin(&tape, step);
+    struct rng_stream fixed = rng_stream(rng_make(9, RNG_INIT), 0, 0, 0);
+    struct value *y = problem->build(&tape, problem);
+    cr_assert_not_null(y);
+    for (int i = 0; i < y->rows * y->cols; i++)
+        weights[i] = (real)rng_normal(&fixed);
+    for (int i = 0; i < 64; i++)
+        left[i] = right[i] = 1;
+    struct value *c = tape_constant(&tape, weights, y->rows, y->cols, NULL);
+    struct value *product = op_multiply(&tape, y, c);
+    struct value *rows = op_matmul(&tape, tape_constant(&tape, left, 1, y->rows, NULL), false, product, false);
+    struct value *loss = op_matmul(&tape, rows, false, tape_constant(&tape, right, y->cols, 1, NULL), false);
+    if (backward)
+        tape_backward(&tape, loss, 1);
+    cr_assert_eq(tape_check(&tape, NULL), 0);
+    return loss->data[0];
+}
+
+static void check(struct problem *problem, const char *name)
+{
+    struct arena step = {0};
+    for (int k = 0; k < problem->n_inputs; k++)
+        for (int i = 0; i < problem->inputs[k].rows * problem->inputs[k].cols; i++)
+            problem->inputs[k].grad[i] = 0;
+    evaluate(problem, &step, true);
+    for (int k = 0; k < problem->n_inputs; k++) {
+        struct value *value = &problem->inputs[k];
+        for (int i = 0; i < value->rows * value->cols; i++) {
+            real kept = value->data[i];
+            value->data[i] = kept + STEP;
+            double above = (double)evaluate(problem, &step, false);
+            value->data[i] = kept - STEP;
+            double below = (double)evaluate(problem, &step, false);
+            value->data[i] = kept;
+            double expected = (above - below) / (2 * STEP), found = (double)value->grad[i];
+            cr_assert(fabs(found - expected) <= TOLERANCE * fmax(1, fabs(expected)),
+                      "%s, option %d: input %d element %d: backward %.10g, difference %.10g", name, problem->option, k,
+                      i, found, expected);
+        }
+    }
+    arena_done(&step);
+}
+
+/* Sequences of 1, 3 and 4 tokens, the last with one padded row. */
+static const struct segment segments[] = {{0, 1, 1, 0, 7}, {1, 3, 3, 0, 2}, {4, 4, 3, 0, 11}};
+
+static void begin(struct problem *problem, struct value *(*build)(struct tape *, struct problem *), int option)
+{
+    stream = rng_stream(rng_make(1, RNG_INIT), (uint32_t)option, 0, 0);
+    *problem = (struct problem){.layout = {3, 8, segments}, .build = build, .option = option};
+}
+
+static struct value *build_linear(struct tape *tape, struct problem *p)
+{
+    struct value *b = p->n_inputs > 2 ? &p->inputs[2] : NULL;
+    return p->option % 2 ? op_linear_transposed(tape, &p->inputs[0], &p->inputs[1], b)
+                         : op_linear(tape, &p->inputs[0], &p->inputs[1], b);
+}
+
+Test(gradient, linear)
+{
+    struct arena arena = {0};
+    for (int option = 0; option < 4; option++) {
+        struct problem p;
+        begin(&p, build_linear, option);
+        add_input(&p, &arena, 8, 5, true);
+        add_input(&p, &arena, option % 2 ? 5 : 3, option % 2 ? 3 : 5, false);
+        if (option >= 2)
+            add_input(&p, &arena, 1, 3, false);
+        check(&p, "linear");
+    }
+    arena_done(&arena);
+}
+
+static struct value *build_matmul(struct tape *tape, struct problem *p)
+{
+    return op_matmul(tape, &p->inputs[0], p->option & 1, &p->inputs[1], p->option & 2);
+}
+
+Test(gradient, matmul)
+{
+    struct arena arena = {0};
+    for (int option = 0; option < 4; option++) {
+        struct problem p;
+        begin(&p, build_matmul, option);
+        add_input(&p, &arena, option & 1 ? 4 : 3, option & 1 ? 3 : 4, false);
+        add_input(&p, &arena, option & 2 ? 5 : 4, option & 2 ? 4 : 5, false);
+        check(&p, "matmul");
+    }
+    arena_done(&arena);
+}
+
+static struct value *build_elementwise(struct tape *tape, struct problem *p)
+{
+    struct value *a = &p->inputs[0], *b = &p->inputs[1];
+    switch (p->option) {
+    case 0:
+        return op_add(tape, a, b);
+    case 1:
+        return op_multiply(tape, a, b);
+    case 2:
+        return op_scale(tape, op_add_scaled(tape, a, b, 0.3), -1.7);
+    case 3:
+        return op_multiply(tape, a, op_add(tape, a, a));
+    case 4:
+        return op_multiply_row(tape, a, b);
+    default:
+        return op_multiply_scalar(tape, a, b);
+    }
+}
+
+Test(gradient, elementwise)
+{
+    struct arena arena = {0};
+    for (int option = 0; option < 6; option++) {
+        struct problem p;
+        begin(&p, build_elementwise, option);
+        add_input(&p, &arena, 8, 5, true);
+        if (option < 3)
+            add_input(&p, &arena, 8, 5, true);
+        else if (option > 3)
+            add_input(&p, &arena, 1, option == 4 ? 5 : 1, false);
+        check(&p, "elementwise");
+    }
+    arena_done(&arena);
+}
+
+static struct value *build_norm(struct tape *tape, struct problem *p)
+{
+    struct value *x = &p->inputs[2], *gamma = &p->inputs[0], *beta = &p->inputs[1];
+    if (p->option == 0)
+        return op_layer_norm(tape, x, gamma, beta, 1e-5);
+    if (p->option == 1)
+        return op_add_layer_norm(tape, x, &p->inputs[3], gamma, beta, 1e-5);
+    if (p->option == 2) /* x reaches the sum twice */
+        return op_add_layer_norm(tape, op_add(tape, x, x), x, gamma, beta, 1e-5);
+    return op_add(tape, x, op_layer_norm(tape, x, gamma, beta, 1e-5)); /* dx is not the first */
+}
+
+Test(gradient, layer_norm)
+{
+    struct arena arena = {0};
+    for (int option = 0; option < 4; option++) {
+        struct problem p;
+        begin(&p, build_norm, option);
+        add_input(&p, &arena, 1, 37, false);
+        add_input(&p, &arena, 1, 37, false);
+        add_input(&p, &arena, 8, 37, true);
+        if (option == 1)
+            add_input(&p, &arena, 8, 37, true);
+        check(&p, "layer_norm");
+    }
+    arena_done(&arena);
+}
+
+static struct value *build_activation(struct tape *tape, struct problem *p)
+{
+    return op_activation(tape, &p->inputs[0], (enum activation)p->option);
+}
+
+Test(gradient, activation)
+{
+    struct arena arena = {0};
+    for (int option = 0; option <= (int)ACTIVATION_SIGMOID; option++) {
+        struct problem p;
+        begin(&p, build_activation, option);
+        add_input(&p, &arena, 8, 6, true);
+        check(&p, "activation");
+    }
+    arena_done(&arena);
+}
+
+static struct value *build_rows(struct tape *tape, struct problem *p)
+{
+    static const int32_t ids[] = {4, 0, 4, 2, 1, 1, 3, 4};
+    switch (p->option) {
+    case 0:
+        return op_embedding(tape, &p->inputs[0], ids, 8, &p->layout);
+    case 1:
+        return op_first_rows(tape, &p->inputs[0]);
+    case 2:
+        return op_mean_rows(tape, &p->inputs[0]);
+    default:
+        return op_dropout(tape, &p->inputs[0], 0.4, 77);
+    }
+}
+
+Test(gradient, rows)
+{
+    struct arena arena = {0};
+    for (int option = 0; option < 4; option++) {
+        struct problem p;
+        begin(&p, build_rows, option);
+        add_input(&p, &arena, option ? 8 : 5, 6, option > 0);
+        check(&p, "rows");
+    }
+    arena_done(&arena);
+}
+
+/* Options: 1 causal, 2 grouped key-value heads, 4 extra keys, 8 dropout. */
+static struct value *build_attention(struct tape *tape, struct problem *p)
+{
+    struct attention attention = {
+        .n_heads = 4,
+        .n_kv_heads = p->option & 2 ? 2 : 4,
+        .scale = 0.7,
+        .is_causal = p->option & 1,
+        .dropout = p->option & 8 ? 0.3 : 0,
+        .site = 5,
+        .extra_keys = p->option & 4 ? &p->inputs[3] : NULL,
+        .extra_values = p->option & 4 ? &p->inputs[4] : NULL,
+    };
+    return op_attention(tape, &p->inputs[0], &p->inputs[1], &p->inputs[2], &attention);
+}
+
+Test(gradient, attention)
+{
+    struct arena arena = {0};
+    for (int option = 0; option < 16; option++) {
+        struct problem p;
+        int kv = option & 2 ? 4 : 8;
+        begin(&p, build_attention, option);
+        add_input(&p, &arena, 8, 8, true);
+        add_input(&p, &arena, 8, kv, true);
+        add_input(&p, &arena, 8, kv, true);
+        if (option & 4) {
+            add_input(&p, &arena, 2, kv, false);
+            add_input(&p, &arena, 2, kv, false);
+        }
+        check(&p, "attention");
+    }
+    arena_done(&arena);
+}
+
+static struct value *build_loss(struct tape *tape, struct problem *p)
+{
+    static const int32_t labels[] = {0, 2, 1, -100, 2, 0, 1, 1};
+    static const real weights[] = {0.5, 2, 1.25};
+    struct loss_options options = {.labels = labels,
+                                   .weights = p->option & 1 ? weights : NULL,
+                                   .smoothing = p->option & 2 ? 0.1 : 0,
+                                   .divisor = p->option & 4 ? 5 : 0};
+    return op_cross_entropy(tape, &p->inputs[0], &options, NULL, NULL);
+}
+
+Test(gradient, cross_entropy)
+{
+    struct arena arena = {0};
+    for (int option = 0; option < 8; option++) {
+        struct problem p;
+        begin(&p, build_loss, option);
+        add_input(&p, &arena, 8, 3, true);
+        check(&p, "cross_entropy");
+    }
+    arena_done(&arena);
+}

@@ -1,0 +1,273 @@
+/* Attention, sequence by sequence and head by head.
+ *
+ * With S = scale q kᵀ, P = softmax(S), D = dropout(P) and o = D v:
+ *     dD = do vᵀ    dP = mask(dD)/(1 − rate)    dS = P ⊙ (dP − rowsum(dP ⊙ P))    dq = scale dS k    dk = scale dSᵀ q
+ * Only the log-sum-exp of each row is kept; P and the dropout mask are computed again in backward. */
+#include <math.h>
+
+#include "trainer/op_internal.h"
+
+struct attention_node {
+    struct tape_node node;
+    struct value *q, *k, *v;
+    struct attention options;
+    real *log_sum; /* (n_heads, n): log Σ_j exp S_ij */
+};
+
+/* One (sequence, head): where its operands lie. Keys are the extra ones in front, then the sequence's own. */
+struct head {
+    const struct segment *segment;
+    int index, kv_index, size, n_extra, n_keys;
+};
+
+struct scratch {
+    real *scores, *slopes; /* (rows, keys) */
+    uint32_t *words;       /* random words of the mask */
+};
+
+static struct head head_of(const struct attention *options, const struct value *q, const struct segment *segment,
+                           int index)
+{
+    int n_extra = options->extra_keys ? options->extra_keys->rows : 0;
+    return (struct head){
+        .segment = segment,
+        .index = index,
+        .kv_index = index / (options->n_heads / options->n_kv_heads),
+        .size = q->cols / options->n_heads,
+        .n_extra = n_extra,
+        .n_keys = n_extra + segment->keys,
+    };
+}
+
+/* The rows of q (or o) of a head, and the own and the extra rows of k or v. */
+static size_t query_at(const struct head *head, const struct value *q)
+{
+    return (size_t)head->segment->first * (size_t)q->cols + (size_t)(head->index * head->size);
+}
+static size_t key_at(const struct head *head, const struct value *k)
+{
+    return (size_t)head->segment->first * (size_t)k->cols + (size_t)(head->kv_index * head->size);
+}
+static size_t extra_at(const struct head *head)
+{
+    return (size_t)(head->kv_index * head->size);
+}
+
+static int visible_keys(const struct attention *options, const struct head *head, int row)
+{
+    int own = options->is_causal && row + 1 < head->segment->keys ? row + 1 : head->segment->keys;
+    return head->n_extra + own;
+}
+
+/* out (+)= left · rightᵀ where right is k or v, with the extra rows' columns in front. */
+static void times_keys(const struct head *head, real *out, const real *left, int left_cols, const struct value *extra,
+                       const struct value *own, real scale)
+{
+    int rows = head->segment->rows;
+    if (head->n_extra)
+        gemm(false, true, rows, head->n_extra, head->size, scale, left, left_cols, extra->data + extra_at(head),
+             extra->cols, 0, out, head->n_keys);
+    gemm(false, true, rows, head->segment->keys, head->size, scale, left, left_cols, own->data + key_at(head, own),
+         own->cols, 0, out + head->n_extra, head->n_keys);
+}
+
+/* out (+)= weights · (k or v).   weights: (rows, keys) */
+static void weigh_keys(const struct head *head, real *out, int out_cols, const real *weights, const struct value *extra,
+                       const struct value *own, real scale, real beta)
+{
+    int rows = head->segment->rows;
+    if (head->n_extra) {
+        gemm(false, false, rows, head->size, head->n_extra, scale, weights, head->n_keys, extra->data + extra_at(head),
+             extra->cols, beta, out, out_cols);
+        beta = 1;
+    }
+    gemm(false, false, rows, head->size, head->segment->keys, scale, weights + head->n_extra, head->n_keys,
+         own->data + key_at(head, own), own->cols, beta, out, out_cols);
+}
+
+/* d(k or v) += scale weightsᵀ · right, for own and extra rows. */
+static void scatter_keys(const struct head *head, const real *weights, const real *right, int right_cols,
+                         const struct value *extra, const struct value *own, real scale)
+{
+    int rows = head->segment->rows;
+    if (needs(extra) && head->n_extra)
+        gemm(true, false, head->n_extra, head->size, rows, scale, weights, head->n_keys, right, right_cols, 1,
+             extra->grad + extra_at(head), extra->cols);
+    if (needs(own))
+        gemm(true, false, head->segment->keys, head->size, rows, scale, weights + head->n_extra, head->n_keys, right,
+             right_cols, 1, own->grad + key_at(head, own), own->cols);
+}
+
+/* Drops probabilities (or their slopes) in place. Pure in (step, example, site, head, row, key). */
+static void drop(const struct tape *tape, const struct attention *options, const struct head *head, uint32_t *words,
+                 real *values)
+{
+    size_t n = (size_t)head->segment->rows * (size_t)head->n_keys;
+    uint32_t threshold = (uint32_t)(options->dropout * 4294967296.0);
+    real factor = (real)(1 / (1 - options->dropout));
+    rng_fill(tape->dropout, tape->step, head->segment->example, options->site + (uint32_t)head->index * 0x9e3779b9u,
+             words, n);
+    for (size_t i = 0; i < n; i++)
+        values[i] = words[i] >= threshold ? values[i] * factor : 0;
+}
+
+static bool drops(const struct tape *tape, const struct attention *options)
+{
+    return tape->is_training && options->dropout > 0;
+}
+
+/* Softmax of each row in place; the log-sum-exp of each row into log_sum. */
+static void softmax_rows(const struct attention *options, const struct head *head, real *scores, real *log_sum)
+{
+    for (int i = 0; i < head->segment->rows; i++) {
+        real *row = scores + (size_t)i * (size_t)head->n_keys;
+        size_t n = (size_t)visible_keys(options, head, i);
+        real shift = kernels()->max(row, n), sum = kernels()->exp_sum(row, row, shift, n), factor = 1 / sum;
+        for (size_t j = 0; j < n; j++)
+            row[j] *= factor;
+        for (size_t j = n; j < (size_t)head->n_keys; j++)
+            row[j] = 0;
+        log_sum[i] = shift + (real)log((double)sum);
+    }
+}
+
+/* P again, from the scores and the kept log-sum-exp. */
+static void probabilities_again(const struct attention *options, const struct head *head, real *scores,
+                                const real *log_sum)
+{
+    for (int i = 0; i < head->segment->rows; i++) {
+        real *row = scores + (size_t)i * (size_t)head->n_keys;
+        size_t n = (size_t)visible_keys(options, head, i);
+        kernels()->exp_sum(row, row, log_sum[i], n);
+        for (size_t j = n; j < (size_t)head->n_keys; j++)
+            row[j] = 0;
+    }
+}
+
+static bool scratch_alloc(struct tape *tape, const struct attention *options, const struct layout *layout,
+                          struct scratch *scratch)
+{
+    size_t n_extra = options->extra_keys ? (size_t)options->extra_keys->rows : 0, largest = 1;
+    for (int s = 0; s < layout->n_segments; s++) {
+        size_t n = (size_t)layout->segments[s].rows * (n_extra + (size_t)layout->segments[s].keys);
+        largest = n > largest ? n : largest;
+    }
+    scratch->scores = tape_alloc(tape, "attention", largest * sizeof(real));
+    scratch->slopes = tape_alloc(tape, "attention", largest * sizeof(real));
+    scratch->words = drops(tape, options) ? tape_alloc(tape, "attention", largest * sizeof(uint32_t)) : NULL;
+    return !tape->failed;
+}
+
+static void head_backward(struct tape *tape, const struct attention_node *node, const struct head *head,
+                          struct scratch *scratch)
+{
+    const struct attention *options = &node->options;
+    struct value *q = node->q, *k = node->k, *v = node->v, *o = node->node.output;
+    size_t n = (size_t)head->segment->rows * (size_t)head->n_keys;
+    const real *dout = o->grad + query_at(head, o);
+    real *p = scratch->scores, *ds = scratch->slopes, scale = (real)options->scale;
+
+    times_keys(head, p, q->data + query_at(head, q), q->cols, options->extra_keys, k, scale);
+    probabilities_again(options, head, p, node->log_sum + (size_t)head->index * (size_t)q->rows + head->segment->first);
+    if (needs(v) || needs(options->extra_values)) {
+        memcpy(ds, p, n * sizeof(real));
+        if (drops(tape, options))
+            drop(tape, options, head, scratch->words, ds);
+        scatter_keys(head, ds, dout, o->cols, options->extra_values, v, 1);
+    }
+    if (!needs(q) && !needs(k) && !needs(options->extra_keys))
+        return;
+    times_keys(head, ds, dout, o->cols, options->extra_values, v, 1);
+    if (drops(tape, options))
+        drop(tape, options, head, scratch->words, ds);
+    for (int i = 0; i < head->segment->rows; i++) {
+        real *slope = ds + (size_t)i * (size_t)head->n_keys;
+        const real *row = p + (size_t)i * (size_t)head->n_keys;
+        real mean = kernels()->dot(slope, row, (size_t)head->n_keys);
+        for (int j = 0; j < head->n_keys; j++)
+            slope[j] = row[j] * (slope[j] - mean);
+    }
+    if (needs(q))
+        weigh_keys(head, q->grad + query_at(head, q), q->cols, ds, options->extra_keys, k, scale, 1);
+    scatter_keys(head, ds, q->data + query_at(head, q), q->cols, options->extra_keys, k, scale);
+}
+
+/* Makes the gradient exist, zeroed when it is new. */
+static bool open_grad(struct tape *tape, struct value *value)
+{
+    bool is_first;
+    if (!needs(value))
+        return true;
+    if (!tape_grad(tape, value, &is_first))
+        return false;
+    if (is_first)
+        memset(value->grad, 0, value_size(value) * sizeof(real));
+    return true;
+}
+
+static void attention_backward(struct tape *tape, struct tape_node *base)
+{
+    struct attention_node *node = (struct attention_node *)base;
+    const struct attention *options = &node->options;
+    const struct layout *layout = node->q->layout;
+    struct scratch scratch;
+    bool is_open = open_grad(tape, node->q) && open_grad(tape, node->k) && open_grad(tape, node->v) &&
+                   open_grad(tape, options->extra_keys) && open_grad(tape, options->extra_values);
+    struct arena_mark mark = arena_mark(tape->arena);
+    if (is_open && scratch_alloc(tape, options, layout, &scratch))
+        for (int s = 0; s < layout->n_segments; s++)
+            for (int h = 0; h < options->n_heads; h++) {
+                struct head head = head_of(options, node->q, &layout->segments[s], h);
+                head_backward(tape, node, &head, &scratch);
+            }
+    arena_rewind(tape->arena, mark);
+}
+
+static void head_forward(struct tape *tape, const struct attention *options, const struct head *head, struct value *q,
+                         struct value *k, struct value *v, struct value *o, real *log_sum, struct scratch *scratch)
+{
+    times_keys(head, scratch->scores, q->data + query_at(head, q), q->cols, options->extra_keys, k,
+               (real)options->scale);
+    softmax_rows(options, head, scratch->scores, log_sum);
+    if (drops(tape, options))
+        drop(tape, options, head, scratch->words, scratch->scores);
+    weigh_keys(head, o->data + query_at(head, o), o->cols, scratch->scores, options->extra_values, v, 1, 0);
+}
+
+struct value *op_attention(struct tape *tape, struct value *q, struct value *k, struct value *v,
+                           const struct attention *options)
+{
+    if (!q || !k || !v)
+        return NULL;
+    const struct layout *layout = q->layout;
+    assert(layout && q->cols % options->n_heads == 0 && options->n_heads % options->n_kv_heads == 0);
+    assert(k->cols == options->n_kv_heads * (q->cols / options->n_heads) && v->cols == k->cols);
+    struct value *o = tape_value(tape, "attention", q->rows, q->cols, layout);
+    real *log_sum = tape_alloc(tape, "attention", (size_t)options->n_heads * (size_t)q->rows * sizeof(real));
+    struct scratch scratch;
+    if (!o || !log_sum)
+        return NULL;
+    struct arena_mark mark = arena_mark(tape->arena);
+    if (scratch_alloc(tape, options, layout, &scratch))
+        for (int s = 0; s < layout->n_segments; s++)
+            for (int h = 0; h < options->n_heads; h++) {
+                struct head head = head_of(options, q, &layout->segments[s], h);
+                head_forward(tape, options, &head, q, k, v, o,
+                             log_sum + (size_t)h * (size_t)q->rows + layout->segments[s].first, &scratch);
+            }
+    arena_rewind(tape->arena, mark);
+    if (tape->failed)
+        return NULL;
+    if (!tape->is_recording ||
+        !(needs(q) || needs(k) || needs(v) || needs(options->extra_keys) || needs(options->extra_values)))
+        return o;
+    struct attention_node *node = op_node(tape, "attention", sizeof(*node), o, attention_backward);
+    if (!node)
+        return NULL;
+    node->q = q;
+    node->k = k;
+    node->v = v;
+    node->options = *options;
+    node->log_sum = log_sum;
+    return o;
+}

@@ -1,0 +1,132 @@
+/* Rows of a table, and rows and means of sequences: gathers and their scatters. */
+#include "trainer/op_internal.h"
+
+struct embedding_node {
+    struct tape_node node;
+    struct value *table;
+    const int32_t *ids;
+};
+
+static void embedding_backward(struct tape *tape, struct tape_node *node)
+{
+    struct embedding_node *embedding = (struct embedding_node *)node;
+    struct value *table = embedding->table, *y = node->output;
+    bool is_first;
+    if (!tape_grad(tape, table, &is_first))
+        return;
+    if (is_first)
+        memset(table->grad, 0, value_size(table) * sizeof(real));
+    for (int i = 0; i < y->rows; i++) {
+        real *row = grad_row(table, embedding->ids[i]);
+        kernels()->add(row, row, grad_row(y, i), (size_t)y->cols);
+    }
+}
+
+struct value *op_embedding(struct tape *tape, struct value *table, const int32_t *ids, int n_ids,
+                           const struct layout *layout)
+{
+    if (!table)
+        return NULL;
+    struct value *y = tape_value(tape, "embedding", n_ids, table->cols, layout);
+    if (!y)
+        return NULL;
+    for (int i = 0; i < n_ids; i++) {
+        assert(ids[i] >= 0 && ids[i] < table->rows);
+        memcpy(value_row(y, i), value_row(table, ids[i]), (size_t)table->cols * sizeof(real));
+    }
+    if (!tape->is_recording || !needs(table))
+        return y;
+    struct embedding_node *node = op_node(tape, "embedding", sizeof(*node), y, embedding_backward);
+    if (!node)
+        return NULL;
+    node->table = table;
+    node->ids = ids;
+    return y;
+}
+
+struct pool_node {
+    struct tape_node node;
+    struct value *x;
+};
+
+/* One row a sequence, for the result of pooling. */
+static const struct layout *pooled_layout(struct tape *tape, const struct layout *layout)
+{
+    struct layout *pooled = tape_alloc(tape, "pooling", sizeof(*pooled));
+    struct segment *segments = tape_alloc(tape, "pooling", (size_t)layout->n_segments * sizeof(*segments));
+    if (!pooled || !segments)
+        return NULL;
+    for (int s = 0; s < layout->n_segments; s++)
+        segments[s] = (struct segment){s, 1, 1, 0, layout->segments[s].example};
+    *pooled = (struct layout){layout->n_segments, layout->n_segments, segments};
+    return pooled;
+}
+
+static struct value *pool(struct tape *tape, const char *name, struct value *x,
+                          void (*backward)(struct tape *, struct tape_node *))
+{
+    assert(x->layout);
+    const struct layout *layout = pooled_layout(tape, x->layout);
+    struct value *y = layout ? tape_value(tape, name, layout->n_rows, x->cols, layout) : NULL;
+    if (!y || !tape->is_recording || !needs(x))
+        return y;
+    struct pool_node *node = op_node(tape, name, sizeof(*node), y, backward);
+    if (!node)
+        return NULL;
+    node->x = x;
+    return y;
+}
+
+/* dx, zeroed when it is new. */
+static real *pooled_grad(struct tape *tape, struct value *x)
+{
+    bool is_first;
+    real *dx = tape_grad(tape, x, &is_first);
+    if (dx && is_first)
+        memset(dx, 0, value_size(x) * sizeof(real));
+    return dx;
+}
+
+static void first_rows_backward(struct tape *tape, struct tape_node *node)
+{
+    struct value *x = ((struct pool_node *)node)->x, *y = node->output;
+    if (!pooled_grad(tape, x))
+        return;
+    for (int s = 0; s < y->rows; s++) {
+        real *row = grad_row(x, x->layout->segments[s].first);
+        kernels()->add(row, row, grad_row(y, s), (size_t)y->cols);
+    }
+}
+
+struct value *op_first_rows(struct tape *tape, struct value *x)
+{
+    struct value *y = x ? pool(tape, "first_rows", x, first_rows_backward) : NULL;
+    for (int s = 0; y && s < y->rows; s++)
+        memcpy(value_row(y, s), value_row(x, x->layout->segments[s].first), (size_t)x->cols * sizeof(real));
+    return y;
+}
+
+static void mean_rows_backward(struct tape *tape, struct tape_node *node)
+{
+    struct value *x = ((struct pool_node *)node)->x, *y = node->output;
+    if (!pooled_grad(tape, x))
+        return;
+    for (int s = 0; s < y->rows; s++) {
+        const struct segment *segment = &x->layout->segments[s];
+        for (int i = 0; i < segment->keys; i++)
+            kernels()->axpy(grad_row(x, segment->first + i), grad_row(y, s), 1 / (real)segment->keys, (size_t)y->cols);
+    }
+}
+
+struct value *op_mean_rows(struct tape *tape, struct value *x)
+{
+    struct value *y = x ? pool(tape, "mean_rows", x, mean_rows_backward) : NULL;
+    for (int s = 0; y && s < y->rows; s++) {
+        const struct segment *segment = &x->layout->segments[s];
+        memset(value_row(y, s), 0, (size_t)x->cols * sizeof(real));
+        for (int i = 0; i < segment->keys; i++)
+            kernels()->axpy(value_row(y, s), value_row(x, segment->first + i), 1 / (real)segment->keys,
+                            (size_t)x->cols);
+    }
+    return y;
+}

@@ -1,0 +1,139 @@
+/* Matrix products: linear layers in both storage orders, and the plain product. */
+#include "trainer/op_internal.h"
+
+struct linear_node {
+    struct tape_node node;
+    struct value *x, *w, *b;
+    bool is_transposed; /* w: (in, out) */
+};
+
+static void add_rows(real *restrict out, const struct value *dy, const real *grad)
+{
+    for (int i = 0; i < dy->rows; i++)
+        kernels()->add(out, out, grad + (size_t)i * dy->cols, (size_t)dy->cols);
+}
+
+static void linear_backward(struct tape *tape, struct tape_node *node)
+{
+    struct linear_node *linear = (struct linear_node *)node;
+    struct value *x = linear->x, *w = linear->w, *b = linear->b, *y = node->output;
+    bool is_first;
+    if (needs(x)) {
+        real *dx = tape_grad(tape, x, &is_first);
+        if (!dx)
+            return;
+        gemm(false, linear->is_transposed, y->rows, x->cols, y->cols, 1, y->grad, y->cols, w->data, w->cols,
+             is_first ? 0 : 1, dx, x->cols);
+    }
+    if (needs(w)) {
+        real *dw = tape_grad(tape, w, &is_first);
+        if (!dw)
+            return;
+        const real *left = linear->is_transposed ? x->data : y->grad,
+                   *right = linear->is_transposed ? y->grad : x->data;
+        int left_cols = linear->is_transposed ? x->cols : y->cols,
+            right_cols = linear->is_transposed ? y->cols : x->cols;
+        gemm(true, false, left_cols, right_cols, y->rows, 1, left, left_cols, right, right_cols, is_first ? 0 : 1, dw,
+             right_cols);
+    }
+    if (needs(b)) {
+        real *db = tape_grad(tape, b, &is_first);
+        if (!db)
+            return;
+        if (is_first)
+            memset(db, 0, value_size(b) * sizeof(real));
+        add_rows(db, y, y->grad);
+    }
+}
+
+static struct value *linear(struct tape *tape, struct value *x, struct value *w, struct value *b, bool is_transposed)
+{
+    if (!x || !w)
+        return NULL;
+    int out = is_transposed ? w->cols : w->rows;
+    assert(x->cols == (is_transposed ? w->rows : w->cols));
+    assert(!b || (b->rows == 1 && b->cols == out));
+    struct value *y = tape_value(tape, "linear", x->rows, out, x->layout);
+    if (!y)
+        return NULL;
+    for (int i = 0; b && i < y->rows; i++)
+        memcpy(value_row(y, i), b->data, (size_t)out * sizeof(real));
+    gemm(false, !is_transposed, x->rows, out, x->cols, 1, x->data, x->cols, w->data, w->cols, b ? 1 : 0, y->data, out);
+    if (!tape->is_recording || !(needs(x) || needs(w) || needs(b)))
+        return y;
+    struct linear_node *node = op_node(tape, "linear", sizeof(*node), y, linear_backward);
+    if (!node)
+        return NULL;
+    node->x = x;
+    node->w = w;
+    node->b = b;
+    node->is_transposed = is_transposed;
+    return y;
+}
+
+struct value *op_linear(struct tape *tape, struct value *x, struct value *w, struct value *b)
+{
+    return linear(tape, x, w, b, false);
+}
+
+struct value *op_linear_transposed(struct tape *tape, struct value *x, struct value *w, struct value *b)
+{
+    return linear(tape, x, w, b, true);
+}
+
+struct matmul_node {
+    struct tape_node node;
+    struct value *a, *b;
+    bool transpose_a, transpose_b;
+    int k;
+};
+
+/* c = op(a) op(b):  d op(a) = dc op(b)ᵀ,  d op(b) = op(a)ᵀ dc; a transposed operand gets the transposed product. */
+static void matmul_backward(struct tape *tape, struct tape_node *node)
+{
+    struct matmul_node *product = (struct matmul_node *)node;
+    struct value *a = product->a, *b = product->b, *c = node->output;
+    bool is_first, ta = product->transpose_a, tb = product->transpose_b;
+    if (needs(a)) {
+        real *da = tape_grad(tape, a, &is_first), beta = is_first ? 0 : 1;
+        if (!da)
+            return;
+        if (ta)
+            gemm(tb, true, product->k, c->rows, c->cols, 1, b->data, b->cols, c->grad, c->cols, beta, da, a->cols);
+        else
+            gemm(false, !tb, c->rows, product->k, c->cols, 1, c->grad, c->cols, b->data, b->cols, beta, da, a->cols);
+    }
+    if (needs(b)) {
+        real *db = tape_grad(tape, b, &is_first), beta = is_first ? 0 : 1;
+        if (!db)
+            return;
+        if (tb)
+            gemm(true, ta, c->cols, product->k, c->rows, 1, c->grad, c->cols, a->data, a->cols, beta, db, b->cols);
+        else
+            gemm(!ta, false, product->k, c->cols, c->rows, 1, a->data, a->cols, c->grad, c->cols, beta, db, b->cols);
+    }
+}
+
+struct value *op_matmul(struct tape *tape, struct value *a, bool transpose_a, struct value *b, bool transpose_b)
+{
+    if (!a || !b)
+        return NULL;
+    int m = transpose_a ? a->cols : a->rows, k = transpose_a ? a->rows : a->cols;
+    int n = transpose_b ? b->rows : b->cols;
+    assert(k == (transpose_b ? b->cols : b->rows));
+    struct value *c = tape_value(tape, "matmul", m, n, transpose_a ? NULL : a->layout);
+    if (!c)
+        return NULL;
+    gemm(transpose_a, transpose_b, m, n, k, 1, a->data, a->cols, b->data, b->cols, 0, c->data, n);
+    if (!tape->is_recording || !(needs(a) || needs(b)))
+        return c;
+    struct matmul_node *node = op_node(tape, "matmul", sizeof(*node), c, matmul_backward);
+    if (!node)
+        return NULL;
+    node->a = a;
+    node->b = b;
+    node->transpose_a = transpose_a;
+    node->transpose_b = transpose_b;
+    node->k = k;
+    return c;
+}

@@ -1,0 +1,144 @@
+/* The list of parameters, and what is done with all of them. */
+#include "trainer/param.h"
+
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "trainer/kernels.h"
+
+size_t param_size(const struct param *param)
+{
+    size_t n = 1;
+    for (int i = 0; i < param->n_dims; i++)
+        n *= (size_t)param->shape[i];
+    return n;
+}
+
+struct param *params_find(const struct params *params, const char *name)
+{
+    for (size_t i = 0; i < params->count; i++)
+        if (strcmp(params->items[i]->name, name) == 0)
+            return params->items[i];
+    return NULL;
+}
+
+static bool ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), m = strlen(end);
+    return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+static int append(struct params *params, struct param *param)
+{
+    if (params->count == params->capacity) {
+        size_t capacity = params->capacity ? 2 * params->capacity : 256;
+        struct param **items = arena_alloc(params->arena, capacity * sizeof(struct param *));
+        if (!items)
+            return -1;
+        if (params->count)
+            memcpy(items, params->items, params->count * sizeof(struct param *));
+        params->items = items;
+        params->capacity = capacity;
+    }
+    params->items[params->count++] = param;
+    return 0;
+}
+
+/* The order within params: base, methods, head. A method's parameter goes in front of the head's. */
+static void move_before_head(struct params *params)
+{
+    size_t at = params->count - 1;
+    struct param *param = params->items[at];
+    while (param->origin != PARAM_HEAD && at > 0 && params->items[at - 1]->origin > param->origin) {
+        params->items[at] = params->items[at - 1];
+        at--;
+    }
+    params->items[at] = param;
+}
+
+struct param *params_add(struct params *params, const char *name, int n_dims, const int64_t *shape,
+                         const real *mapped_data, enum param_origin origin)
+{
+    if (params_find(params, name))
+        return NULL;
+    struct param *param = arena_calloc(params->arena, 1, sizeof(*param));
+    if (!param || !(param->name = arena_strdup(params->arena, name)))
+        return NULL;
+    param->n_dims = n_dims;
+    memcpy(param->shape, shape, (size_t)n_dims * sizeof(*shape));
+    param->origin = origin;
+    param->learning_rate_factor = 1;
+    param->is_mapped = mapped_data != NULL;
+    param->is_bias_or_norm = ends_with(name, ".bias") || strstr(name, "LayerNorm") || strstr(name, "layer_norm");
+    size_t n = param_size(param), rows = n_dims > 1 ? (size_t)shape[0] : 1;
+    param->value = (struct value){.rows = (int)rows, .cols = (int)(rows ? n / rows : 0)};
+    if (mapped_data)
+        param->value.data = (real *)(uintptr_t)mapped_data; /* read only: param_train copies before anything writes */
+    else
+        param->value.data = arena_calloc(params->arena, n ? n : 1, sizeof(real));
+    if (!param->value.data || append(params, param) < 0)
+        return NULL;
+    move_before_head(params);
+    return param;
+}
+
+int param_train(struct params *params, struct param *param, const char *method, struct err *err)
+{
+    size_t n = param_size(param);
+    param->method = method ? method : param->method;
+    if (param->is_trained)
+        return 0;
+    if (param->is_mapped) {
+        real *copy = arena_alloc(params->arena, n * sizeof(real));
+        if (!copy)
+            return err_set(err, ERR_NOMEM, "no memory to train '%s' (%zu bytes)", param->name, n * sizeof(real));
+        memcpy(copy, param->value.data, n * sizeof(real));
+        param->value.data = copy;
+        param->is_mapped = false;
+    }
+    param->value.grad = arena_calloc(params->arena, n, sizeof(real));
+    if (!param->value.grad)
+        return err_set(err, ERR_NOMEM, "no memory for the gradient of '%s' (%zu bytes)", param->name, n * sizeof(real));
+    param->value.needs_grad = true;
+    param->is_trained = true;
+    return 0;
+}
+
+size_t params_count_trained(const struct params *params)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < params->count; i++)
+        total += params->items[i]->is_trained ? param_size(params->items[i]) : 0;
+    return total;
+}
+
+void params_hash_frozen(const struct params *params, char hex[65])
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned int n = 0;
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    memset(hex, 0, 65);
+    if (!context || EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1)
+        abort(); /* SHA-256 is always there; without memory for its state nothing else would go on either */
+    for (size_t i = 0; i < params->count; i++) {
+        const struct param *param = params->items[i];
+        if (param->is_trained)
+            continue;
+        EVP_DigestUpdate(context, param->name, strlen(param->name) + 1);
+        EVP_DigestUpdate(context, param->value.data, param_size(param) * sizeof(real));
+    }
+    EVP_DigestFinal_ex(context, digest, &n);
+    EVP_MD_CTX_free(context);
+    for (unsigned int i = 0; i < n && i < 32; i++) {
+        hex[2 * i] = "0123456789abcdef"[digest[i] >> 4];
+        hex[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
+    }
+}
+
+void params_zero_grad(struct params *params)
+{
+    for (size_t i = 0; i < params->count; i++)
+        if (params->items[i]->is_trained)
+            memset(params->items[i]->value.grad, 0, param_size(params->items[i]) * sizeof(real));
+}

@@ -1,0 +1,97 @@
+/* The tape: values, nodes, and running them backwards. */
+#include "trainer/tape.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+void tape_begin(struct tape *tape, struct arena *arena)
+{
+    arena_reset(arena);
+    tape->arena = arena;
+    tape->last = NULL;
+    tape->failed = tape->is_not_finite = false;
+    tape->failed_at = NULL;
+}
+
+void *tape_alloc(struct tape *tape, const char *op, size_t bytes)
+{
+    void *memory = tape->failed ? NULL : arena_alloc(tape->arena, bytes ? bytes : 1);
+    if (!memory && !tape->failed) {
+        tape->failed = true;
+        tape->failed_at = op;
+    }
+    return memory;
+}
+
+struct value *tape_value(struct tape *tape, const char *op, int rows, int cols, const struct layout *layout)
+{
+    struct value *value = tape_alloc(tape, op, sizeof(*value));
+    real *data = tape_alloc(tape, op, (size_t)rows * (size_t)cols * sizeof(real));
+    if (!value || !data)
+        return NULL;
+    *value = (struct value){.data = data, .rows = rows, .cols = cols, .layout = layout};
+    return value;
+}
+
+struct value *tape_constant(struct tape *tape, real *data, int rows, int cols, const struct layout *layout)
+{
+    struct value *value = tape_alloc(tape, "constant", sizeof(*value));
+    if (value)
+        *value = (struct value){.data = data, .rows = rows, .cols = cols, .layout = layout};
+    return value;
+}
+
+static bool has_nan(const real *data, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(data[i]))
+            return true;
+    return false;
+}
+
+void tape_record(struct tape *tape, struct tape_node *node)
+{
+    assert(tape->is_recording);
+    node->output->needs_grad = true;
+    node->previous = tape->last;
+    tape->last = node;
+    const struct value *y = node->output;
+    if (tape->trap_nan && !tape->failed && has_nan(y->data, (size_t)y->rows * (size_t)y->cols)) {
+        tape->failed = tape->is_not_finite = true;
+        tape->failed_at = node->name;
+    }
+}
+
+real *tape_grad(struct tape *tape, struct value *value, bool *is_first)
+{
+    *is_first = value->grad == NULL;
+    if (*is_first)
+        value->grad = tape_alloc(tape, "gradient", (size_t)value->rows * (size_t)value->cols * sizeof(real));
+    return value->grad;
+}
+
+void tape_backward(struct tape *tape, struct value *loss, double scale)
+{
+    bool is_first;
+    if (tape->failed || !loss || !loss->needs_grad)
+        return;
+    assert(loss->rows == 1 && loss->cols == 1);
+    real *grad = tape_grad(tape, loss, &is_first);
+    if (grad)
+        grad[0] = (real)scale;
+    /* A node whose output no gradient reached lies off the path from the loss. */
+    for (struct tape_node *node = tape->last; node && !tape->failed; node = node->previous)
+        if (node->output->grad)
+            node->backward(tape, node);
+}
+
+int tape_check(const struct tape *tape, struct err *err)
+{
+    if (!tape->failed)
+        return 0;
+    if (tape->is_not_finite)
+        return err_set(err, ERR_NUMERIC, "'%s' gave a value that is not finite", tape->failed_at);
+    return err_set(err, ERR_NOMEM, "the step's memory (%zu bytes used) is used up at '%s'", tape->arena->used_bytes,
+                   tape->failed_at);
+}
