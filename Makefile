@@ -43,7 +43,7 @@ $(BUILD)/nightsweep-worker: $(BUILD)/worker/main.o $(BUILD)/libworker.a $(BUILD)
 	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson libcrypto) -lm -lpthread
 $(BUILD)/nightsweep-trainer: $(BUILD)/trainer/main.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
 	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson openblas libcrypto libutf8proc) -lm -lpthread
-$(BUILD)/golden-run: $(BUILD)/tests/golden/golden_run.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
+$(BUILD)/golden-run: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden/*.c)) $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
 	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson openblas libcrypto libutf8proc) -lm -lpthread
 
 # The dispatch files: one kernel source, compiled once per instruction set and chosen at run time.
@@ -99,6 +99,8 @@ gradient:               ## finite differences in double against every backward p
 	@$(MAKE) --no-print-directory -s VARIANT=f64 BUILD=build/f64 gradient-run
 gradient-run: $(GRADIENT)
 	@tests/support/run.sh $(GRADIENT)
+golden: all             ## training runs with known numbers: every loss, gradient norm, logit and weight
+	@$(BUILD)/golden-run --cases tests/golden/cases --out $(BUILD)/golden --check
 lint:                   ## layers, banned calls, formatting, cppcheck, shellcheck
 	@tools/deps.sh --lint
 	@tests/support/lint.sh

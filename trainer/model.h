@@ -65,7 +65,26 @@ extern const struct model_kind *const model_kinds[]; /* NULL-terminated */
 int model_open(struct model *model, const char *folder, const struct model_options *options, struct arena *trial,
                struct err *err) MUST_CHECK;
 void model_close(struct model *model);
-/* Adds a site; NULL when memory is used up. For model files. */
+/* For model files ----------------------------------------------------------------------------------------------------
+ */
+
+/* The base tensor `name`, found in the weights under its own name, without its first part ("bert."), or with the old
+ * gamma and beta for layer norms; mapped where type and alignment allow. ERR_FORMAT when the shape differs,
+ * ERR_NOT_FOUND when it is missing. */
+int model_tensor(struct model *model, struct param **param, int layer, int n_dims, const int64_t *shape,
+                 const char *name, struct err *err) MUST_CHECK;
+/* A tensor of the head: the model's own (use_model_head) or a new one, normal(0, initializer_range) drawn from
+ * (seed, RNG_INIT, name), vectors 0. */
+int model_head_tensor(struct model *model, struct param **param, const struct model_options *options, int n_dims,
+                      const int64_t *shape, const char *name, struct err *err) MUST_CHECK;
+/* A linear site with its weight (out, in) and bias tensors. */
+int model_linear(struct model *model, struct site **site, const char *role, int layer, int in, int out,
+                 const char *name, struct err *err) MUST_CHECK;
+/* Members of config.json with a range; a missing one takes `fallback` (an int fallback of −1: it must be there). */
+int model_config_int(const struct model *model, const char *key, int fallback, int *out, struct err *err) MUST_CHECK;
+int model_config_real(const struct model *model, const char *key, double fallback, double *out,
+                      struct err *err) MUST_CHECK;
+/* Adds a site; NULL when memory is used up. */
 struct site *model_add_site(struct model *model, enum site_kind kind, const char *role, int layer,
                             const char *name_format, ...) __attribute__((format(printf, 5, 6)));
 /* The first site of that name, or NULL. */

@@ -21,6 +21,7 @@ struct param {
     int n_dims;
     int64_t shape[PARAM_MAX_DIMS];
     enum param_origin origin;
+    int layer;          /* of the model, from 0; −1: below the layers (embeddings), n_layers: above them (pooler) */
     const char *method; /* the method that made or trains it; NULL for the head and what stays frozen */
     bool is_trained;
     bool is_mapped;       /* data lies in a read-only file map; param_train copies it first */

@@ -1,0 +1,202 @@
+/* From a case's configuration to our settings. */
+#include <string.h>
+
+#include "common/file.h"
+#include "common/json.h"
+#include "tests/golden/golden.h"
+
+static const char *text_of(const cJSON *object, const char *key)
+{
+    const cJSON *item = json_get(object, key);
+    return cJSON_IsString(item) ? item->valuestring : "";
+}
+
+static double number_of(const cJSON *object, const char *key, double fallback)
+{
+    const cJSON *item = json_get(object, key);
+    return cJSON_IsNumber(item) ? item->valuedouble : fallback;
+}
+
+static void copy_as(cJSON *to, const char *name, const cJSON *from, const char *key)
+{
+    const cJSON *item = json_get(from, key);
+    if (item && !cJSON_IsNull(item))
+        cJSON_AddItemToObject(to, name, cJSON_Duplicate(item, true));
+}
+
+static int unsupported(const char *what, const char *name, struct err *err)
+{
+    return err_set(err, ERR_UNSUPPORTED, "%s '%s' is not built in", what, name);
+}
+
+/* Every key of a configuration must be one we understand: a case with more is another method. */
+static int check_keys(const cJSON *config, const char *known, struct err *err)
+{
+    for (const cJSON *item = config->child; item; item = item->next) {
+        const char *found = strstr(known, item->string);
+        if (!found || found[strlen(item->string)] != ' ' || (found != known && found[-1] != ' '))
+            return unsupported("option", item->string, err);
+    }
+    return 0;
+}
+
+static void optimiser(cJSON *settings, const cJSON *optim)
+{
+    const cJSON *betas = json_get(optim, "betas");
+    copy_as(settings, "optimizer", optim, "optimizer");
+    copy_as(settings, "learning_rate", optim, "lr");
+    copy_as(settings, "weight_decay", optim, "weight_decay");
+    copy_as(settings, "epsilon", optim, "eps");
+    copy_as(settings, "momentum", optim, "momentum");
+    copy_as(settings, "clip", optim, "clip");
+    copy_as(settings, "schedule", optim, "schedule");
+    copy_as(settings, "warmup", optim, "warmup_steps");
+    cJSON_AddNumberToObject(settings, "beta1", betas->child->valuedouble);
+    cJSON_AddNumberToObject(settings, "beta2", betas->child->next->valuedouble);
+    cJSON_AddBoolToObject(settings, "decay_biases", json_get(optim, "no_decay")->child == NULL);
+    const cJSON *groups = json_get(optim, "lr_groups");
+    if (groups && groups->child)
+        copy_as(settings, "lora_b_learning_rate_factor", groups->child, "lr_mult");
+}
+
+/* The modules whose biases the case trains. */
+static void bias_terms(cJSON *settings, const cJSON *spec)
+{
+    cJSON *terms = cJSON_AddArrayToObject(settings, "bias_terms");
+    for (const cJSON *item = json_get(spec, "trainable")->child; item; item = item->next) {
+        char *module = item->valuestring;
+        size_t n = strlen(module);
+        if (strncmp(module, "classifier", 10) == 0 || n < 5)
+            continue;
+        char *copy = strndup(module, n - strlen(".bias"));
+        cJSON_AddItemToArray(terms, cJSON_CreateString(copy));
+        cJSON_free(copy);
+    }
+}
+
+static int base_method(cJSON *settings, const cJSON *spec, struct err *err)
+{
+    const char *method = text_of(spec, "method");
+    if (strcmp(method, "partial_topk") == 0) {
+        cJSON_AddStringToObject(settings, "method", "partial");
+        copy_as(settings, "top_layers", json_get(spec, "hp"), "k");
+    } else if (strcmp(method, "bitfit_subset") == 0) {
+        cJSON_AddStringToObject(settings, "method", "bitfit");
+        bias_terms(settings, spec);
+    } else if (strcmp(method, "full") == 0 || strcmp(method, "linear_probe") == 0 || strcmp(method, "bitfit") == 0) {
+        cJSON_AddStringToObject(settings, "method", method);
+    } else {
+        return unsupported("method", method, err);
+    }
+    return 0;
+}
+
+static int peft_method(cJSON *settings, const cJSON *peft, struct err *err)
+{
+    if (strcmp(text_of(peft, "peft_type"), "LN_TUNING") == 0) {
+        cJSON_AddStringToObject(settings, "method", "layer_norm");
+        return check_keys(peft, "task_type peft_type target_modules ", err);
+    }
+    if (strcmp(text_of(peft, "peft_type"), "LORA") != 0)
+        return unsupported("method", text_of(peft, "peft_type"), err);
+    cJSON_AddStringToObject(settings, "method", "lora");
+    copy_as(settings, "rank", peft, "r");
+    copy_as(settings, "alpha", peft, "lora_alpha");
+    copy_as(settings, "targets", peft, "target_modules");
+    copy_as(settings, "layers", peft, "layers_to_transform");
+    copy_as(settings, "rank_pattern", peft, "rank_pattern");
+    copy_as(settings, "alpha_pattern", peft, "alpha_pattern");
+    copy_as(settings, "rank_stabilized", peft, "use_rslora");
+    copy_as(settings, "lora_bias", peft, "bias");
+    return check_keys(peft,
+                      "task_type peft_type r lora_alpha lora_dropout target_modules layers_to_transform layers_pattern "
+                      "rank_pattern alpha_pattern use_rslora bias ",
+                      err);
+}
+
+/* AdapterHub counts the layers to leave out. */
+static void keep_layers(cJSON *settings, const cJSON *leave_out, int n_layers)
+{
+    cJSON *layers = cJSON_AddArrayToObject(settings, "layers");
+    for (int layer = 0; layer < n_layers; layer++) {
+        bool is_out = false;
+        for (const cJSON *item = leave_out->child; item; item = item->next)
+            is_out = is_out || item->valuedouble == layer;
+        if (!is_out)
+            cJSON_AddItemToArray(layers, cJSON_CreateNumber(layer));
+    }
+}
+
+static int adapter_method(cJSON *settings, const cJSON *adapter, const cJSON *config, struct err *err)
+{
+    static const struct {
+        const char *base, *placement;
+        double reduction;
+    } bases[] = {{"double_seq_bn", "houlsby", 16}, {"seq_bn", "pfeiffer", 16}, {"par_bn", "parallel", 2}};
+    for (size_t i = 0; i < 3; i++) {
+        if (strcmp(bases[i].base, text_of(adapter, "base")) != 0)
+            continue;
+        double size = number_of(config, "hidden_size", 0) / number_of(adapter, "reduction_factor", bases[i].reduction);
+        cJSON_AddStringToObject(settings, "adapter_placement", bases[i].placement);
+        cJSON_AddNumberToObject(settings, "adapter_size", size);
+        if (strcmp(text_of(adapter, "non_linearity"), "swish") == 0)
+            cJSON_AddStringToObject(settings, "activation", "silu");
+        else
+            copy_as(settings, "activation", adapter, "non_linearity");
+        copy_as(settings, "adapter_norm_before", adapter, "ln_before");
+        copy_as(settings, "adapter_norm_after", adapter, "ln_after");
+        copy_as(settings, "adapter_scaling", adapter, "scaling");
+        if (json_get(adapter, "leave_out"))
+            keep_layers(settings, json_get(adapter, "leave_out"), (int)number_of(config, "num_hidden_layers", 0));
+        return check_keys(adapter, "base reduction_factor non_linearity ln_before ln_after scaling leave_out ", err);
+    }
+    return unsupported("adapter", text_of(adapter, "base"), err);
+}
+
+static int adapter_methods(cJSON *settings, const cJSON *adapter, const cJSON *config, struct err *err)
+{
+    if (!cJSON_IsArray(adapter)) {
+        cJSON_AddStringToObject(settings, "method", "adapter");
+        return adapter_method(settings, adapter, config, err);
+    }
+    cJSON *methods = cJSON_AddArrayToObject(settings, "method");
+    int rc = 0;
+    for (const cJSON *item = adapter->child; item && rc == 0; item = item->next) {
+        bool is_lora = strcmp(text_of(item, "base"), "lora") == 0;
+        cJSON_AddItemToArray(methods, cJSON_CreateString(is_lora ? "lora" : "adapter"));
+        copy_as(settings, "rank", item, "r");
+        copy_as(settings, "alpha", item, "alpha");
+        rc = is_lora ? check_keys(item, "base r alpha ", err) : adapter_method(settings, item, config, err);
+    }
+    return rc;
+}
+
+int golden_settings(const cJSON *spec, const char *folder, cJSON **settings, struct err *err)
+{
+    const char *model = text_of(spec, "model"), *engine = text_of(spec, "engine");
+    if (strcmp(text_of(spec, "task"), "cls") != 0 || (strcmp(model, "bert") != 0 && strcmp(model, "roberta") != 0))
+        return unsupported("model", model, err);
+    cJSON *config = NULL, *out = cJSON_CreateObject();
+    char *model_folder = file_join(folder, text_of(spec, "model_dir"));
+    char *path = file_join(model_folder, "config.json");
+    int rc = json_read_file(path, &config, err);
+    const cJSON *adapter = json_get(spec, "adapter");
+    if (rc == 0 && strcmp(engine, "hf") == 0)
+        rc = base_method(out, spec, err);
+    else if (rc == 0 && strcmp(engine, "peft") == 0)
+        rc = peft_method(out, json_get(spec, "peft"), err);
+    else if (rc == 0 && strcmp(engine, "adapters") == 0 && adapter && !json_get(spec, "compose"))
+        rc = adapter_methods(out, adapter, config, err);
+    else if (rc == 0)
+        rc = unsupported("method", text_of(spec, "method"), err);
+    if (rc == 0)
+        optimiser(out, json_get(spec, "optim"));
+    json_free(config);
+    cJSON_free(path);
+    cJSON_free(model_folder);
+    if (rc < 0)
+        cJSON_Delete(out);
+    else
+        *settings = out;
+    return rc;
+}

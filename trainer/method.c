@@ -1,0 +1,164 @@
+/* The methods' table, attaching one or several, and the folder of a finished trial. */
+#include "trainer/method.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/file.h"
+#include "common/json.h"
+#include "trainer/methods/method_file.h"
+
+extern const struct method_kind method_full, method_partial, method_linear_probe, method_bitfit, method_layer_norm,
+    method_lora, method_adapter;
+
+const struct method_kind *const method_kinds[] = {
+    &method_full,       &method_partial, &method_linear_probe, &method_bitfit,
+    &method_layer_norm, &method_lora,    &method_adapter,      NULL};
+
+enum { MAX_METHODS = 8 };
+
+const struct method_kind *method_find(const char *name)
+{
+    for (const struct method_kind *const *kind = method_kinds; *kind; kind++)
+        if (strcmp((*kind)->name, name) == 0)
+            return *kind;
+    return NULL;
+}
+
+/* The kinds of settings.method, in order. */
+static int list_methods(const cJSON *settings, const struct method_kind **kinds, int *n, struct err *err)
+{
+    const cJSON *method = json_get(settings, "method");
+    const cJSON *item = cJSON_IsArray(method) ? method->child : method;
+    for (*n = 0; item; item = cJSON_IsArray(method) ? item->next : NULL) {
+        const struct method_kind *kind = cJSON_IsString(item) ? method_find(item->valuestring) : NULL;
+        if (!kind)
+            return err_set(err, ERR_UNSUPPORTED, "settings.method: '%s' is no method",
+                           cJSON_IsString(item) ? item->valuestring : json_type_name(item));
+        if (*n == MAX_METHODS)
+            return err_set(err, ERR_UNSUPPORTED, "settings.method: more than %d methods", MAX_METHODS);
+        kinds[(*n)++] = kind;
+    }
+    return *n ? 0 : err_set(err, ERR_FORMAT, "settings.method is missing");
+}
+
+static bool trains_something(const struct model *model, const char *method)
+{
+    for (size_t i = 0; i < model->params.count; i++) {
+        const struct param *param = model->params.items[i];
+        if (param->is_trained && param->origin != PARAM_HEAD && param->method && strcmp(param->method, method) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void set_learning_rates(struct model *model, const cJSON *settings)
+{
+    const cJSON *factors = json_get(settings, "method_learning_rate_factors");
+    double head = setting_number(settings, "head_learning_rate_factor", 1);
+    for (size_t i = 0; i < model->params.count; i++) {
+        struct param *param = model->params.items[i];
+        if (param->origin == PARAM_HEAD)
+            param->learning_rate_factor *= head;
+        else if (param->method)
+            param->learning_rate_factor *= setting_number(factors, param->method, 1);
+    }
+}
+
+int methods_attach(struct model *model, const cJSON *settings, uint64_t seed, struct err *err)
+{
+    const struct method_kind *kinds[MAX_METHODS];
+    int n, rc = list_methods(settings, kinds, &n, err);
+    for (size_t i = 0; rc == 0 && i < model->params.count; i++)
+        if (model->params.items[i]->origin == PARAM_HEAD)
+            rc = param_train(&model->params, model->params.items[i], NULL, err);
+    for (int m = 0; rc == 0 && m < n; m++) {
+        rc = kinds[m]->attach ? kinds[m]->attach(model, settings, seed, err) : 0;
+        if (rc == 0 && kinds[m]->attach && !trains_something(model, kinds[m]->name))
+            rc = err_set(err, ERR_UNSUPPORTED,
+                         "method '%s' would train nothing but the head of this model: no module or layer matches",
+                         kinds[m]->name);
+    }
+    if (rc == 0)
+        set_learning_rates(model, settings);
+    return rc;
+}
+
+/* Folder of a method: the trial's own, or one below it when there are several. */
+static char *method_folder(const char *folder, const struct method_kind *kind, int n)
+{
+    return n > 1 ? file_join(folder, kind->name) : strdup(folder);
+}
+
+static int default_save(const struct model *model, const struct method_kind *kind, const char *folder, bool with_head,
+                        struct err *err)
+{
+    char *path = file_join(folder, "tensors.safetensors");
+    int rc = path ? method_file_write(model, kind->name, "", with_head, path, err)
+                  : err_set(err, ERR_NOMEM, "no memory to save '%s'", kind->name);
+    free(path);
+    return rc;
+}
+
+static int write_description(const cJSON *settings, const char *const *labels, const char *folder, struct err *err)
+{
+    struct text json = {0};
+    text_add(&json, "{\"format\":1,\"labels\":[");
+    for (size_t i = 0; labels[i]; i++) {
+        text_add(&json, i ? "," : "");
+        text_add_json(&json, labels[i]);
+    }
+    text_add(&json, "],\"settings\":");
+    json_add_canonical(&json, settings);
+    text_add(&json, "}");
+    return method_file_write_text(folder, "nightsweep.json", &json, err);
+}
+
+int methods_save(const struct model *model, const cJSON *settings, const char *const *labels, const char *folder,
+                 struct err *err)
+{
+    const struct method_kind *kinds[MAX_METHODS];
+    int n, rc = list_methods(settings, kinds, &n, err);
+    for (int m = 0; rc == 0 && m < n; m++) {
+        char *own = method_folder(folder, kinds[m], n);
+        rc = own ? file_make_folders(own, err) : err_set(err, ERR_NOMEM, "no memory to save");
+        if (rc == 0)
+            rc = kinds[m]->save ? kinds[m]->save(model, settings, own, err)
+                                : default_save(model, kinds[m], own, n == 1, err);
+        free(own);
+    }
+    char *head = file_join(folder, "head.safetensors");
+    if (rc == 0 && n > 1)
+        rc = head ? method_file_write(model, NULL, "", true, head, err) : err_set(err, ERR_NOMEM, "no memory to save");
+    free(head);
+    return rc < 0 ? rc : write_description(settings, labels, folder, err);
+}
+
+static int default_load(struct model *model, const struct method_kind *kind, const char *folder, struct err *err)
+{
+    char *path = file_join(folder, "tensors.safetensors");
+    int rc = path ? method_file_read(model, kind->name, path, err) : err_set(err, ERR_NOMEM, "no memory to load");
+    free(path);
+    return rc;
+}
+
+int methods_load(struct model *model, const cJSON *settings, const char *folder, struct err *err)
+{
+    const struct method_kind *kinds[MAX_METHODS];
+    int n, rc = list_methods(settings, kinds, &n, err);
+    for (int m = 0; rc == 0 && m < n; m++) {
+        char *own = method_folder(folder, kinds[m], n);
+        rc = !own             ? err_set(err, ERR_NOMEM, "no memory to load")
+             : kinds[m]->load ? kinds[m]->load(model, settings, own, err)
+                              : default_load(model, kinds[m], own, err);
+        free(own);
+    }
+    char *head = file_join(folder, "head.safetensors");
+    if (rc == 0 && !head)
+        rc = err_set(err, ERR_NOMEM, "no memory to load");
+    if (rc == 0 && n > 1 && file_exists(head))
+        rc = method_file_read(model, NULL, head, err);
+    free(head);
+    return rc;
+}

@@ -1,0 +1,187 @@
+/* Reading and writing what methods trained, and reading their settings. */
+#include "trainer/methods/method_file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/file.h"
+#include "common/json.h"
+#include "trainer/safetensors.h"
+
+/* Files ------------------------------------------------------------------------------------------------------------ */
+
+static bool belongs(const struct param *param, const char *method, bool with_head)
+{
+    if (!param->is_trained)
+        return false;
+    if (param->origin == PARAM_HEAD)
+        return with_head;
+    return method && param->method && strcmp(param->method, method) == 0;
+}
+
+int method_file_write(const struct model *model, const char *method, const char *key_prefix, bool with_head,
+                      const char *path, struct err *err)
+{
+    struct arena arena = {0};
+    struct tensor_source *tensors = arena_calloc(&arena, model->params.count, sizeof(*tensors));
+    size_t n = 0;
+    int rc = tensors ? 0 : err_set(err, ERR_NOMEM, "'%s': no memory to write it", path);
+    for (size_t i = 0; i < model->params.count && rc == 0; i++) {
+        const struct param *param = model->params.items[i];
+        if (!belongs(param, method, with_head))
+            continue;
+        const char *name = arena_printf(&arena, "%s%s", key_prefix, param->name);
+        if (!name)
+            rc = err_set(err, ERR_NOMEM, "'%s': no memory to write it", path);
+        tensors[n++] = (struct tensor_source){name, param->n_dims, param->shape, param->value.data};
+    }
+    if (rc == 0)
+        rc = safetensors_write(path, tensors, n, err);
+    arena_done(&arena);
+    return rc;
+}
+
+/* Removes the first `part` from the name. */
+static void remove_part(char *name, const char *part)
+{
+    char *found = strstr(name, part);
+    if (found)
+        memmove(found, found + strlen(part), strlen(found + strlen(part)) + 1);
+}
+
+void method_file_name(const char *key, char *out, size_t size)
+{
+    snprintf(out, size, "%s", key);
+    remove_part(out, "base_model.model.");
+    remove_part(out, "base_layer.");
+    remove_part(out, "modules_to_save.");
+    remove_part(out, "ln_tuning_layers.");
+    char *adapter = strstr(out, ".adapters."), *lora = strstr(out, ".loras.");
+    if (adapter) { /* the name people gave the adapter */
+        char *name = adapter + strlen(".adapters."), *rest = strchr(name, '.');
+        if (rest)
+            memmove(name - 1, rest, strlen(rest) + 1);
+    } else if (lora) { /* AdapterHub's LoRA: module.loras.NAME.lora_A */
+        char *name = lora + strlen(".loras."), *rest = strchr(name, '.');
+        if (rest)
+            memmove(lora, rest, strlen(rest) + 1);
+        size_t n = strlen(out);
+        snprintf(out + n, size - n, ".weight");
+    }
+}
+
+static int read_tensor(struct model *model, const struct tensor *tensor, struct param **out, struct err *err)
+{
+    char name[512], own[512];
+    method_file_name(tensor->name, name, sizeof(name));
+    struct param *param = params_find(&model->params, name);
+    for (size_t i = 0; !param && i < model->params.count; i++) {
+        method_file_name(model->params.items[i]->name, own, sizeof(own));
+        if (strcmp(own, name) == 0)
+            param = model->params.items[i];
+    }
+    if (!param)
+        return err_set(err, ERR_FORMAT, "tensor '%s' belongs to nothing in this model with this method", tensor->name);
+    if (!param->is_trained)
+        return err_set(err, ERR_FORMAT, "tensor '%s' is not trained by this method", tensor->name);
+    if (tensor->n_dims != param->n_dims ||
+        memcmp(tensor->shape, param->shape, (size_t)param->n_dims * sizeof(int64_t)) != 0)
+        return err_set(err, ERR_FORMAT, "tensor '%s' has %zu elements in another shape than '%s' (%d x %d)",
+                       tensor->name, tensor->n, param->name, param->value.rows, param->value.cols);
+    *out = param;
+    return safetensors_read(tensor, param->value.data, err);
+}
+
+int method_file_read(struct model *model, const char *method, const char *path, struct err *err)
+{
+    struct safetensors *file = NULL;
+    int rc = safetensors_open(&file, path, err);
+    if (rc < 0)
+        return rc;
+    bool *is_read = calloc(model->params.count ? model->params.count : 1, sizeof(bool));
+    if (!is_read)
+        rc = err_set(err, ERR_NOMEM, "no memory to read '%s'", path);
+    for (size_t t = 0; rc == 0 && t < safetensors_count(file); t++) {
+        struct param *param = NULL;
+        rc = read_tensor(model, safetensors_at(file, t), &param, err);
+        for (size_t i = 0; rc == 0 && i < model->params.count; i++)
+            is_read[i] = is_read[i] || model->params.items[i] == param;
+    }
+    for (size_t i = 0; rc == 0 && method && i < model->params.count; i++)
+        if (belongs(model->params.items[i], method, false) && !is_read[i])
+            rc = err_set(err, ERR_NOT_FOUND, "tensor '%s' is missing", model->params.items[i]->name);
+    if (rc < 0)
+        err_wrap(err, "'%s'", path);
+    free(is_read);
+    safetensors_close(file);
+    return rc;
+}
+
+int method_file_write_text(const char *folder, const char *name, struct text *json, struct err *err)
+{
+    char *path = file_join(folder, name);
+    text_add(json, "\n");
+    int rc = !path || json->failed ? err_set(err, ERR_NOMEM, "no memory to write '%s'", name)
+                                   : file_write_atomic(path, json->data, json->len, err);
+    free(path);
+    text_done(json);
+    return rc;
+}
+
+/* Settings --------------------------------------------------------------------------------------------------------- */
+
+const char *setting_text(const cJSON *settings, const char *name, const char *fallback)
+{
+    const cJSON *item = json_get(settings, name);
+    return cJSON_IsString(item) ? item->valuestring : fallback;
+}
+
+double setting_number(const cJSON *settings, const char *name, double fallback)
+{
+    const cJSON *item = json_get(settings, name);
+    return cJSON_IsNumber(item) ? item->valuedouble : fallback;
+}
+
+bool setting_flag(const cJSON *settings, const char *name)
+{
+    return cJSON_IsTrue(json_get(settings, name));
+}
+
+static bool lists_method(const cJSON *settings, const char *name)
+{
+    const cJSON *method = json_get(settings, "method");
+    for (const cJSON *item = cJSON_IsArray(method) ? method->child : NULL; item; item = item->next)
+        if (cJSON_IsString(item) && strcmp(item->valuestring, name) == 0)
+            return true;
+    return false;
+}
+
+bool setting_has_layer(const struct model *model, const cJSON *settings, int layer)
+{
+    const cJSON *layers = json_get(settings, "layers");
+    if (layer < 0 || layer >= model->n_layers)
+        return !cJSON_IsArray(layers);
+    if (lists_method(settings, "partial") && layer >= model->n_layers - (int)setting_number(settings, "top_layers", 0))
+        return false;
+    for (const cJSON *item = cJSON_IsArray(layers) ? layers->child : NULL; item; item = item->next)
+        if (item->valuedouble == layer)
+            return true;
+    return !cJSON_IsArray(layers);
+}
+
+bool setting_has_target(const struct site *site, const cJSON *targets, const char *const *fallback)
+{
+    if (cJSON_IsString(targets))
+        return site_matches(site, targets->valuestring);
+    if (cJSON_IsArray(targets)) {
+        for (const cJSON *item = targets->child; item; item = item->next)
+            if (cJSON_IsString(item) && site_matches(site, item->valuestring))
+                return true;
+        return false;
+    }
+    for (; fallback && *fallback; fallback++)
+        if (site_matches(site, *fallback))
+            return true;
+    return false;
+}

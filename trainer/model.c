@@ -1,0 +1,263 @@
+/* Opening a model folder, and what all families need to read theirs. */
+#include "trainer/model.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/file.h"
+#include "common/json.h"
+#include "trainer/safetensors.h"
+
+extern const struct model_kind model_bert, model_roberta;
+
+const struct model_kind *const model_kinds[] = {&model_bert, &model_roberta, NULL};
+
+static const struct model_kind *find_kind(const char *model_type)
+{
+    for (const struct model_kind *const *kind = model_kinds; *kind; kind++)
+        for (const char *const *type = (*kind)->model_types; *type; type++)
+            if (strcmp(*type, model_type) == 0)
+                return *kind;
+    return NULL;
+}
+
+static int unknown_kind(const char *folder, const char *model_type, struct err *err)
+{
+    struct text known = {0};
+    for (const struct model_kind *const *kind = model_kinds; *kind; kind++)
+        for (const char *const *type = (*kind)->model_types; *type; type++)
+            text_printf(&known, "%s%s", known.len ? ", " : "", *type);
+    int rc = err_set(err, ERR_UNSUPPORTED, "'%s': the architecture '%s' is not built in; these are: %s", folder,
+                     model_type, known.failed ? "" : known.data);
+    text_done(&known);
+    return rc;
+}
+
+static int read_config(cJSON **config, const char *folder, struct err *err)
+{
+    char *path = file_join(folder, "config.json");
+    if (!path)
+        return err_set(err, ERR_NOMEM, "no memory");
+    int rc = file_is_folder(folder) ? json_read_file(path, config, err)
+                                    : err_set(err, ERR_NOT_FOUND, "'%s': there is no such model folder", folder);
+    free(path);
+    return rc;
+}
+
+int model_open(struct model *model, const char *folder, const struct model_options *options, struct arena *trial,
+               struct err *err)
+{
+    const char *model_type;
+    *model = (struct model){.folder = folder, .params.arena = trial, .pooling = options->pooling};
+    int rc = read_config(&model->config, folder, err);
+    if (rc == 0)
+        rc = json_get_string(model->config, "model_type", "config.json", &model_type, err);
+    if (rc == 0 && !(model->kind = find_kind(model_type)))
+        rc = unknown_kind(folder, model_type, err);
+    if (rc == 0)
+        rc = safetensors_open_model(&model->weights, folder, err);
+    if (rc == 0 && (rc = model->kind->load(model, options, err)) < 0)
+        err_wrap(err, "'%s'", folder);
+    if (rc < 0)
+        model_close(model);
+    return rc;
+}
+
+void model_close(struct model *model)
+{
+    json_free(model->config);
+    safetensors_close(model->weights);
+    *model = (struct model){0};
+}
+
+int model_head_classes(const char *folder, int *n_classes, struct err *err)
+{
+    struct safetensors *weights = NULL;
+    int rc = safetensors_open_model(&weights, folder, err);
+    if (rc < 0)
+        return rc;
+    const struct tensor *head = safetensors_find(weights, "classifier.weight");
+    head = head ? head : safetensors_find(weights, "classifier.out_proj.weight");
+    *n_classes = head && head->n_dims == 2 ? (int)head->shape[0] : 0;
+    safetensors_close(weights);
+    return 0;
+}
+
+/* Config ----------------------------------------------------------------------------------------------------------- */
+
+int model_config_int(const struct model *model, const char *key, int fallback, int *out, struct err *err)
+{
+    int64_t value = fallback;
+    int rc = fallback < 0 ? json_get_int64(model->config, key, "config.json", &value, err)
+                          : json_opt_int64(model->config, key, "config.json", &value, err);
+    if (rc < 0)
+        return rc;
+    if (value < 0 || value > 1 << 24)
+        return err_set(err, ERR_FORMAT, "config.json: '%s' is %lld, 0 to 16777216 was expected", key, (long long)value);
+    *out = (int)value;
+    return 0;
+}
+
+int model_config_real(const struct model *model, const char *key, double fallback, double *out, struct err *err)
+{
+    double value = fallback;
+    int rc = json_opt_double(model->config, key, "config.json", &value, err);
+    if (rc < 0)
+        return rc;
+    if (!(value >= 0 && value <= 1))
+        return err_set(err, ERR_FORMAT, "config.json: '%s' is %g, 0 to 1 was expected", key, value);
+    *out = value;
+    return 0;
+}
+
+/* Tensors ---------------------------------------------------------------------------------------------------------- */
+
+/* Writes `name` with `from` at its end replaced by `to` into out. */
+static bool replace_end(char *out, size_t size, const char *name, const char *from, const char *to)
+{
+    size_t n = strlen(name), m = strlen(from);
+    if (n < m || strcmp(name + n - m, from) != 0)
+        return false;
+    snprintf(out, size, "%.*s%s", (int)(n - m), name, to);
+    return true;
+}
+
+static const struct tensor *find_tensor(const struct model *model, const char *name)
+{
+    char old[512];
+    const struct tensor *tensor = safetensors_find(model->weights, name);
+    if (!tensor && (replace_end(old, sizeof(old), name, "LayerNorm.weight", "LayerNorm.gamma") ||
+                    replace_end(old, sizeof(old), name, "LayerNorm.bias", "LayerNorm.beta")))
+        tensor = safetensors_find(model->weights, old);
+    /* A folder saved without its head has the names without the family's prefix. */
+    const char *dot = strchr(name, '.');
+    bool has_prefix = strncmp(name, "bert.", 5) == 0 || strncmp(name, "roberta.", 8) == 0;
+    return tensor || !has_prefix ? tensor : find_tensor(model, dot + 1);
+}
+
+static int shape_error(const struct tensor *tensor, const char *name, int n_dims, const int64_t *shape, struct err *err)
+{
+    char found[128] = "", expected[128] = "";
+    size_t f = 0, e = 0;
+    for (int d = 0; d < tensor->n_dims && f < sizeof(found) - 24; d++)
+        f += (size_t)snprintf(found + f, sizeof(found) - f, "%s%lld", d ? " x " : "", (long long)tensor->shape[d]);
+    for (int d = 0; d < n_dims && e < sizeof(expected) - 24; d++)
+        e += (size_t)snprintf(expected + e, sizeof(expected) - e, "%s%lld", d ? " x " : "", (long long)shape[d]);
+    return err_set(err, ERR_FORMAT, "tensor '%s' is %s, by config.json %s was expected", name, found, expected);
+}
+
+static int load_tensor(struct model *model, struct param **out, const struct tensor *tensor, int layer, int n_dims,
+                       const int64_t *shape, const char *name, enum param_origin origin, struct err *err)
+{
+    if (tensor->n_dims != n_dims || memcmp(tensor->shape, shape, (size_t)n_dims * sizeof(*shape)) != 0)
+        return shape_error(tensor, name, n_dims, shape, err);
+    const real *view = safetensors_view(tensor);
+    struct param *param = params_add(&model->params, name, n_dims, shape, view, origin);
+    if (!param)
+        return err_set(err, ERR_NOMEM, "no memory for tensor '%s' (%zu bytes)", name, tensor->n * sizeof(real));
+    param->layer = layer;
+    *out = param;
+    return view ? 0 : safetensors_read(tensor, param->value.data, err);
+}
+
+int model_tensor(struct model *model, struct param **param, int layer, int n_dims, const int64_t *shape,
+                 const char *name, struct err *err)
+{
+    const struct tensor *tensor = find_tensor(model, name);
+    if (!tensor)
+        return err_set(err, ERR_NOT_FOUND, "the weights have no tensor '%s'", name);
+    return load_tensor(model, param, tensor, layer, n_dims, shape, name, PARAM_BASE, err);
+}
+
+int model_head_tensor(struct model *model, struct param **param, const struct model_options *options, int n_dims,
+                      const int64_t *shape, const char *name, struct err *err)
+{
+    if (options->use_model_head) {
+        const struct tensor *tensor = safetensors_find(model->weights, name);
+        if (!tensor)
+            return err_set(err, ERR_NOT_FOUND,
+                           "the weights have no head tensor '%s'; leave init_head at \"seeded\" for a new head", name);
+        return load_tensor(model, param, tensor, model->n_layers, n_dims, shape, name, PARAM_HEAD, err);
+    }
+    *param = params_add(&model->params, name, n_dims, shape, NULL, PARAM_HEAD);
+    if (!*param)
+        return err_set(err, ERR_NOMEM, "no memory for tensor '%s'", name);
+    (*param)->layer = model->n_layers;
+    if (n_dims < 2)
+        return 0;
+    struct rng_stream stream = rng_stream(rng_make(options->seed, RNG_INIT), 0, 0, rng_site(name));
+    for (size_t i = 0; i < param_size(*param); i++)
+        (*param)->value.data[i] = (real)(model->initializer_range * rng_normal(&stream));
+    return 0;
+}
+
+/* Sites ------------------------------------------------------------------------------------------------------------ */
+
+struct site *model_add_site(struct model *model, enum site_kind kind, const char *role, int layer,
+                            const char *name_format, ...)
+{
+    char name[512];
+    va_list arguments;
+    va_start(arguments, name_format);
+    vsnprintf(name, sizeof(name), name_format, arguments);
+    va_end(arguments);
+    struct arena *arena = model->params.arena;
+    if (model->n_sites == model->sites_capacity) {
+        size_t capacity = model->sites_capacity ? 2 * model->sites_capacity : 128;
+        struct site **sites = arena_alloc(arena, capacity * sizeof(struct site *));
+        if (!sites)
+            return NULL;
+        if (model->n_sites)
+            memcpy(sites, model->sites, model->n_sites * sizeof(struct site *));
+        model->sites = sites;
+        model->sites_capacity = capacity;
+    }
+    struct site *site = arena_calloc(arena, 1, sizeof(*site));
+    if (!site || !(site->name = arena_strdup(arena, name)))
+        return NULL;
+    site->kind = kind;
+    site->role = role;
+    site->layer = layer;
+    site->hooks_end = &site->hooks;
+    model->sites[model->n_sites++] = site;
+    return site;
+}
+
+struct site *model_find_site(const struct model *model, const char *name)
+{
+    for (size_t i = 0; i < model->n_sites; i++)
+        if (strcmp(model->sites[i]->name, name) == 0)
+            return model->sites[i];
+    return NULL;
+}
+
+int model_linear(struct model *model, struct site **site, const char *role, int layer, int in, int out,
+                 const char *name, struct err *err)
+{
+    char tensor[512];
+    const int64_t shape[2] = {out, in};
+    struct site *made = model_add_site(model, SITE_LINEAR, role, layer, "%s", name);
+    if (!made)
+        return err_set(err, ERR_NOMEM, "no memory for the site '%s'", name);
+    made->in = in;
+    made->out = out;
+    snprintf(tensor, sizeof(tensor), "%s.weight", name);
+    int rc = model_tensor(model, &made->weight, layer, 2, shape, tensor, err);
+    if (rc < 0)
+        return rc;
+    snprintf(tensor, sizeof(tensor), "%s.bias", name);
+    *site = made;
+    return model_tensor(model, &made->bias, layer, 1, shape, tensor, err);
+}
+
+double model_forward_flops(const struct model *model, int n_tokens)
+{
+    double linear = 0;
+    for (size_t i = 0; i < model->n_sites; i++)
+        if (model->sites[i]->kind == SITE_LINEAR && model->sites[i]->layer >= 0)
+            linear += 2.0 * model->sites[i]->in * model->sites[i]->out;
+    return n_tokens * (linear + 4.0 * n_tokens * model->hidden_size * model->n_layers);
+}
