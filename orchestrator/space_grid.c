@@ -147,6 +147,7 @@ static int put_indexed(struct grid *grid, int i, int64_t *index, struct err *err
     if (!distribution)
         return 0;
     int64_t n = distribution_size(distribution);
+    grid->visits = 0;
     if (!grid->decides[i]) {
         int64_t rest = count_from(grid, i + 1), k = *index / rest;
         *index %= rest;
@@ -156,13 +157,12 @@ static int put_indexed(struct grid *grid, int i, int64_t *index, struct err *err
     }
     for (int64_t k = 0; k < n; k++) {
         int rc = put_value(grid, i, distribution, k, err);
-        if (rc < 0)
-            return rc;
         int64_t rest = count_from(grid, i + 1);
         if (*index < rest)
-            return 0;
+            return rc;
         *index -= rest;
-        take_value(grid, i);
+        if (rc == 0)
+            take_value(grid, i);
     }
     return err_set(err, ERR_USAGE, "the grid has no configuration of this index");
 }
@@ -179,10 +179,11 @@ int space_grid_at(const struct space *space, int64_t index, cJSON **configuratio
     if (index < 0)
         return err_set(err, ERR_USAGE, "the grid has no configuration of this index");
     int rc = grid_init(&grid, space, err);
-    for (int i = 0; i < space->n_parameters && rc == 0; i++)
+    for (int i = 0; i < space->n_parameters && rc == 0; i++) {
         rc = put_indexed(&grid, i, &index, err);
-    if (rc == 0 && grid.visits > GRID_MAX_VISITS)
-        rc = err_set(err, ERR_USAGE, "the grid has too many configurations under conditions; use search 'random'");
+        if (grid.visits > GRID_MAX_VISITS)
+            rc = err_set(err, ERR_USAGE, "the grid has too many values that conditions name; use search 'random'");
+    }
     if (rc == 0 && index > 0)
         rc = err_set(err, ERR_USAGE, "the grid has no configuration of this index");
     if (rc == 0)
