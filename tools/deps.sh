@@ -3,7 +3,7 @@
 # `tools/deps.sh --lint` the linters too. Does nothing, quickly, when all is there.
 set -eu
 packages=(gcc make pkg-config git ca-certificates sqlite3 python3 python3-pip
-    libopenblas-dev libuv1-dev libcjson-dev libsqlite3-dev libcriterion-dev libssl-dev libutf8proc-dev libpcre2-dev libxxhash-dev)
+    libopenblas-dev libuv1-dev libcjson-dev libsqlite3-dev libcriterion-dev libssl-dev libutf8proc-dev libpcre2-dev uthash-dev)
 [ "${1:-}" = --lint ] && packages+=(clang-format cppcheck shellcheck)
 
 missing=()

@@ -1,0 +1,41 @@
+/* Tokenizers out of a Hugging Face tokenizer.json, token for token as the reference library.
+ *
+ * Built in: normalizers BertNormalizer, Lowercase, StripAccents, NFC, NFD, NFKC, NFKD and sequences of them;
+ * pre-tokenizers BertPreTokenizer and WhitespaceSplit; models WordPiece and WordLevel; post-processors
+ * TemplateProcessing, BertProcessing and RobertaProcessing. Everything else is refused by name. */
+#ifndef TRAINER_TOKENIZER_H
+#define TRAINER_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/arena.h"
+#include "common/err.h"
+
+enum { TOKENIZER_MAX_VOCABULARY = 1 << 21, TOKENIZER_MAX_ADDED = 4096 };
+
+struct tokenizer;
+
+/* Reads <folder>/tokenizer.json. ERR_NOT_FOUND (says how to make one), ERR_FORMAT with the place, ERR_UNSUPPORTED for a
+ * component that is not built in. */
+int tokenizer_open(struct tokenizer **tokenizer, const char *folder, struct err *err) MUST_CHECK;
+void tokenizer_close(struct tokenizer *tokenizer); /* NULL is fine */
+/* Largest id + 1. */
+int tokenizer_vocab_size(const struct tokenizer *tokenizer);
+
+struct encoding {
+    int32_t *ids;      /* the arena's */
+    uint8_t *type_ids; /* 0: first text, 1: second */
+    int n;
+    bool is_truncated;
+};
+
+/* Ids of a text, or of a pair (`pair` not NULL), with the post-processor's special tokens, cut to max_tokens in all
+ * from the ends, the longer text first. Both are valid UTF-8. ERR_NOMEM; ERR_USAGE when max_tokens does not even hold
+ * the special tokens. */
+int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, const char *pair, int max_tokens,
+                     struct arena *arena, struct encoding *encoding, struct err *err) MUST_CHECK;
+/* How many special tokens the post-processor adds to one text, or to a pair. */
+int tokenizer_special_tokens(const struct tokenizer *tokenizer, bool is_pair);
+
+#endif

@@ -1,0 +1,12 @@
+/* nightsweep-trainer --tokens MODEL: token ids of texts, for comparing with the reference tokenizers. */
+#ifndef TRAINER_TOKENS_COMMAND_H
+#define TRAINER_TOKENS_COMMAND_H
+
+#include <stdio.h>
+
+#include "common/err.h"
+
+/* Reads a JSON string (or a list of two: a pair) a line and writes its ids as a JSON list a line. */
+int tokens_command(const char *folder, int max_tokens, FILE *in, FILE *out, struct err *err) MUST_CHECK;
+
+#endif
