@@ -1,6 +1,7 @@
 /* SHA-256 through libcrypto's EVP interface (which uses the processor's SHA instructions). */
 #include "common/hash.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <openssl/evp.h>
 #include <stdint.h>
@@ -79,5 +80,38 @@ int hash_file_cached(const char *path, const char *cache_path, char hex[HASH_HEX
         text_done(&grown);
     }
     free(cache);
+    return rc;
+}
+
+static int is_hashed(const struct dirent *entry)
+{
+    return text_equal(entry->d_name, "config.json") || text_ends_with(entry->d_name, ".safetensors");
+}
+
+int hash_model(const char *folder, const char *cache_path, char hex[HASH_HEX_SIZE], struct err *err)
+{
+    struct dirent **entries = NULL;
+    struct text all = {0};
+    int rc = 0, n = scandir(folder, &entries, is_hashed, alphasort);
+    if (n < 0)
+        return err_set_errno(err, "'%s'", folder);
+    for (int i = 0; i < n; i++) {
+        char own[HASH_HEX_SIZE];
+        char *path = file_join(folder, entries[i]->d_name);
+        if (rc == 0)
+            rc = !path        ? err_set(err, ERR_NOMEM, "no memory to hash '%s'", folder)
+                 : cache_path ? hash_file_cached(path, cache_path, own, err)
+                              : hash_file(path, own, err);
+        if (rc == 0)
+            text_printf(&all, "%s %s\n", entries[i]->d_name, own);
+        free(path);
+        free(entries[i]);
+    }
+    free(entries);
+    if (rc == 0 && n == 0)
+        rc = err_set(err, ERR_NOT_FOUND, "'%s' has neither config.json nor weights", folder);
+    if (rc == 0)
+        hash_bytes(all.data, all.len, hex);
+    text_done(&all);
     return rc;
 }

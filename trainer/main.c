@@ -1,18 +1,211 @@
-/* nightsweep-trainer: one trial. */
+/* nightsweep-trainer: one trial. The job comes on standard input, records go out on standard output, a line each. */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
+#include "common/json.h"
+#include "common/line.h"
+#include "common/version.h"
+#include "trainer/gemm.h"
+#include "trainer/kernels.h"
 #include "trainer/tokens_command.h"
+#include "trainer/trial.h"
+
+static const char usage[] =
+    "usage: nightsweep-trainer [--supervised] [--trap-nan] < JOB\n"
+    "       nightsweep-trainer --tokens MODEL MAX_TOKENS < TEXTS\n"
+    "       nightsweep-trainer --doctor | --help | --version\n"
+    "\n"
+    "Trains one trial. JOB is one JSON line (schemas/job.schema.json); records go to standard output, a line each.\n"
+    "\n"
+    "  --supervised   end at once when standard input ends (the worker is gone)\n"
+    "  --trap-nan     stop at the first operation that gives a value that is not finite, and name it\n"
+    "  --tokens       print the token ids of JSON texts, a line each\n"
+    "  --doctor       print what this program computes with, as JSON\n"
+    "\n"
+    "A line {\"v\":1,\"type\":\"stop\"} after the job writes a checkpoint and ends. SIGINT and SIGTERM do the same "
+    "when not\n"
+    "supervised.\n"
+    "\n"
+    "Environment: NIGHTSWEEP_CPU=portable|avx2|avx512 forces the kernels' level.\n"
+    "Exit status: 0 finished or stopped, 1 failed (the last record says why), 2 the job is wrong, 3 environment, 70 "
+    "bug.\n";
+
+static atomic_bool stop_asked;
+
+static void on_signal(int signal_number)
+{
+    (void)signal_number;
+    atomic_store(&stop_asked, true);
+}
+
+/* Lines after the job: only stop exists. */
+static int on_line(char *line, size_t n, void *context, struct err *err)
+{
+    cJSON *json = NULL;
+    (void)context;
+    if (json_parse(line, n, &json, err) == 0 && cJSON_IsString(json_get(json, "type")) &&
+        strcmp(json_get(json, "type")->valuestring, "stop") == 0)
+        atomic_store(&stop_asked, true);
+    json_free(json);
+    return 0;
+}
+
+/* Watches standard input beside the training thread. */
+static void *watch_input(void *context)
+{
+    bool is_supervised = *(const bool *)context;
+    struct line_splitter lines = {0};
+    char buffer[4096];
+    for (;;) {
+        ssize_t n = read(STDIN_FILENO, buffer, sizeof(buffer));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        if (line_splitter_feed(&lines, buffer, (size_t)n, on_line, NULL, NULL) < 0)
+            break;
+    }
+    line_splitter_done(&lines);
+    if (is_supervised)
+        _exit(3);
+    return NULL;
+}
+
+/* The first line of standard input, byte by byte: what follows belongs to the watcher. */
+static int read_job(struct text *line, struct err *err)
+{
+    for (;;) {
+        char c;
+        ssize_t n = read(STDIN_FILENO, &c, 1);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_set_errno(err, "standard input");
+        if (n == 0 || c == '\n')
+            break;
+        text_add_char(line, c);
+        if (line->failed || line->len > LINE_MAX_BYTES)
+            return err_set(err, ERR_FORMAT, "the job is longer than %d bytes", LINE_MAX_BYTES);
+    }
+    return line->len ? 0 : err_set(err, ERR_USAGE, "no job on standard input");
+}
+
+static const char *reason_of(int code)
+{
+    switch (code) {
+    case ERR_NUMERIC:
+        return "diverged";
+    case ERR_NOMEM:
+        return "out_of_memory";
+    case ERR_DATA:
+        return "bad_data";
+    case ERR_UNSUPPORTED:
+    case ERR_USAGE:
+    case ERR_FORMAT:
+    case ERR_NOT_FOUND:
+        return "infeasible";
+    default:
+        return "crashed";
+    }
+}
+
+static int run(bool is_supervised, bool trap_nan, struct err *err)
+{
+    struct text line = {0};
+    struct trial_job job = {0};
+    struct records records = {0};
+    struct trial trial = {.trap_nan = trap_nan};
+    pthread_t watcher;
+    int status = 0, rc = read_job(&line, err);
+    if (rc == 0)
+        rc = trial_job_parse(&job, line.data, line.len, err);
+    if (rc < 0) {
+        fprintf(stderr, "nightsweep-trainer: %s\n", err->message);
+        status = err_exit_status(rc);
+        if (job.attempt == 0)
+            goto out;
+    }
+    records_init(&records, stdout, job.attempt);
+    if (rc == 0 && pthread_create(&watcher, NULL, watch_input, &is_supervised) == 0)
+        pthread_detach(watcher);
+    if (rc == 0)
+        rc = trial_open(&trial, &job, &records, &stop_asked, err);
+    if (rc == 0)
+        rc = trial_run(&trial, err);
+    if (rc < 0) {
+        struct text *record = records_begin(&records, "failed");
+        records_add_text(record, "reason", reason_of(rc));
+        records_add_text(record, "message", err->message);
+        records_add_int(record, "step", trial.progress.step);
+        records_send(&records);
+        fprintf(stderr, "nightsweep-trainer: %s\n", err->message);
+        status = status ? status : 1;
+    }
+out:
+    records_done(&records);
+    trial_close(&trial);
+    trial_job_done(&job);
+    text_done(&line);
+    return status;
+}
+
+static int doctor(void)
+{
+    struct text out = {0};
+    struct fingerprint f;
+    fingerprint_take(&f);
+    text_add(&out, "{\"program_version\":");
+    text_add_json(&out, version_program());
+    records_add_text(&out, "git_commit", version_commit());
+    records_add_text(&out, "blas_version", f.blas_version);
+    records_add_text(&out, "blas_core", f.blas_core);
+    records_add_text(&out, "cpu", f.cpu);
+    records_add_text(&out, "kernel_level", f.kernel_level);
+    text_add(&out, "}");
+    puts(out.data);
+    text_done(&out);
+    return 0;
+}
 
 int main(int argc, char **argv)
 {
+    bool is_supervised = false, trap_nan = false;
     struct err err = {0};
-    if (argc == 4 && strcmp(argv[1], "--tokens") == 0) {
-        int rc = tokens_command(argv[2], (int)strtol(argv[3], NULL, 10), stdin, stdout, &err);
-        if (rc < 0)
-            fprintf(stderr, "nightsweep-trainer: %s\n", err.message);
-        return err_exit_status(rc);
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--supervised") == 0) {
+            is_supervised = true;
+        } else if (strcmp(argv[i], "--trap-nan") == 0) {
+            trap_nan = true;
+        } else if (strcmp(argv[i], "--doctor") == 0) {
+            return doctor();
+        } else if (strcmp(argv[i], "--version") == 0) {
+            printf("nightsweep-trainer %s (%s)\n", version_program(), version_commit());
+            return 0;
+        } else if (strcmp(argv[i], "--help") == 0) {
+            fputs(usage, stdout);
+            return 0;
+        } else if (strcmp(argv[i], "--tokens") == 0 && i + 3 == argc) {
+            int rc = tokens_command(argv[i + 1], (int)strtol(argv[i + 2], NULL, 10), stdin, stdout, &err);
+            if (rc < 0)
+                fprintf(stderr, "nightsweep-trainer: %s\n", err.message);
+            return err_exit_status(rc);
+        } else {
+            fprintf(stderr, "nightsweep-trainer: '%s' is not known here\n%s", argv[i], usage);
+            return 2;
+        }
     }
-    return 2;
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT,
+           is_supervised ? SIG_IGN : on_signal); /* Ctrl-C reaches the whole terminal; the coordinator decides */
+    signal(SIGTERM, on_signal);
+    if (is_supervised)
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return run(is_supervised, trap_nan, &err);
 }

@@ -1,0 +1,64 @@
+/* Data sets: labels, splits and samples of rows, and the tokens of each example. */
+#ifndef TRAINER_DATASET_H
+#define TRAINER_DATASET_H
+
+#include <cjson/cJSON.h>
+
+#include "common/hash.h"
+#include "common/rng.h"
+#include "trainer/real.h"
+#include "trainer/rows.h"
+#include "trainer/tokenizer.h"
+
+enum { LABELS_MAX = 10000 };
+
+/* Class c's label is names[c]: in numeric order when all are whole numbers, else bytewise. */
+struct labels {
+    const char **names; /* NULL-terminated; point into the rows they were made from */
+    int count;
+};
+
+/* The labels of the training rows; ERR_DATA for fewer than two. Owned by the caller: labels_done. */
+int labels_make(struct labels *labels, const struct rows *train, struct err *err) MUST_CHECK;
+void labels_done(struct labels *labels);
+/* Class of a label, or −1. */
+int labels_find(const struct labels *labels, const char *name);
+
+/* Moves the validation part of `train` into `validation` (its own list, strings shared with train): 10 % of each label,
+ * those with the smallest hash of their text, so that equal texts stay together and no seed decides. */
+int dataset_split(struct rows *train, struct rows *validation, struct err *err) MUST_CHECK;
+/* Keeps a share of each label (at least one row), the one with the smallest hashes. */
+int dataset_keep_fraction(struct rows *rows, double fraction, struct err *err) MUST_CHECK;
+/* Keeps k rows of each label, drawn by (seed, RNG_FEW_SHOT). ERR_DATA when a label has fewer. */
+int dataset_keep_per_class(struct rows *rows, int k, uint64_t seed, struct err *err) MUST_CHECK;
+/* Hash over texts, pairs and labels in order: equal exactly when the items are the same in the same order. */
+void dataset_hash(const struct rows *rows, char hex[HASH_HEX_SIZE]);
+
+struct example {
+    int32_t *ids;
+    uint8_t *type_ids;
+    int n_tokens;
+    int32_t label;
+};
+
+struct dataset {
+    struct arena arena;
+    struct example *examples;
+    size_t count, n_tokens, n_truncated;
+    char sha256[HASH_HEX_SIZE];
+};
+
+/* Tokens and classes of all rows. ERR_DATA for a label that training has not seen (file and line), and for a text of
+ * which nothing is left (only characters that the tokenizer drops). Done also after a failure. */
+int dataset_encode(struct dataset *dataset, const struct rows *rows, const struct labels *labels,
+                   const struct tokenizer *tokenizer, int max_tokens, struct err *err) MUST_CHECK;
+void dataset_done(struct dataset *dataset);
+
+/* The order of n examples in an epoch: by (seed, RNG_ORDER, epoch), or as in the file. */
+void dataset_order(uint32_t *order, uint32_t n, uint64_t seed, uint32_t epoch, bool shuffles);
+/* Class weights by settings.class_weights: NULL for none; balanced n/(C·n_c); or the map's (1 where it has none).
+ * ERR_USAGE for a label that does not exist. In `arena`. */
+int dataset_class_weights(const struct dataset *train, const struct labels *labels, const cJSON *setting,
+                          struct arena *arena, real **weights, struct err *err) MUST_CHECK;
+
+#endif

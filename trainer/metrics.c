@@ -1,0 +1,105 @@
+/* Classification metrics. */
+#include "trainer/metrics.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { ECE_BINS = 15 };
+
+static double expected_calibration_error(const struct predictions *p)
+{
+    double confidence[ECE_BINS] = {0}, correct[ECE_BINS] = {0}, total = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        double c = (double)p->probabilities[i * (size_t)p->n_classes + (size_t)p->predicted[i]];
+        int bin = (int)ceil(c * ECE_BINS) - 1; /* bins are open below and closed above */
+        bin = bin < 0 ? 0 : bin >= ECE_BINS ? ECE_BINS - 1 : bin;
+        confidence[bin] += c;
+        correct[bin] += p->labels[i] == p->predicted[i];
+    }
+    for (int b = 0; b < ECE_BINS; b++)
+        total += fabs(correct[b] - confidence[b]);
+    return total / (double)p->n;
+}
+
+/* F1 = 2 TP / (2 TP + FP + FN) of each class. */
+static void f1_scores(struct metrics *m)
+{
+    int present = 0, n = m->n_classes;
+    double sum = 0;
+    for (int c = 0; c < n; c++) {
+        int64_t of_label = 0, of_prediction = 0, hit = m->confusion[c * n + c];
+        for (int k = 0; k < n; k++) {
+            of_label += m->confusion[c * n + k];
+            of_prediction += m->confusion[k * n + c];
+        }
+        m->f1[c] = of_label + of_prediction ? 2.0 * (double)hit / (double)(of_label + of_prediction) : 0;
+        present += of_label + of_prediction > 0;
+        sum += m->f1[c];
+    }
+    m->macro_f1 = present ? sum / present : 0;
+}
+
+int metrics_compute(struct metrics *metrics, const struct predictions *p, struct arena *arena, struct err *err)
+{
+    struct metrics m = {.n_classes = p->n_classes};
+    double correct = 0, loss = 0;
+    m.f1 = arena_calloc(arena, (size_t)p->n_classes, sizeof(*m.f1));
+    m.confusion = arena_calloc(arena, (size_t)p->n_classes * (size_t)p->n_classes, sizeof(*m.confusion));
+    if (!m.f1 || !m.confusion)
+        return err_set(err, ERR_NOMEM, "no memory for the metrics of %d classes", p->n_classes);
+    for (size_t i = 0; i < p->n; i++) {
+        m.confusion[p->labels[i] * p->n_classes + p->predicted[i]]++;
+        correct += p->labels[i] == p->predicted[i];
+        loss += (double)p->losses[i];
+    }
+    m.accuracy = correct / (double)p->n;
+    m.loss = loss / (double)p->n;
+    m.ece = expected_calibration_error(p);
+    f1_scores(&m);
+    *metrics = m;
+    return 0;
+}
+
+static void add_number(struct text *json, double value)
+{
+    if (isfinite(value))
+        text_add_double(json, value);
+    else
+        text_add(json, "null");
+}
+
+void metrics_add_json(struct text *json, const struct metrics *m, const struct labels *labels)
+{
+    text_add(json, "{\"accuracy\":");
+    add_number(json, m->accuracy);
+    text_add(json, ",\"macro_f1\":");
+    add_number(json, m->macro_f1);
+    text_add(json, ",\"loss\":");
+    add_number(json, m->loss);
+    text_add(json, ",\"ece\":");
+    add_number(json, m->ece);
+    text_add(json, ",\"f1\":{");
+    for (int c = 0; c < m->n_classes; c++) {
+        text_add(json, c ? "," : "");
+        text_add_json(json, labels->names[c]);
+        text_add(json, ":");
+        add_number(json, m->f1[c]);
+    }
+    text_add(json, "},\"confusion\":[");
+    for (int c = 0; c < m->n_classes; c++) {
+        text_add(json, c ? ",[" : "[");
+        for (int k = 0; k < m->n_classes; k++)
+            text_printf(json, "%s%lld", k ? "," : "", (long long)m->confusion[c * m->n_classes + k]);
+        text_add(json, "]");
+    }
+    text_add(json, "]}");
+}
+
+double metrics_get(const struct metrics *m, const char *name)
+{
+    return strcmp(name, "accuracy") == 0   ? m->accuracy
+           : strcmp(name, "loss") == 0     ? m->loss
+           : strcmp(name, "macro_f1") == 0 ? m->macro_f1
+           : strcmp(name, "ece") == 0      ? m->ece
+                                           : NAN;
+}

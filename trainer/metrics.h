@@ -1,0 +1,38 @@
+/* Classification metrics. */
+#ifndef TRAINER_METRICS_H
+#define TRAINER_METRICS_H
+
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/text.h"
+#include "trainer/dataset.h"
+#include "trainer/real.h"
+
+/* What an evaluation found, item by item: n items of C classes. */
+struct predictions {
+    size_t n;
+    int n_classes;
+    int32_t *labels, *predicted;
+    real *losses;        /* −log p of the label */
+    real *probabilities; /* (n, C) */
+};
+
+struct metrics {
+    double accuracy, loss;
+    double macro_f1; /* mean F1 over the classes that occur as label or prediction */
+    double ece; /* Σ_b n_b/n |accuracy_b − confidence_b| over 15 equal bins (Guo et al. 2017, arXiv:1706.04599, 2) */
+    double *f1; /* a class each; 0 where precision and recall are 0 */
+    int64_t *confusion; /* (label, prediction) */
+    int n_classes;
+};
+
+/* Arrays lie in `arena`. n > 0. ERR_NOMEM. */
+int metrics_compute(struct metrics *metrics, const struct predictions *predictions, struct arena *arena,
+                    struct err *err) MUST_CHECK;
+/* {"accuracy":…,"macro_f1":…,"loss":…,"ece":…,"f1":{label:…},"confusion":[[…]]} */
+void metrics_add_json(struct text *json, const struct metrics *metrics, const struct labels *labels);
+/* "accuracy", "loss", "macro_f1" or "ece"; NaN for another name. */
+double metrics_get(const struct metrics *metrics, const char *name);
+
+#endif

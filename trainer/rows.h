@@ -1,0 +1,35 @@
+/* Data files: JSON lines, CSV and TSV, read whole, checked row by row. */
+#ifndef TRAINER_ROWS_H
+#define TRAINER_ROWS_H
+
+#include <cjson/cJSON.h>
+#include <stdint.h>
+
+#include "common/arena.h"
+#include "common/err.h"
+
+enum { ROWS_MAX_FILE_BYTES = 1 << 30, ROWS_MAX = 1 << 27, ROWS_MAX_COLUMNS = 1024 };
+
+struct row {
+    const char *text, *pair; /* pair: NULL without a second text column */
+    const char *label;       /* as text: an integer label 1 is "1", true is "true" */
+    uint32_t line;           /* where it starts, from 1 */
+};
+
+struct rows {
+    struct arena arena;
+    char *path;
+    struct row *items;
+    size_t count, capacity;
+};
+
+/* Reads a file; the columns are those the task names in `text`, `text_pair` (optional) and `label`; the format is the
+ * task's `format` or by the name's ending (.jsonl .json .csv .tsv). At most max_rows from the top (0: all). CSV and TSV
+ * have a header line and quotes as in RFC 4180, newlines inside quotes included; a byte order mark is skipped.
+ * ERR_DATA: "'file', line 17: …"; ERR_NOT_FOUND. Done also after a failure. */
+int rows_read(struct rows *rows, const char *path, const cJSON *task, size_t max_rows, struct err *err) MUST_CHECK;
+void rows_done(struct rows *rows);
+/* Adds a row whose strings stay the caller's. */
+int rows_add(struct rows *rows, struct row row, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,260 @@
+/* Opening a trial: data, tokenizer, model, methods. */
+#include "trainer/trial.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "common/file.h"
+#include "common/json.h"
+#include "trainer/gemm.h"
+#include "trainer/kernels.h"
+#include "trainer/methods/method_file.h"
+
+void fingerprint_take(struct fingerprint *fingerprint)
+{
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    char line[256];
+    snprintf(fingerprint->blas_version, sizeof(fingerprint->blas_version), "%.*s",
+             (int)strcspn(gemm_library() + strcspn(gemm_library(), " ") + 1, " ") + (int)strcspn(gemm_library(), " ") +
+                 1,
+             gemm_library());
+    snprintf(fingerprint->blas_core, sizeof(fingerprint->blas_core), "%s", gemm_core());
+    snprintf(fingerprint->kernel_level, sizeof(fingerprint->kernel_level), "%s", kernels()->level);
+    snprintf(fingerprint->compute, sizeof(fingerprint->compute), "fp32");
+    snprintf(fingerprint->cpu, sizeof(fingerprint->cpu), "unknown");
+    while (file && fgets(line, sizeof(line), file)) {
+        const char *value = strchr(line, ':');
+        if (strncmp(line, "model name", 10) != 0 || !value)
+            continue;
+        snprintf(fingerprint->cpu, sizeof(fingerprint->cpu), "%.*s", (int)strcspn(value + 2, "\n"), value + 2);
+        break;
+    }
+    if (file)
+        fclose(file);
+}
+
+/* Hashes ----------------------------------------------------------------------------------------------------------- */
+
+static int check_hash(const struct trial_job *job, const char *name, const char *found, const char *what,
+                      struct err *err)
+{
+    const cJSON *expected = json_get(job->hashes, name);
+    if (!cJSON_IsString(expected) || !expected->valuestring[0] || strcmp(expected->valuestring, found) == 0)
+        return 0;
+    return err_set(err, ERR_DATA, "'%s' has changed since the sweep began (hash %.12s…, %.12s… was expected)", what,
+                   found, expected->valuestring);
+}
+
+static int hash_data(struct trial *trial, struct err *err)
+{
+    const struct trial_job *job = trial->job;
+    const char *const names[] = {"train", "validation", "test"}, *const paths[] = {job->train, job->validation,
+                                                                                   job->test};
+    char all[3 * HASH_HEX_SIZE] = "", own[HASH_HEX_SIZE];
+    int rc = 0;
+    for (int i = 0; i < 3 && rc == 0; i++) {
+        if (!paths[i])
+            continue;
+        rc = hash_file(paths[i], own, err);
+        if (rc == 0)
+            rc = check_hash(job, names[i], own, paths[i], err);
+        if (rc == 0)
+            memcpy(all + strlen(all), own, HASH_HEX_SIZE);
+    }
+    hash_bytes(all, strlen(all), trial->data_hash);
+    return rc;
+}
+
+static int hash_inputs(struct trial *trial, struct err *err)
+{
+    char *path = file_join(trial->job->model, "tokenizer.json");
+    int rc = path ? hash_model(trial->job->model, NULL, trial->model_hash, err) : err_set(err, ERR_NOMEM, "no memory");
+    if (rc == 0)
+        rc = check_hash(trial->job, "model", trial->model_hash, trial->job->model, err);
+    if (rc == 0)
+        rc = hash_file(path, trial->tokenizer_hash, err);
+    if (rc == 0)
+        rc = check_hash(trial->job, "tokenizer", trial->tokenizer_hash, path, err);
+    free(path);
+    return rc < 0 ? rc : hash_data(trial, err);
+}
+
+/* Data ------------------------------------------------------------------------------------------------------------- */
+
+static size_t rows_setting(const struct trial *trial, const char *name)
+{
+    return (size_t)setting_number(trial->job->settings, name, 0);
+}
+
+static int read_rows(struct trial *trial, struct err *err)
+{
+    const struct trial_job *job = trial->job;
+    double fraction = setting_number(job->settings, "train_fraction", 1);
+    int per_class = (int)setting_number(job->settings, "examples_per_class", 0);
+    int rc = rows_read(&trial->train_rows, job->train, job->task, rows_setting(trial, "train_examples"), err);
+    if (rc == 0 && job->validation)
+        rc = rows_read(&trial->validation_rows, job->validation, job->task, rows_setting(trial, "validation_examples"),
+                       err);
+    else if (rc == 0)
+        rc = dataset_split(&trial->train_rows, &trial->validation_rows, err);
+    if (rc == 0 && job->test)
+        rc = rows_read(&trial->test_rows, job->test, job->task, rows_setting(trial, "test_examples"), err);
+    if (rc == 0)
+        rc = labels_make(&trial->labels, &trial->train_rows, err);
+    if (rc == 0 && fraction < 1)
+        rc = dataset_keep_fraction(&trial->train_rows, fraction, err);
+    if (rc == 0 && per_class > 0)
+        rc = dataset_keep_per_class(&trial->train_rows, per_class, job->seed, err);
+    return rc;
+}
+
+static int encode(struct trial *trial, struct err *err)
+{
+    int rc =
+        dataset_encode(&trial->train, &trial->train_rows, &trial->labels, trial->tokenizer, trial->max_tokens, err);
+    if (rc == 0)
+        rc = dataset_encode(&trial->validation, &trial->validation_rows, &trial->labels, trial->tokenizer,
+                            trial->max_tokens, err);
+    if (rc == 0 && trial->job->test)
+        rc = dataset_encode(&trial->test, &trial->test_rows, &trial->labels, trial->tokenizer, trial->max_tokens, err);
+    if (rc == 0)
+        rc = dataset_class_weights(&trial->train, &trial->labels, json_get(trial->job->settings, "class_weights"),
+                                   &trial->arena, &trial->class_weights, err);
+    return rc;
+}
+
+/* Model ------------------------------------------------------------------------------------------------------------ */
+
+static int open_model(struct trial *trial, struct err *err)
+{
+    const cJSON *settings = trial->job->settings;
+    struct model_options options = {
+        .pooling = setting_text(settings, "pooling", "pooler"),
+        .n_classes = trial->labels.count,
+        .use_model_head = strcmp(setting_text(settings, "init_head", "seeded"), "model") == 0,
+        .dropout = setting_number(settings, "dropout", -1),
+        .attention_dropout = setting_number(settings, "attention_dropout", -1),
+        .seed = trial->job->seed,
+    };
+    const char *init = setting_text(settings, "init_adapter", NULL);
+    int rc = model_open(&trial->model, trial->job->model, &options, &trial->arena, err);
+    if (rc == 0)
+        rc = methods_attach(&trial->model, settings, trial->job->seed, err);
+    if (rc == 0 && init)
+        rc = methods_load(&trial->model, settings, init, err);
+    if (rc == 0 && tokenizer_vocab_size(trial->tokenizer) > trial->model.vocab_size)
+        rc = err_set(err, ERR_FORMAT, "the tokenizer has %d ids, the model's embedding only %d rows",
+                     tokenizer_vocab_size(trial->tokenizer), trial->model.vocab_size);
+    if (rc == 0)
+        trial->max_tokens = (int)fmin(setting_number(settings, "max_tokens", 128), trial->model.max_positions);
+    return rc;
+}
+
+static void read_plan(struct trial *trial)
+{
+    const cJSON *settings = trial->job->settings;
+    trial->learning_rate = setting_number(settings, "learning_rate", 1e-3);
+    trial->label_smoothing = setting_number(settings, "label_smoothing", 0);
+    trial->batch_size = (int)setting_number(settings, "batch_size", 32);
+    trial->accumulation = (int)setting_number(settings, "accumulation", 1);
+    int64_t per_step = (int64_t)trial->batch_size * trial->accumulation;
+    trial->steps_per_epoch = ((int64_t)trial->train.count + per_step - 1) / per_step;
+    double steps = setting_number(settings, "steps", 0);
+    trial->total_steps =
+        steps > 0 ? (int64_t)steps
+                  : (int64_t)ceil(setting_number(settings, "epochs", 3) * (double)trial->steps_per_epoch - 1e-9);
+    optimizer_init(&trial->optimizer, settings);
+    schedule_init(&trial->schedule, settings, trial->total_steps);
+}
+
+/* Copies that keep the best weights, and the optimiser's state. */
+static int open_state(struct trial *trial, struct err *err)
+{
+    struct params *params = &trial->model.params;
+    int rc = optimizer_start(&trial->optimizer, params, err);
+    trial->best = arena_calloc(&trial->arena, params->count, sizeof(*trial->best));
+    trial->order = arena_calloc(&trial->arena, trial->train.count, sizeof(*trial->order));
+    if (rc == 0 && (!trial->best || !trial->order))
+        rc = err_set(err, ERR_NOMEM, "no memory for the order of %zu examples", trial->train.count);
+    for (size_t i = 0; i < params->count && rc == 0; i++)
+        if (params->items[i]->is_trained &&
+            !(trial->best[i] = arena_alloc(&trial->arena, param_size(params->items[i]) * sizeof(real))))
+            rc = err_set(err, ERR_NOMEM, "no memory to keep the best '%s'", params->items[i]->name);
+    trial->order_epoch = -1;
+    trial->progress = (struct progress){.best_step = -1};
+    trial->tape = (struct tape){.dropout = rng_make(trial->job->seed, RNG_DROPOUT), .trap_nan = trial->trap_nan};
+    return rc;
+}
+
+/* Step memory: about 14 hidden and 4 intermediate widths a token and layer, values and their gradients. */
+static void estimate_memory(struct trial *trial)
+{
+    size_t longest = 0, widest = 0;
+    for (size_t i = 0; i < trial->train.count; i++)
+        if ((size_t)trial->train.examples[i].n_tokens > longest)
+            longest = (size_t)trial->train.examples[i].n_tokens;
+    for (size_t i = 0; i < trial->model.n_sites; i++)
+        if ((size_t)trial->model.sites[i]->out > widest)
+            widest = (size_t)trial->model.sites[i]->out;
+    size_t tokens = longest * (size_t)trial->batch_size;
+    size_t per_token = 14 * (size_t)trial->model.hidden_size + 4 * widest;
+    size_t step = tokens * per_token * (size_t)trial->model.n_layers * 2 * sizeof(real);
+    trial->estimated_bytes = trial->arena.used_bytes + step + ((size_t)16 << 20);
+}
+
+static int limit_memory(const struct trial *trial, struct err *err)
+{
+    struct rlimit limit = {trial->job->memory_bytes, trial->job->memory_bytes};
+    if (trial->job->memory_bytes == 0)
+        return 0;
+    if (trial->estimated_bytes > trial->job->memory_bytes)
+        return err_set(err, ERR_NOMEM, "about %zu MiB are needed, the limit is %zu MiB", trial->estimated_bytes >> 20,
+                       (size_t)(trial->job->memory_bytes >> 20));
+    if (setrlimit(RLIMIT_DATA, &limit) < 0)
+        return err_set_errno(err, "the memory limit cannot be set");
+    return 0;
+}
+
+int trial_open(struct trial *trial, struct trial_job *job, struct records *records, atomic_bool *stop, struct err *err)
+{
+    trial->job = job;
+    trial->records = records;
+    trial->stop = stop;
+    gemm_set_threads(job->threads);
+    fingerprint_take(&trial->fingerprint);
+    int rc = hash_inputs(trial, err);
+    if (rc == 0)
+        rc = tokenizer_open(&trial->tokenizer, job->model, err);
+    if (rc == 0)
+        rc = read_rows(trial, err);
+    if (rc == 0)
+        rc = open_model(trial, err);
+    if (rc == 0)
+        rc = encode(trial, err);
+    if (rc < 0)
+        return rc;
+    read_plan(trial);
+    rc = open_state(trial, err);
+    if (rc < 0)
+        return rc;
+    estimate_memory(trial);
+    return limit_memory(trial, err);
+}
+
+void trial_close(struct trial *trial)
+{
+    model_close(&trial->model);
+    dataset_done(&trial->train);
+    dataset_done(&trial->validation);
+    dataset_done(&trial->test);
+    labels_done(&trial->labels);
+    rows_done(&trial->train_rows);
+    rows_done(&trial->validation_rows);
+    rows_done(&trial->test_rows);
+    tokenizer_close(trial->tokenizer);
+    arena_done(&trial->arena);
+    arena_done(&trial->step_arena);
+    *trial = (struct trial){0};
+}

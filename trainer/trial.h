@@ -1,0 +1,93 @@
+/* One trial: what the job names, opened; and training, evaluation and checks on it. */
+#ifndef TRAINER_TRIAL_H
+#define TRAINER_TRIAL_H
+
+#include <stdatomic.h>
+
+#include "trainer/dataset.h"
+#include "trainer/method.h"
+#include "trainer/metrics.h"
+#include "trainer/optimizer.h"
+#include "trainer/records.h"
+#include "trainer/trial_job.h"
+
+/* What can change the last bits of a result. */
+struct fingerprint {
+    char blas_version[128], blas_core[64], cpu[128], kernel_level[16], compute[16];
+};
+
+/* The progress of training: all that a checkpoint holds beside tensors. */
+struct progress {
+    int64_t step;      /* optimiser steps done */
+    int64_t best_step; /* of the best validation so far; −1: none yet */
+    double best_value;
+    int64_t bad_evaluations; /* since the best */
+    bool is_stopped_early;
+    double summed_tokens; /* trained so far */
+};
+
+struct trial {
+    struct trial_job *job;
+    struct records *records;
+    atomic_bool *stop; /* set when the trial is asked to end */
+    bool trap_nan;
+
+    struct arena arena, step_arena;
+    struct tokenizer *tokenizer;
+    struct rows train_rows, validation_rows, test_rows;
+    struct labels labels;
+    struct dataset train, validation, test; /* test.count 0: none */
+    real *class_weights;
+    struct model model;
+    struct tape tape;
+    struct optimizer optimizer;
+    struct schedule schedule;
+    double learning_rate, label_smoothing;
+    int batch_size, accumulation, max_tokens;
+    int64_t steps_per_epoch, total_steps;
+    uint32_t *order; /* of the epoch being trained */
+    int64_t order_epoch;
+    real **best; /* a copy of each trained tensor at the best validation; NULL entries for the others */
+    struct progress progress;
+    char model_hash[HASH_HEX_SIZE], tokenizer_hash[HASH_HEX_SIZE], data_hash[HASH_HEX_SIZE];
+    struct fingerprint fingerprint;
+    size_t estimated_bytes;
+};
+
+/* Reads data, tokenizer and model, attaches the methods, checks the hashes the job expects. Closed also after a
+ * failure. ERR_NOMEM when the memory limit is too small, with the estimate. */
+int trial_open(struct trial *trial, struct trial_job *job, struct records *records, atomic_bool *stop,
+               struct err *err) MUST_CHECK;
+void trial_close(struct trial *trial);
+/* Trains from the job's checkpoint or from the start, evaluates, checks, saves; sends every record. 0 when finished or
+ * stopped. */
+int trial_run(struct trial *trial, struct err *err) MUST_CHECK;
+
+/* Pieces of it --------------------------------------------------------------------------------------------------- */
+
+/* A batch of examples packed in `arena`. `indices` NULL: examples first … first + n − 1. NULL when the arena is full.
+ */
+const struct batch *trial_pack(const struct example *examples, const uint32_t *indices, size_t first, size_t n,
+                               struct arena *arena);
+/* Class logits (n, C) of a packed batch, evaluation mode. */
+struct value *trial_logits(struct trial *trial, const struct batch *batch);
+/* Predictions of all examples, in `arena`. */
+int trial_predict(struct trial *trial, const struct dataset *dataset, struct predictions *predictions,
+                  struct arena *arena, struct err *err) MUST_CHECK;
+/* Predicts, and sends the evaluation record and its points. `predictions` lie in `arena`. */
+int trial_evaluate(struct trial *trial, const char *split, bool is_final, struct arena *arena, struct metrics *metrics,
+                   struct err *err) MUST_CHECK;
+/* Runs the job's checks with the weights as they are, sends their records. */
+int trial_check(struct trial *trial, struct err *err) MUST_CHECK;
+/* Which optimiser step lies in which epoch, and how many batches it takes. */
+int64_t trial_epoch_of(const struct trial *trial, int64_t step);
+
+/* Checkpoints: <output>/<attempt>-<step>.checkpoint, written tmp + fsync + rename, never overwritten. */
+int checkpoint_write(struct trial *trial, struct err *err) MUST_CHECK;
+/* Reads the job's `resume` into the trial; *bit_exact: the fingerprint is the one it was written under. ERR_FORMAT for
+ * a damaged file or another trial's. */
+int checkpoint_read(struct trial *trial, const char *path, bool *bit_exact, struct err *err) MUST_CHECK;
+
+void fingerprint_take(struct fingerprint *fingerprint);
+
+#endif

@@ -1,0 +1,149 @@
+/* Batches, predictions and evaluations. */
+#include <math.h>
+#include <string.h>
+
+#include "trainer/trial.h"
+
+enum { EVALUATION_BATCH = 32 };
+
+const struct batch *trial_pack(const struct example *examples, const uint32_t *indices, size_t first, size_t n,
+                               struct arena *arena)
+{
+    size_t n_tokens = 0;
+    for (size_t i = 0; i < n; i++)
+        n_tokens += (size_t)examples[indices ? indices[first + i] : first + i].n_tokens;
+    struct batch *batch = arena_alloc(arena, sizeof(*batch));
+    struct segment *segments = arena_alloc(arena, n * sizeof(*segments));
+    int32_t *ids = arena_alloc(arena, 2 * n_tokens * sizeof(*ids)), *types = ids ? ids + n_tokens : NULL;
+    int32_t *labels = arena_alloc(arena, n * sizeof(*labels));
+    if (!batch || !segments || !ids || !labels)
+        return NULL;
+    int at = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t index = indices ? indices[first + i] : (uint32_t)(first + i);
+        const struct example *example = &examples[index];
+        segments[i] = (struct segment){at, example->n_tokens, example->n_tokens, 0, index};
+        memcpy(ids + at, example->ids, (size_t)example->n_tokens * sizeof(*ids));
+        for (int k = 0; k < example->n_tokens; k++)
+            types[at + k] = example->type_ids[k];
+        labels[i] = example->label;
+        at += example->n_tokens;
+    }
+    *batch = (struct batch){{(int)n, at, segments}, ids, types, labels};
+    return batch;
+}
+
+struct value *trial_logits(struct trial *trial, const struct batch *batch)
+{
+    struct pass pass = {&trial->tape, &trial->model, batch};
+    return batch ? trial->model.kind->classify(&pass) : NULL;
+}
+
+static int argmax(const real *values, int n)
+{
+    int best = 0;
+    for (int i = 1; i < n; i++)
+        best = values[i] > values[best] ? i : best;
+    return best;
+}
+
+static int predict_batch(struct trial *trial, const struct dataset *dataset, size_t first, size_t n,
+                         struct predictions *p, struct err *err)
+{
+    tape_begin(&trial->tape, &trial->step_arena);
+    const struct batch *batch = trial_pack(dataset->examples, NULL, first, n, &trial->step_arena);
+    struct value *logits = trial_logits(trial, batch);
+    size_t classes = (size_t)p->n_classes;
+    struct loss_options options = {.labels = batch ? batch->labels : NULL};
+    struct value *loss =
+        op_cross_entropy(&trial->tape, logits, &options, p->losses + first, p->probabilities + first * classes);
+    int rc = tape_check(&trial->tape, err);
+    if (rc < 0)
+        return rc;
+    if (!loss)
+        return err_set(err, ERR_NOMEM, "no memory for an evaluation batch");
+    for (size_t i = 0; i < n; i++) {
+        p->labels[first + i] = batch->labels[i];
+        p->predicted[first + i] = argmax(p->probabilities + (first + i) * classes, p->n_classes);
+    }
+    return 0;
+}
+
+int trial_predict(struct trial *trial, const struct dataset *dataset, struct predictions *predictions,
+                  struct arena *arena, struct err *err)
+{
+    struct predictions p = {.n = dataset->count, .n_classes = trial->labels.count};
+    p.labels = arena_alloc(arena, p.n * sizeof(*p.labels));
+    p.predicted = arena_alloc(arena, p.n * sizeof(*p.predicted));
+    p.losses = arena_alloc(arena, p.n * sizeof(*p.losses));
+    p.probabilities = arena_alloc(arena, p.n * (size_t)p.n_classes * sizeof(*p.probabilities));
+    if (!p.labels || !p.predicted || !p.losses || !p.probabilities)
+        return err_set(err, ERR_NOMEM, "no memory for %zu predictions", p.n);
+    trial->tape.is_training = trial->tape.is_recording = false;
+    int rc = 0;
+    for (size_t first = 0; first < p.n && rc == 0; first += EVALUATION_BATCH) {
+        size_t n = p.n - first < EVALUATION_BATCH ? p.n - first : EVALUATION_BATCH;
+        rc = predict_batch(trial, dataset, first, n, &p, err);
+    }
+    if (rc == 0)
+        *predictions = p;
+    return rc;
+}
+
+/* int32 label, int32 prediction, float32 loss, C float32 probabilities an item; little endian. */
+static void add_items(struct text *line, const struct predictions *p)
+{
+    struct text blob = {0};
+    for (size_t i = 0; i < p->n; i++) {
+        float loss = (float)p->losses[i];
+        text_add_n(&blob, (const char *)&p->labels[i], 4);
+        text_add_n(&blob, (const char *)&p->predicted[i], 4);
+        text_add_n(&blob, (const char *)&loss, 4);
+        for (int c = 0; c < p->n_classes; c++) {
+            float probability = (float)p->probabilities[i * (size_t)p->n_classes + (size_t)c];
+            text_add_n(&blob, (const char *)&probability, 4);
+        }
+    }
+    text_add(line, ",\"items\":\"");
+    text_add_base64(line, blob.data ? blob.data : "", blob.len);
+    text_add(line, "\"");
+    line->failed = line->failed || blob.failed;
+    text_done(&blob);
+}
+
+static void send_evaluation(struct trial *trial, const char *split, bool is_final, const struct dataset *dataset,
+                            const struct predictions *predictions, const struct metrics *metrics)
+{
+    static const char *const names[] = {"accuracy", "loss", "macro_f1", "ece"};
+    int64_t step = is_final ? trial->progress.best_step : trial->progress.step;
+    char name[64];
+    bool is_curve = !is_final || strcmp(split, "test") == 0; /* the final validation repeats a point of the curve */
+    for (size_t i = 0; i < 4 && is_curve; i++) {
+        snprintf(name, sizeof(name), "%s/%s", split, names[i]);
+        records_point(trial->records, name, step, metrics_get(metrics, names[i]));
+    }
+    struct text *line = records_begin(trial->records, "evaluation");
+    records_add_text(line, "split", split);
+    records_add_int(line, "step", step);
+    text_printf(line, ",\"is_final\":%s", is_final ? "true" : "false");
+    records_add_int(line, "n_items", (int64_t)predictions->n);
+    text_add(line, ",\"metrics\":");
+    metrics_add_json(line, metrics, &trial->labels);
+    records_add_text(line, "item_set_sha256", dataset->sha256);
+    if (is_final)
+        add_items(line, predictions);
+    records_send(trial->records);
+}
+
+int trial_evaluate(struct trial *trial, const char *split, bool is_final, struct arena *arena, struct metrics *metrics,
+                   struct err *err)
+{
+    const struct dataset *dataset = strcmp(split, "test") == 0 ? &trial->test : &trial->validation;
+    struct predictions predictions;
+    int rc = trial_predict(trial, dataset, &predictions, arena, err);
+    if (rc == 0)
+        rc = metrics_compute(metrics, &predictions, arena, err);
+    if (rc == 0)
+        send_evaluation(trial, split, is_final, dataset, &predictions, metrics);
+    return rc;
+}

@@ -1,0 +1,156 @@
+/* Reading the job. */
+#include "trainer/trial_job.h"
+
+#include <string.h>
+
+#include "common/json.h"
+#include "common/settings.h"
+
+static int read_task(struct trial_job *job, struct err *err)
+{
+    const char *kind;
+    int rc = json_get_object(job->root, "task", "job", &job->task, err);
+    if (rc == 0)
+        rc = json_get_string(job->task, "kind", "task", &kind, err);
+    if (rc == 0 && strcmp(kind, "classification") != 0)
+        rc = err_set(err, ERR_UNSUPPORTED, "task.kind: '%s', only classification is built in", kind);
+    if (rc == 0)
+        rc = json_get_string(job->task, "train", "task", &job->train, err);
+    if (rc == 0)
+        rc = json_opt_string(job->task, "validation", "task", &job->validation, err);
+    return rc < 0 ? rc : json_opt_string(job->task, "test", "task", &job->test, err);
+}
+
+static int read_objective(struct trial_job *job, struct err *err)
+{
+    const cJSON *objective = json_get(job->root, "objective");
+    const char *metric = "validation/accuracy", *goal = "maximize";
+    int rc = 0;
+    if (objective && !cJSON_IsNull(objective)) {
+        rc = json_opt_string(objective, "metric", "objective", &metric, err);
+        if (rc == 0)
+            rc = json_opt_string(objective, "goal", "objective", &goal, err);
+    }
+    if (rc < 0)
+        return rc;
+    if (strncmp(metric, "validation/", 11) != 0)
+        return err_set(err, ERR_USAGE, "objective.metric: '%s', a metric of validation was expected", metric);
+    job->metric = metric + 11;
+    job->is_maximized = strcmp(goal, "maximize") == 0;
+    if (!job->is_maximized && strcmp(goal, "minimize") != 0)
+        return err_set(err, ERR_USAGE, "objective.goal: '%s', maximize or minimize was expected", goal);
+    return 0;
+}
+
+static int read_checks(struct trial_job *job, struct err *err)
+{
+    const cJSON *checks = json_get(job->root, "checks");
+    int rc = 0;
+    for (const cJSON *item = checks ? checks->child : NULL; item && rc == 0; item = item->next) {
+        struct trial_check *check = &job->checks[job->n_checks];
+        if (job->n_checks == TRIAL_JOB_MAX_CHECKS)
+            return err_set(err, ERR_USAGE, "checks: more than %d", TRIAL_JOB_MAX_CHECKS);
+        rc = json_get_string(item, "name", "checks", &check->name, err);
+        if (rc == 0)
+            rc = json_get_string(item, "kind", "checks", &check->kind, err);
+        if (rc == 0)
+            rc = json_get_string(item, "file", "checks", &check->file, err);
+        if (rc == 0 && strcmp(check->kind, "counterfactual") != 0)
+            rc = err_set(err, ERR_UNSUPPORTED, "checks: kind '%s', only counterfactual is built in", check->kind);
+        job->n_checks++;
+    }
+    return rc;
+}
+
+static int read_limits(struct trial_job *job, struct err *err)
+{
+    const cJSON *limits = json_get(job->root, "limits");
+    int64_t memory = 0, threads = 1;
+    int rc = limits ? json_opt_int64(limits, "memory_bytes", "limits", &memory, err) : 0;
+    if (rc == 0 && limits)
+        rc = json_opt_int64(limits, "threads", "limits", &threads, err);
+    if (rc == 0)
+        rc = json_opt_double(job->root, "checkpoint_seconds", "job", &job->checkpoint_seconds, err);
+    if (rc == 0)
+        rc = json_opt_int64(job->root, "stop_after_steps", "job", &job->stop_after_steps, err);
+    if (rc == 0 && (memory < 0 || threads < 1 || threads > 1024 || job->stop_after_steps < 0))
+        rc = err_set(err, ERR_USAGE, "limits: a number is out of range");
+    job->memory_bytes = (uint64_t)memory;
+    job->threads = (int)threads;
+    return rc;
+}
+
+/* Resolved again: a job written by hand may leave defaults out, and nothing that does not apply gets in. */
+static int resolve_settings(struct trial_job *job, struct err *err)
+{
+    const cJSON *given = json_get(job->root, "settings");
+    cJSON *resolved = NULL;
+    int rc = settings_resolve(given, "settings", &resolved, err);
+    if (rc < 0)
+        return rc;
+    if (given)
+        cJSON_ReplaceItemInObjectCaseSensitive(job->root, "settings", resolved);
+    else
+        cJSON_AddItemToObject(job->root, "settings", resolved);
+    job->settings = resolved;
+    return 0;
+}
+
+static int read_header(struct trial_job *job, struct err *err)
+{
+    const char *type;
+    const cJSON *model;
+    int64_t version, seed = 0;
+    int rc = json_get_int64(job->root, "v", "job", &version, err);
+    if (rc == 0 && version != 1)
+        rc = err_set(err, ERR_UNSUPPORTED, "job: protocol version %lld, this program speaks 1", (long long)version);
+    if (rc == 0)
+        rc = json_get_string(job->root, "type", "job", &type, err);
+    if (rc == 0 && strcmp(type, "job") != 0)
+        rc = err_set(err, ERR_FORMAT, "job: type '%s', job was expected", type);
+    if (rc == 0)
+        rc = json_opt_int64(job->root, "attempt", "job", &job->attempt, err);
+    if (rc == 0)
+        rc = json_opt_string(job->root, "identity", "job", &job->identity, err);
+    if (rc == 0)
+        rc = json_get_string(job->root, "output", "job", &job->output, err);
+    if (rc == 0)
+        rc = json_opt_string(job->root, "resume", "job", &job->resume, err);
+    if (rc == 0)
+        rc = json_get_object(job->root, "model", "job", &model, err);
+    if (rc == 0)
+        rc = json_get_string(model, "path", "model", &job->model, err);
+    if (rc == 0)
+        rc = json_opt_int64(job->root, "seed", "job", &seed, err);
+    if (rc == 0 && seed < 0)
+        rc = err_set(err, ERR_USAGE, "job: seed %lld is below 0", (long long)seed);
+    job->seed = (uint64_t)seed;
+    const cJSON *hashes = json_get(job->root, "hashes");
+    job->hashes = cJSON_IsObject(hashes) ? hashes : NULL;
+    return rc;
+}
+
+int trial_job_parse(struct trial_job *job, const char *text, size_t n, struct err *err)
+{
+    *job = (struct trial_job){.identity = "", .checkpoint_seconds = 30, .threads = 1};
+    int rc = json_parse(text, n, &job->root, err);
+    if (rc == 0 && !cJSON_IsObject(job->root))
+        rc = err_set(err, ERR_FORMAT, "job: %s was found, an object was expected", json_type_name(job->root));
+    if (rc == 0)
+        rc = read_header(job, err);
+    if (rc == 0)
+        rc = read_task(job, err);
+    if (rc == 0)
+        rc = resolve_settings(job, err);
+    if (rc == 0)
+        rc = read_objective(job, err);
+    if (rc == 0)
+        rc = read_checks(job, err);
+    return rc < 0 ? rc : read_limits(job, err);
+}
+
+void trial_job_done(struct trial_job *job)
+{
+    json_free(job->root);
+    *job = (struct trial_job){0};
+}

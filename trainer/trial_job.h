@@ -1,0 +1,41 @@
+/* The job: everything that decides a trial's result, as it comes over standard input (schemas/job.schema.json). */
+#ifndef TRAINER_TRIAL_JOB_H
+#define TRAINER_TRIAL_JOB_H
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/err.h"
+
+enum { TRIAL_JOB_MAX_CHECKS = 16 };
+
+struct trial_check {
+    const char *name, *kind, *file;
+};
+
+/* Strings point into `root`. */
+struct trial_job {
+    cJSON *root;
+    int64_t attempt;
+    const char *identity, *output, *resume; /* resume: NULL to start anew */
+    const char *model;
+    const cJSON *task, *hashes, *settings; /* hashes may be NULL */
+    const char *train, *validation, *test; /* validation, test: NULL when there is no such file */
+    uint64_t seed;
+    const char *metric; /* of the objective, without "validation/" */
+    bool is_maximized;
+    struct trial_check checks[TRIAL_JOB_MAX_CHECKS];
+    int n_checks;
+    uint64_t memory_bytes; /* 0: no limit */
+    int threads;
+    double checkpoint_seconds;
+    int64_t stop_after_steps; /* 0: off */
+};
+
+/* Parses and checks a job, its settings through the settings table. ERR_FORMAT or ERR_USAGE with the JSON path. Done
+ * also after a failure. */
+int trial_job_parse(struct trial_job *job, const char *text, size_t n, struct err *err) MUST_CHECK;
+void trial_job_done(struct trial_job *job);
+
+#endif

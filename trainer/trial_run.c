@@ -1,0 +1,362 @@
+/* Training: steps, validations, checkpoints, and what follows the last step. */
+#include <dirent.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "common/file.h"
+#include "common/json.h"
+#include "common/version.h"
+#include "trainer/methods/method_file.h"
+#include "trainer/trial.h"
+
+#define POINTS_SECONDS 0.25 /* curve points travel at least this often */
+
+struct clocks {
+    double start, sent, checkpointed;
+    double tokens; /* trained by this attempt */
+};
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static double peak_bytes(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_maxrss * 1024;
+}
+
+int64_t trial_epoch_of(const struct trial *trial, int64_t step)
+{
+    return step / trial->steps_per_epoch;
+}
+
+/* One optimiser step ----------------------------------------------------------------------------------------------- */
+
+/* Forward and backward of one micro-batch: examples [first, first + n) of the epoch's order. */
+static int micro_batch(struct trial *trial, uint32_t micro_step, size_t first, size_t n, double share, double *loss,
+                       struct err *err)
+{
+    struct tape *tape = &trial->tape;
+    tape->is_training = tape->is_recording = true;
+    tape->step = micro_step;
+    tape_begin(tape, &trial->step_arena);
+    const struct batch *batch = trial_pack(trial->train.examples, trial->order, first, n, &trial->step_arena);
+    struct value *logits = trial_logits(trial, batch);
+    struct loss_options options = {
+        .labels = batch ? batch->labels : NULL, .weights = trial->class_weights, .smoothing = trial->label_smoothing};
+    struct value *value = op_cross_entropy(tape, logits, &options, NULL, NULL);
+    tape_backward(tape, value, share);
+    int rc = tape_check(tape, err);
+    if (rc < 0)
+        return rc;
+    if (!value)
+        return err_set(err, ERR_NOMEM, "no memory for a batch of %zu examples", n);
+    *loss += share * (double)value->data[0];
+    trial->progress.summed_tokens += batch->layout.n_rows;
+    return 0;
+}
+
+static void order_epoch(struct trial *trial, int64_t epoch)
+{
+    bool shuffles = strcmp(setting_text(trial->job->settings, "order", "shuffle"), "shuffle") == 0;
+    if (trial->order_epoch == epoch)
+        return;
+    dataset_order(trial->order, (uint32_t)trial->train.count, trial->job->seed, (uint32_t)epoch, shuffles);
+    trial->order_epoch = epoch;
+}
+
+static int train_step(struct trial *trial, struct err *err)
+{
+    int64_t step = trial->progress.step;
+    size_t batch = (size_t)trial->batch_size, count = trial->train.count;
+    order_epoch(trial, trial_epoch_of(trial, step));
+    size_t begin = (size_t)(step % trial->steps_per_epoch) * batch * (size_t)trial->accumulation;
+    size_t end =
+        begin + batch * (size_t)trial->accumulation < count ? begin + batch * (size_t)trial->accumulation : count;
+    int parts = (int)((end - begin + batch - 1) / batch), rc = 0;
+    double loss = 0, rate = trial->learning_rate * schedule_factor(&trial->schedule, step);
+    params_zero_grad(&trial->model.params);
+    for (int part = 0; part < parts && rc == 0; part++) {
+        size_t first = begin + (size_t)part * batch, n = end - first < batch ? end - first : batch;
+        rc = micro_batch(trial, (uint32_t)(step * trial->accumulation + part), first, n, 1.0 / parts, &loss, err);
+    }
+    if (rc < 0)
+        return rc;
+    double norm = optimizer_grad_norm(&trial->model.params);
+    records_point(trial->records, "train/loss", step + 1, loss);
+    records_point(trial->records, "train/grad_norm", step + 1, norm);
+    records_point(trial->records, "train/learning_rate", step + 1, rate);
+    if (!isfinite(loss) || !isfinite(norm))
+        return err_set(err, ERR_NUMERIC, "the %s is not finite at step %lld", isfinite(loss) ? "gradient norm" : "loss",
+                       (long long)step + 1);
+    optimizer_step(&trial->optimizer, &trial->model.params, rate, norm);
+    trial->progress.step++;
+    return 0;
+}
+
+/* Validation ------------------------------------------------------------------------------------------------------- */
+
+static void copy_best(struct trial *trial, bool restores)
+{
+    for (size_t i = 0; i < trial->model.params.count; i++) {
+        struct param *param = trial->model.params.items[i];
+        size_t bytes = param_size(param) * sizeof(real);
+        if (param->is_trained && restores)
+            memcpy(param->value.data, trial->best[i], bytes);
+        else if (param->is_trained)
+            memcpy(trial->best[i], param->value.data, bytes);
+    }
+}
+
+static bool is_validation_step(const struct trial *trial)
+{
+    int64_t step = trial->progress.step, every = (int64_t)setting_number(trial->job->settings, "evaluate_every", 0);
+    return step == trial->total_steps || step % trial->steps_per_epoch == 0 || (every > 0 && step % every == 0);
+}
+
+static int validate(struct trial *trial, struct err *err)
+{
+    struct arena arena = {0};
+    struct metrics metrics;
+    struct progress *p = &trial->progress;
+    int rc = trial_evaluate(trial, "validation", false, &arena, &metrics, err);
+    double value = rc == 0 ? metrics_get(&metrics, trial->job->metric) : 0;
+    arena_done(&arena);
+    if (rc < 0)
+        return rc;
+    if (!isfinite(value))
+        return err_set(err, ERR_NUMERIC, "validation/%s is not finite at step %lld", trial->job->metric,
+                       (long long)p->step);
+    bool is_better = p->best_step < 0 || (trial->job->is_maximized ? value > p->best_value : value < p->best_value);
+    int64_t patience = (int64_t)setting_number(trial->job->settings, "patience", 0);
+    if (is_better) {
+        p->best_step = p->step;
+        p->best_value = value;
+        p->bad_evaluations = 0;
+        copy_best(trial, false);
+    } else {
+        p->bad_evaluations++;
+        p->is_stopped_early = patience > 0 && p->bad_evaluations >= patience;
+    }
+    return 0;
+}
+
+/* Records of start and end ----------------------------------------------------------------------------------------- */
+
+static void send_started(struct trial *trial, int64_t resumed_step, bool bit_exact)
+{
+    const struct fingerprint *f = &trial->fingerprint;
+    const struct params *params = &trial->model.params;
+    size_t total = 0;
+    struct text *line = records_begin(trial->records, "started");
+    text_add(line, ",\"fingerprint\":{\"program_version\":");
+    text_add_json(line, version_program());
+    records_add_text(line, "git_commit", version_commit());
+    records_add_text(line, "blas_version", f->blas_version);
+    records_add_text(line, "blas_core", f->blas_core);
+    records_add_text(line, "cpu", f->cpu);
+    records_add_text(line, "kernel_level", f->kernel_level);
+    records_add_text(line, "compute", f->compute);
+    text_add(line, "},\"hashes\":{\"model\":");
+    text_add_json(line, trial->model_hash);
+    records_add_text(line, "tokenizer", trial->tokenizer_hash);
+    records_add_text(line, "data", trial->data_hash);
+    text_add(line, "}");
+    records_add_int(line, "resumed_step", resumed_step);
+    text_printf(line, ",\"bit_exact\":%s", bit_exact ? "true" : "false");
+    records_add_int(line, "total_steps", trial->total_steps);
+    records_add_int(line, "steps_per_epoch", trial->steps_per_epoch);
+    for (size_t i = 0; i < params->count; i++)
+        total += param_size(params->items[i]);
+    records_add_int(line, "trained_parameters", (int64_t)params_count_trained(params));
+    records_add_int(line, "total_parameters", (int64_t)total);
+    text_add(line, ",\"parameters_by_method\":{");
+    for (const struct method_kind *const *kind = method_kinds, *const *first = kind; *kind; kind++) {
+        size_t n = 0;
+        for (size_t i = 0; i < params->count; i++)
+            if (params->items[i]->is_trained && params->items[i]->origin != PARAM_HEAD &&
+                text_equal(params->items[i]->method, (*kind)->name))
+                n += param_size(params->items[i]);
+        text_printf(line, "%s\"%s\":%zu", kind == first ? "" : ",", (*kind)->name, n);
+    }
+    text_add(line, "},\"labels\":[");
+    for (int c = 0; c < trial->labels.count; c++) {
+        text_add(line, c ? "," : "");
+        text_add_json(line, trial->labels.names[c]);
+    }
+    text_printf(line, "],\"examples\":{\"train\":%zu,\"validation\":%zu,\"test\":%zu}", trial->train.count,
+                trial->validation.count, trial->test.count);
+    records_add_int(line, "truncated", (int64_t)trial->train.n_truncated);
+    double mean = (double)trial->train.n_tokens / (double)trial->train.count;
+    double examples = (double)trial->total_steps * trial->batch_size * trial->accumulation;
+    /* Forward, gradients of activations, and of those weights that are trained (methods.md C5). */
+    double share = total ? (double)params_count_trained(params) / (double)total : 0;
+    records_add_number(line, "flops", examples * model_forward_flops(&trial->model, (int)ceil(mean)) * (2 + share));
+    records_add_int(line, "estimated_bytes", (int64_t)trial->estimated_bytes);
+    records_send(trial->records);
+}
+
+/* Hashes and announces every file of the adapter folder, by name; their bytes together. */
+static int send_artifacts(struct trial *trial, const char *folder, const char *below, int64_t *stored, struct err *err)
+{
+    struct dirent **entries = NULL;
+    int rc = 0, n = scandir(folder, &entries, NULL, alphasort);
+    if (n < 0)
+        return err_set_errno(err, "'%s'", folder);
+    for (int i = 0; i < n; i++) {
+        char hash[HASH_HEX_SIZE], name[1024];
+        struct stat st;
+        char *path = file_join(folder, entries[i]->d_name);
+        snprintf(name, sizeof(name), "%s/%s", below, entries[i]->d_name);
+        bool is_own = entries[i]->d_name[0] != '.' && path && stat(path, &st) == 0;
+        if (rc == 0 && is_own && S_ISDIR(st.st_mode)) {
+            rc = send_artifacts(trial, path, name, stored, err);
+        } else if (rc == 0 && is_own && (rc = hash_file(path, hash, err)) == 0) {
+            struct text *line = records_begin(trial->records, "artifact");
+            records_add_text(line, "kind", "adapter");
+            records_add_text(line, "path", name);
+            records_add_int(line, "bytes", st.st_size);
+            records_add_text(line, "sha256", hash);
+            records_send(trial->records);
+            *stored += st.st_size;
+        }
+        free(path);
+        free(entries[i]);
+    }
+    free(entries);
+    return rc;
+}
+
+static int save(struct trial *trial, int64_t *stored, struct err *err)
+{
+    char *folder = file_join(trial->job->output, "adapter");
+    int rc = folder ? methods_save(&trial->model, trial->job->settings, trial->labels.names, folder, err)
+                    : err_set(err, ERR_NOMEM, "no memory to save");
+    if (rc == 0)
+        rc = send_artifacts(trial, folder, "adapter", stored, err);
+    free(folder);
+    return rc;
+}
+
+static void add_objectives(struct text *line, const struct metrics *validation, const struct metrics *test)
+{
+    static const char *const names[] = {"accuracy", "macro_f1", "loss", "ece"};
+    text_add(line, ",\"objectives\":{");
+    for (size_t i = 0; i < 4; i++) {
+        text_printf(line, "%s\"validation/%s\":", i ? "," : "", names[i]);
+        text_add_double(line, metrics_get(validation, names[i]));
+        if (test) {
+            text_printf(line, ",\"test/%s\":", names[i]);
+            text_add_double(line, metrics_get(test, names[i]));
+        }
+    }
+    text_add(line, "}");
+}
+
+/* After the last step: the best weights, their evaluations, checks and files. */
+static int finish(struct trial *trial, const struct clocks *clocks, struct err *err)
+{
+    struct arena arena = {0};
+    struct metrics validation, test;
+    int64_t stored = 0;
+    bool has_test = trial->test.count > 0;
+    copy_best(trial, true);
+    int rc = trial_evaluate(trial, "validation", true, &arena, &validation, err);
+    if (rc == 0 && has_test)
+        rc = trial_evaluate(trial, "test", true, &arena, &test, err);
+    if (rc == 0)
+        rc = trial_check(trial, err);
+    if (rc == 0)
+        rc = save(trial, &stored, err);
+    if (rc == 0) {
+        double seconds = now() - clocks->start;
+        struct text *line = records_begin(trial->records, "finished");
+        records_add_int(line, "step", trial->progress.step);
+        records_add_number(line, "value", metrics_get(&validation, trial->job->metric));
+        records_add_int(line, "best_step", trial->progress.best_step);
+        add_objectives(line, &validation, has_test ? &test : NULL);
+        records_add_int(line, "stored_bytes", stored);
+        records_add_number(line, "peak_bytes", peak_bytes());
+        records_add_number(line, "seconds", seconds);
+        records_add_number(line, "tokens_per_second", seconds > 0 ? clocks->tokens / seconds : 0);
+        records_add_text(line, "message", trial->progress.is_stopped_early ? "stopped early: patience is used up" : "");
+        records_send(trial->records);
+    }
+    arena_done(&arena);
+    return rc;
+}
+
+/* The loop --------------------------------------------------------------------------------------------------------- */
+
+static void send_progress(struct trial *trial, struct clocks *clocks)
+{
+    double elapsed = now() - clocks->start;
+    clocks->sent = now();
+    records_flush(trial->records);
+    struct text *line = records_begin(trial->records, "progress");
+    records_add_int(line, "step", trial->progress.step);
+    records_add_int(line, "total_steps", trial->total_steps);
+    records_add_number(line, "tokens_per_second", elapsed > 0 ? clocks->tokens / elapsed : 0);
+    records_send(trial->records);
+}
+
+static int stop(struct trial *trial, bool keeps, struct err *err)
+{
+    int rc = keeps ? checkpoint_write(trial, err) : 0;
+    if (rc < 0)
+        return rc;
+    records_add_int(records_begin(trial->records, "stopped"), "step", trial->progress.step);
+    records_send(trial->records);
+    return 0;
+}
+
+static int one_step(struct trial *trial, struct clocks *clocks, struct err *err)
+{
+    double before = trial->progress.summed_tokens;
+    int rc = train_step(trial, err);
+    if (rc == 0 && is_validation_step(trial))
+        rc = validate(trial, err);
+    if (rc < 0)
+        return rc;
+    clocks->tokens += trial->progress.summed_tokens - before;
+    if (now() - clocks->sent >= POINTS_SECONDS)
+        send_progress(trial, clocks);
+    bool is_last = trial->progress.step == trial->total_steps || trial->progress.is_stopped_early;
+    if (now() - clocks->checkpointed < trial->job->checkpoint_seconds || is_last)
+        return 0;
+    clocks->checkpointed = now();
+    return checkpoint_write(trial, err);
+}
+
+int trial_run(struct trial *trial, struct err *err)
+{
+    bool bit_exact = true;
+    int64_t steps_here = 0;
+    int rc = file_make_folders(trial->job->output, err);
+    if (rc == 0 && trial->job->resume)
+        rc = checkpoint_read(trial, trial->job->resume, &bit_exact, err);
+    if (rc < 0)
+        return rc;
+    struct clocks clocks = {.start = now(), .checkpointed = now()};
+    send_started(trial, trial->progress.step, bit_exact);
+    while (rc == 0 && trial->progress.step < trial->total_steps && !trial->progress.is_stopped_early) {
+        if (atomic_load(trial->stop))
+            return stop(trial, true, err);
+        if (trial->job->stop_after_steps && steps_here == trial->job->stop_after_steps)
+            return stop(trial, false, err);
+        rc = one_step(trial, &clocks, err);
+        steps_here++;
+        if (trial->records->failed)
+            return err_set(err, ERR_IO, "nobody reads the records");
+    }
+    return rc < 0 ? rc : finish(trial, &clocks, err);
+}
