@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "common/err.h"
+#include "common/rng.h"
 #include "trainer/real.h"
 
 struct adamw_step {
@@ -37,6 +38,8 @@ struct kernels {
     /* Activations and dx (+)= dy f'(x). Absolute error below 1e-6 of max(1, |x|). */
     void (*activation)(real *y, const real *x, int activation, size_t n);
     void (*activation_backward)(real *dx, const real *dy, const real *x, int activation, size_t n, int is_first);
+    /* n random words for the counter (step, example, site), the same as rng_fill's. */
+    void (*random_words)(struct rng rng, uint32_t step, uint32_t example, uint32_t site, uint32_t *out, size_t n);
     /* Decoupled weight decay, moments, step; ε outside the root.   Loshchilov & Hutter 2019, arXiv:1711.05101 */
     void (*adamw)(real *p, const real *g, real *m, real *v, struct adamw_step step, size_t n);
 };

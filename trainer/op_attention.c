@@ -105,8 +105,8 @@ static void drop(const struct tape *tape, const struct attention *options, const
     size_t n = (size_t)head->segment->rows * (size_t)head->n_keys;
     uint32_t threshold = (uint32_t)(options->dropout * 4294967296.0);
     real factor = (real)(1 / (1 - options->dropout));
-    rng_fill(tape->dropout, tape->step, head->segment->example, options->site + (uint32_t)head->index * 0x9e3779b9u,
-             words, n);
+    kernels()->random_words(tape->dropout, tape->step, head->segment->example,
+                            options->site + (uint32_t)head->index * 0x9e3779b9u, words, n);
     for (size_t i = 0; i < n; i++)
         values[i] = words[i] >= threshold ? values[i] * factor : 0;
 }

@@ -33,8 +33,8 @@ static void draw_mask(const struct tape *tape, const struct value *x, double rat
         const struct segment *segment = &x->layout->segments[s];
         for (int i = 0; i < segment->rows; i++) {
             uint8_t *row = is_kept + (size_t)(segment->first + i) * (size_t)x->cols;
-            rng_fill(tape->dropout, tape->step, segment->example, site + (uint32_t)i * 0x9e3779b9u, words,
-                     (size_t)x->cols);
+            kernels()->random_words(tape->dropout, tape->step, segment->example, site + (uint32_t)i * 0x9e3779b9u,
+                                    words, (size_t)x->cols);
             for (int j = 0; j < x->cols; j++)
                 row[j] = words[j] >= threshold;
         }

@@ -226,10 +226,11 @@ static int find_column(const struct reader *r, const struct record *header, cons
 
 static int read_table(struct reader *r, char separator, struct err *err)
 {
-    struct record *header = calloc(2, sizeof(*header)), *record = header + 1;
+    struct record *header = calloc(2, sizeof(*header)), *record;
     int text = 0, pair = 0, label = 0;
     if (!header)
         return err_set(err, ERR_NOMEM, "no memory to read '%s'", r->rows->path);
+    record = header + 1;
     r->line = 1;
     int rc = read_record(r, separator, header, err);
     if (rc == 0)

@@ -1,0 +1,100 @@
+/* Every level this processor has, against double-precision formulas and against the shared generator. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#include "trainer/kernels.h"
+#include "trainer/ops.h"
+
+static const struct kernels *const levels[] = {&kernels_portable,
+#ifdef __x86_64__
+                                               &kernels_avx2, &kernels_avx512
+#endif
+};
+enum { N_LEVELS = sizeof(levels) / sizeof(levels[0]) };
+
+static bool has(const struct kernels *level)
+{
+    struct err err;
+    return kernels_select(level->level, &err) == 0;
+}
+
+Test(kernels, random_words_are_those_of_the_generator)
+{
+    struct rng rng = rng_make(42, RNG_DROPOUT);
+    uint32_t expected[203], found[203];
+    rng_fill(rng, 7, 8, 9, expected, 203);
+    for (int l = 0; l < N_LEVELS; l++)
+        for (size_t n = 0; has(levels[l]) && n <= 203; n += 29) {
+            levels[l]->random_words(rng, 7, 8, 9, found, n);
+            for (size_t i = 0; i < n; i++)
+                cr_assert_eq(found[i], expected[i], "%s: word %zu of %zu", levels[l]->level, i, n);
+        }
+}
+
+static double truth(enum activation activation, double x)
+{
+    switch (activation) {
+    case ACTIVATION_RELU:
+        return x > 0 ? x : 0;
+    case ACTIVATION_GELU:
+        return 0.5 * x * (1 + erf(x / sqrt(2)));
+    case ACTIVATION_GELU_NEW:
+        return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case ACTIVATION_SILU:
+        return x / (1 + exp(-x));
+    case ACTIVATION_TANH:
+        return tanh(x);
+    case ACTIVATION_SIGMOID:
+        return 1 / (1 + exp(-x));
+    }
+    return NAN;
+}
+
+/* The header promises 1e-6 of max(1, |x|). */
+Test(kernels, activations)
+{
+    enum { N = 4001 };
+    static real x[N], y[N];
+    for (int i = 0; i < N; i++)
+        x[i] = (real)((i - N / 2) * 0.005);
+    for (int l = 0; l < N_LEVELS; l++)
+        for (int a = 0; has(levels[l]) && a <= ACTIVATION_SIGMOID; a++) {
+            levels[l]->activation(y, x, a, N);
+            for (int i = 0; i < N; i++) {
+                double error = fabs((double)y[i] - truth((enum activation)a, (double)x[i]));
+                cr_assert_leq(error, 1e-6 * fmax(1, fabs((double)x[i])), "%s, activation %d at %g: off by %g",
+                              levels[l]->level, a, (double)x[i], error);
+            }
+        }
+}
+
+Test(kernels, exponential)
+{
+    enum { N = 2000 };
+    static real x[N], y[N];
+    for (int i = 0; i < N; i++)
+        x[i] = (real)(-i * 0.05);
+    for (int l = 0; l < N_LEVELS; l++) {
+        double sum = 0;
+        if (!has(levels[l]))
+            continue;
+        real found = levels[l]->exp_sum(y, x, (real)0.25, N);
+        for (int i = 0; i < N; i++) {
+            double expected = exp((double)(x[i] - (real)0.25)); /* the difference is rounded first */
+            sum += expected;
+            if (expected > 1e-37)
+                cr_assert_leq(fabs((double)y[i] / expected - 1), 3e-7, "%s at %g", levels[l]->level, (double)x[i]);
+            else
+                cr_assert(y[i] >= 0 && (double)y[i] < 1e-36);
+        }
+        cr_assert_float_eq((double)found, sum, 1e-5 * sum);
+    }
+}
+
+Test(kernels, unknown_level)
+{
+    struct err err;
+    cr_assert_eq(kernels_select("sse9", &err), ERR_UNSUPPORTED);
+    cr_assert(strstr(err.message, "'sse9'"));
+}
