@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 void problems_add(struct problems *problems, const char *format, ...)
 {
@@ -28,18 +29,32 @@ void problems_done(struct problems *problems)
     problems->n = 0;
 }
 
+/* Length and number of the whole lines that fit into `room` bytes; at least a part of the first. */
+static int fitting(const struct text *list, size_t room, int *lines)
+{
+    size_t length = 0;
+    *lines = 0;
+    for (size_t i = 0; i < list->len && i < room; i++)
+        if (list->data[i] == '\n') {
+            length = i;
+            ++*lines;
+        }
+    return (int)(*lines ? length : room);
+}
+
 int problems_result(const struct problems *problems, const char *path, struct err *err)
 {
+    char more[64] = "";
+    int listed = 0;
     if (problems->n == 0)
         return 0;
     if (problems->list.failed)
         return err_set(err, ERR_NOMEM, "'%s': no memory for its %d problems", path, problems->n);
-    int len = (int)problems->list.len;
-    while (len > 0 && problems->list.data[len - 1] == '\n')
-        len--;
-    char more[64] = "";
-    if (problems->n > PROBLEMS_MAX)
-        snprintf(more, sizeof(more), " (the first %d are listed)", PROBLEMS_MAX);
+    size_t head = strlen(path) + sizeof(more) + 40; /* the first line */
+    int length =
+        fitting(&problems->list, head < ERR_MESSAGE_SIZE / 2 ? ERR_MESSAGE_SIZE - head : ERR_MESSAGE_SIZE / 2, &listed);
+    if (listed < problems->n && listed > 0)
+        snprintf(more, sizeof(more), ", the first %d are listed", listed);
     return err_set(err, ERR_USAGE, "'%s': %d problem%s%s\n%.*s", path, problems->n, problems->n == 1 ? "" : "s", more,
-                   len, problems->list.data);
+                   length, problems->list.data);
 }

@@ -16,7 +16,8 @@ void problems_add(struct problems *problems, const char *format, ...) __attribut
 /* The message of `err` as a problem. */
 void problems_add_err(struct problems *problems, const struct err *err);
 void problems_done(struct problems *problems);
-/* 0 without problems, else ERR_USAGE: "'methods.json': 3 problems" and the lines below it. */
+/* 0 without problems, else ERR_USAGE: "'methods.json': 3 problems" and the lines below it. What does
+ * not fit into a message is left out, and the first line says so ("40 problems, the first 30 are listed"). */
 int problems_result(const struct problems *problems, const char *path, struct err *err) MUST_CHECK;
 
 #endif

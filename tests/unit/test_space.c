@@ -1,6 +1,7 @@
 /* The search space: what is refused and with which words, what is drawn, and the grid. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "orchestrator/space.h"

@@ -1,0 +1,16 @@
+/* The table of search algorithms. */
+#include "orchestrator/search.h"
+
+#include <string.h>
+
+#include "orchestrator/search_kinds.h"
+
+const struct search_kind *const search_kinds[] = {&search_grid, &search_random, NULL};
+
+const struct search_kind *search_find(const char *name)
+{
+    for (const struct search_kind *const *kind = search_kinds; *kind; kind++)
+        if (strcmp((*kind)->name, name) == 0)
+            return *kind;
+    return NULL;
+}

@@ -1,0 +1,47 @@
+/* The list of problems: its heading, and what happens when it is too long for a message. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "orchestrator/problems.h"
+
+Test(problems, none_is_no_error)
+{
+    struct problems problems = {0};
+    cr_expect_eq(problems_result(&problems, "a.json", NULL), 0);
+    problems_done(&problems);
+}
+
+Test(problems, one_and_two)
+{
+    struct problems problems = {0};
+    struct err err, first;
+    err_set(&first, ERR_USAGE, "parameters.rank: 100%% wrong");
+    problems_add_err(&problems, &first);
+    cr_expect_eq(problems_result(&problems, "a.json", &err), ERR_USAGE);
+    cr_expect_str_eq(err.message, "'a.json': 1 problem\nparameters.rank: 100% wrong");
+    problems_add(&problems, "%s: %d", "seeds", 0);
+    cr_expect_eq(problems_result(&problems, "a.json", &err), ERR_USAGE);
+    cr_expect_str_eq(err.message, "'a.json': 2 problems\nparameters.rank: 100% wrong\nseeds: 0");
+    problems_done(&problems);
+}
+
+Test(problems, a_list_too_long_for_a_message_ends_with_a_whole_line_and_says_so)
+{
+    struct problems problems = {0};
+    struct err err;
+    int lines = 0;
+    for (int i = 0; i < 150; i++)
+        problems_add(&problems, "parameters.rank.values[%d]: 0 is below 1, the least allowed", i);
+    cr_expect_eq(problems.n, 150);
+    cr_expect_null(strstr(problems.list.data, "values[100]"), "the list itself is bounded");
+    cr_expect_eq(problems_result(&problems, "a.json", &err), ERR_USAGE);
+    for (const char *c = strchr(err.message, '\n'); c; c = strchr(c + 1, '\n'))
+        lines++;
+    char head[64];
+    snprintf(head, sizeof(head), "'a.json': 150 problems, the first %d are listed\n", lines);
+    cr_expect_eq(strncmp(err.message, head, strlen(head)), 0, "%s", err.message);
+    cr_expect(lines > 25, "%d", lines);
+    cr_expect_eq(strcmp(err.message + strlen(err.message) - 7, "allowed"), 0, "%s", err.message);
+    problems_done(&problems);
+}
