@@ -1,0 +1,612 @@
+/* Reading a sweep definition: every problem of the file at once, each with its JSON path. */
+#include "orchestrator/definition.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/file.h"
+#include "orchestrator/search.h"
+
+enum { DEFINITION_MAX_BYTES = 4 << 20, NAME_MAX_LENGTH = 64, CHECKS_MAX = 16, OBJECTIVES_MAX = 8 };
+
+struct reader {
+    struct definition *definition;
+    struct problems problems;
+    struct err err; /* of the last failed call, for problems_add_err */
+};
+
+/* Adds what `err` says as a problem unless it is about memory. */
+static int note(struct reader *r, int rc)
+{
+    if (rc == 0 || rc == ERR_NOMEM)
+        return rc;
+    problems_add_err(&r->problems, &r->err);
+    return 0;
+}
+
+static void check_keys(struct reader *r, const cJSON *object, const char *where, const char *const *known,
+                       const char *const *reserved)
+{
+    for (const cJSON *item = object->child; item; item = item->next) {
+        bool is_known = false, is_reserved = false;
+        for (const char *const *k = known; *k && !is_known; k++)
+            is_known = strcmp(*k, item->string) == 0;
+        for (const char *const *k = reserved; k && *k && !is_reserved; k++)
+            is_reserved = strcmp(*k, item->string) == 0;
+        const char *near = text_nearest(item->string, known), *dot = where[0] ? "." : "";
+        if (is_reserved)
+            problems_add(&r->problems, "%s%s%s: is reserved for what this version does not do yet", where, dot,
+                         item->string);
+        else if (!is_known)
+            problems_add(&r->problems, "%s%s%s: is not known%s%s%s", where, dot, item->string,
+                         near ? ", nearest is '" : "", near ? near : "", near ? "'" : "");
+    }
+}
+
+/* A member of the root that must be an object; NULL when it is absent or reported. */
+static const cJSON *section(struct reader *r, const char *key)
+{
+    const cJSON *item = json_get(r->definition->root, key);
+    if (!item || cJSON_IsObject(item))
+        return item;
+    problems_add(&r->problems, "%s: %s was found, an object was expected", key, json_type_name(item));
+    return NULL;
+}
+
+static char *keep(struct reader *r, char *heap)
+{
+    char *kept = heap ? arena_strdup(&r->definition->arena, heap) : NULL;
+    free(heap);
+    return kept;
+}
+
+/* An absolute path of a file or folder that must be there. */
+static int read_path(struct reader *r, const char *name, const char *where, bool is_folder, const char **out)
+{
+    char *joined = file_join(r->definition->folder, name), *absolute = NULL;
+    if (!joined)
+        return ERR_NOMEM;
+    bool is_there = is_folder ? file_is_folder(joined) : file_exists(joined) && !file_is_folder(joined);
+    if (!is_there) {
+        const char *hint = strstr(name, "models/") ? " ('make models' brings the models of the ready sweeps)"
+                           : strstr(name, "data/") ? " ('make data' brings the data of the ready sweeps)"
+                                                   : "";
+        problems_add(&r->problems, "%s: there is no %s '%s'%s", where, is_folder ? "folder" : "file", joined, hint);
+        *out = arena_strdup(&r->definition->arena, joined);
+    } else if (file_absolute(joined, &absolute, &r->err) == 0) {
+        *out = keep(r, absolute);
+    }
+    free(joined);
+    return *out ? 0 : ERR_NOMEM;
+}
+
+/* Sections --------------------------------------------------------------------------------------------------------- */
+
+static int read_name(struct reader *r)
+{
+    struct definition *d = r->definition;
+    int64_t seed = 0;
+    int rc = json_get_string(d->root, "name", "definition", &d->name, &r->err);
+    if (rc < 0)
+        return note(r, rc);
+    size_t n = strlen(d->name);
+    if (n == 0 || n > NAME_MAX_LENGTH || strspn(d->name, "abcdefghijklmnopqrstuvwxyz0123456789._-") != n ||
+        strchr("._-", d->name[0]))
+        problems_add(&r->problems, "name: '%s', 1 to %d of a-z 0-9 . _ - were expected, a letter or digit first",
+                     d->name, NAME_MAX_LENGTH);
+    rc = json_opt_int64(d->root, "seed", "definition", &seed, &r->err);
+    if (rc == 0 && seed < 0)
+        problems_add(&r->problems, "seed: %lld is below 0", (long long)seed);
+    d->seed = (uint64_t)seed;
+    return note(r, rc);
+}
+
+static int read_model(struct reader *r)
+{
+    const cJSON *model = json_get(r->definition->root, "model");
+    if (cJSON_IsObject(model)) {
+        problems_add(&r->problems,
+                     "model: a model built from a config is reserved for what this version does not do yet; "
+                     "a folder's path was expected");
+        return 0;
+    }
+    if (!cJSON_IsString(model)) {
+        problems_add(&r->problems, "model: %s, the path of a model folder was expected",
+                     model ? json_type_name(model) : "is missing");
+        return 0;
+    }
+    return read_path(r, model->valuestring, "model", true, &r->definition->model);
+}
+
+/* A copy of a text member under `key`, or null. */
+static int copy_text(struct reader *r, const cJSON *task, const char *key, bool is_required, bool is_file)
+{
+    const cJSON *item = json_get(task, key);
+    const char *path = NULL;
+    char where[64];
+    snprintf(where, sizeof(where), "task.%s", key);
+    if (!item || cJSON_IsNull(item)) {
+        if (is_required)
+            problems_add(&r->problems, "%s: is missing, a text was expected", where);
+        if (is_file)
+            cJSON_AddNullToObject(r->definition->task, key);
+        return 0;
+    }
+    if (!cJSON_IsString(item) || !item->valuestring[0]) {
+        problems_add(&r->problems, "%s: %s was found, a text was expected", where, json_type_name(item));
+        return 0;
+    }
+    int rc = is_file ? read_path(r, item->valuestring, where, false, &path) : 0;
+    if (rc == 0 && !cJSON_AddStringToObject(r->definition->task, key, is_file ? path : item->valuestring))
+        rc = ERR_NOMEM;
+    return rc;
+}
+
+static int read_task(struct reader *r)
+{
+    static const char *const keys[] = {"kind",      "train", "validation", "test", "text",
+                                       "text_pair", "label", "format",     NULL};
+    static const char *const reserved[] = {"template", "source_language", "target_language", NULL};
+    static const char *const formats[] = {"jsonl", "csv", "tsv", NULL};
+    const cJSON *task = section(r, "task"), *kind;
+    if (!task) {
+        if (!json_get(r->definition->root, "task"))
+            problems_add(&r->problems, "task: is missing, an object was expected");
+        return 0;
+    }
+    check_keys(r, task, "task", keys, reserved);
+    kind = json_get(task, "kind");
+    if (kind && (!cJSON_IsString(kind) || strcmp(kind->valuestring, "classification") != 0))
+        problems_add(&r->problems, "task.kind: classification was expected, the only one of this version");
+    cJSON_AddStringToObject(r->definition->task, "kind", "classification");
+    int rc = copy_text(r, task, "train", true, true);
+    if (rc == 0)
+        rc = copy_text(r, task, "validation", false, true);
+    if (rc == 0)
+        rc = copy_text(r, task, "test", false, true);
+    if (rc == 0)
+        rc = copy_text(r, task, "text", true, false);
+    if (rc == 0)
+        rc = copy_text(r, task, "text_pair", false, false);
+    if (rc == 0)
+        rc = copy_text(r, task, "label", true, false);
+    if (rc == 0)
+        rc = copy_text(r, task, "format", false, false);
+    const cJSON *format = json_get(r->definition->task, "format");
+    bool is_known = !format;
+    for (const char *const *f = formats; *f && !is_known; f++)
+        is_known = strcmp(*f, format->valuestring) == 0;
+    if (!is_known)
+        problems_add(&r->problems, "task.format: '%s', jsonl, csv or tsv was expected", format->valuestring);
+    return rc;
+}
+
+/* A setting given as cases, [{"when": …, "value": …}], is a parameter with one value a case. */
+static bool is_cases(const cJSON *value)
+{
+    return cJSON_IsArray(value) && cJSON_IsObject(value->child) && json_get(value->child, "value");
+}
+
+static int move_cases(struct reader *r, cJSON *parameters, cJSON *setting)
+{
+    for (cJSON *item = setting->child; item; item = item->next) {
+        cJSON *value = cJSON_DetachItemFromObjectCaseSensitive(item, "value"), *values = cJSON_CreateArray();
+        if (!value || !values) {
+            cJSON_Delete(value);
+            cJSON_Delete(values);
+            problems_add(&r->problems, "settings.%s: each case needs a 'value'", setting->string);
+            return values ? 0 : ERR_NOMEM;
+        }
+        cJSON_AddItemToArray(values, value);
+        cJSON_AddItemToObject(item, "values", values);
+    }
+    cJSON_AddItemToObject(parameters, setting->string, setting);
+    return 0;
+}
+
+static int read_settings(struct reader *r)
+{
+    struct definition *d = r->definition;
+    cJSON *settings = (cJSON *)(uintptr_t)section(r, "settings");
+    cJSON *parameters = cJSON_GetObjectItemCaseSensitive(d->root, "parameters");
+    char where[256];
+    int rc = 0;
+    if (!settings && !(settings = cJSON_AddObjectToObject(d->root, json_get(d->root, "settings") ? "" : "settings")))
+        return ERR_NOMEM;
+    d->settings = settings;
+    for (cJSON *item = settings->child, *next; item && rc == 0; item = next) {
+        const struct setting *setting = settings_find(item->string);
+        const char *near = text_nearest(item->string, settings_names());
+        next = item->next;
+        snprintf(where, sizeof(where), "settings.%.200s", item->string);
+        if (!setting)
+            problems_add(&r->problems, "%s: is not known%s%s%s", where, near ? ", nearest is '" : "", near ? near : "",
+                         near ? "'" : "");
+        else if (is_cases(item) && cJSON_IsObject(parameters) && !json_get(parameters, item->string))
+            rc = move_cases(r, parameters, cJSON_DetachItemViaPointer(settings, item));
+        else
+            rc = note(r, settings_check(setting, item, where, &r->err));
+    }
+    if (json_get(settings, "steps") && json_get(settings, "epochs"))
+        problems_add(&r->problems, "settings.steps: stands beside 'epochs'; one of them decides the length");
+    return rc;
+}
+
+static int read_space(struct reader *r)
+{
+    struct definition *d = r->definition;
+    const cJSON *parameters = json_get(d->root, "parameters");
+    if (!parameters) {
+        problems_add(&r->problems, "parameters: is missing, an object of parameters was expected");
+        return 0;
+    }
+    return note(r, space_read(&d->space, parameters, d->settings, &d->arena, &r->problems, &r->err));
+}
+
+static int read_search(struct reader *r)
+{
+    static const char *const keys[] = {"algorithm", "configurations", NULL};
+    struct definition *d = r->definition;
+    const cJSON *search = section(r, "search");
+    int64_t size = r->problems.n == 0 ? space_grid_size(&d->space) : -1;
+    const char *names[8] = {0};
+    d->search = size > 0 ? "grid" : "random";
+    for (int i = 0; search_kinds[i] && i < 7; i++)
+        names[i] = search_kinds[i]->name;
+    int rc = 0;
+    if (search) {
+        check_keys(r, search, "search", keys, NULL);
+        rc = note(r, json_opt_string(search, "algorithm", "search", &d->search, &r->err));
+        if (rc == 0)
+            rc = note(r, json_opt_int64(search, "configurations", "search", &d->configurations, &r->err));
+    }
+    if (!search_find(d->search)) {
+        const char *near = text_nearest(d->search, names);
+        problems_add(&r->problems, "search.algorithm: '%s', grid or random was expected%s%s%s", d->search,
+                     near ? "; nearest is '" : "", near ? near : "", near ? "'" : "");
+    } else if (strcmp(d->search, "grid") == 0 && size < 0 && r->problems.n == 0) {
+        problems_add(&r->problems, "search.algorithm: grid cannot enumerate a range without quantum; use random, give "
+                                   "the range a quantum, or list values");
+    }
+    if (d->configurations < 0 || d->configurations > 1000000)
+        problems_add(&r->problems, "search.configurations: %lld, 1 to 1000000 was expected",
+                     (long long)d->configurations);
+    else if (search && json_get(search, "configurations") && d->configurations == 0)
+        problems_add(&r->problems, "search.configurations: 0, 1 to 1000000 was expected");
+    if (d->configurations == 0 && strcmp(d->search, "random") == 0)
+        d->configurations = 20;
+    return rc;
+}
+
+static int read_objectives(struct reader *r)
+{
+    static const char *const keys[] = {"metric", "goal", NULL};
+    static const char *const metrics[] = {"validation/accuracy", "validation/macro_f1", "validation/loss",
+                                          "validation/ece", NULL};
+    struct definition *d = r->definition;
+    const cJSON *list = json_get(d->root, "objectives");
+    int n = cJSON_IsArray(list) ? cJSON_GetArraySize(list) : 0;
+    char where[64];
+    d->objectives = arena_calloc(&d->arena, OBJECTIVES_MAX, sizeof(*d->objectives));
+    if (!d->objectives)
+        return ERR_NOMEM;
+    d->n_objectives = 1;
+    d->objectives[0] = (struct objective){"validation/accuracy", true};
+    if (!list)
+        return 0;
+    if (n == 0 || n > OBJECTIVES_MAX) {
+        problems_add(&r->problems, "objectives: a list of 1 to %d objectives was expected", OBJECTIVES_MAX);
+        return 0;
+    }
+    d->n_objectives = n;
+    for (int i = 0, rc = 0; i < n && rc == 0; i++) {
+        const cJSON *item = cJSON_GetArrayItem(list, i);
+        const char *metric = metrics[0], *goal = "maximize";
+        snprintf(where, sizeof(where), "objectives[%d]", i);
+        if (!cJSON_IsObject(item)) {
+            problems_add(&r->problems, "%s: %s was found, an object was expected", where, json_type_name(item));
+            continue;
+        }
+        check_keys(r, item, where, keys, NULL);
+        rc = note(r, json_get_string(item, "metric", where, &metric, &r->err));
+        if (rc == 0)
+            rc = note(r, json_opt_string(item, "goal", where, &goal, &r->err));
+        bool is_known = false;
+        for (const char *const *m = metrics; *m && !is_known; m++)
+            is_known = strcmp(*m, metric) == 0;
+        const char *near = text_nearest(metric, metrics);
+        if (text_starts_with(metric, "test/"))
+            problems_add(&r->problems,
+                         "%s.metric: '%s': choosing by the test set would make its scores worthless; use "
+                         "the same metric of validation",
+                         where, metric);
+        else if (!is_known)
+            problems_add(&r->problems,
+                         "%s.metric: '%s', validation/accuracy, validation/macro_f1, validation/loss or "
+                         "validation/ece was expected%s%s%s",
+                         where, metric, near ? "; nearest is '" : "", near ? near : "", near ? "'" : "");
+        if (strcmp(goal, "maximize") != 0 && strcmp(goal, "minimize") != 0)
+            problems_add(&r->problems, "%s.goal: '%s', maximize or minimize was expected", where, goal);
+        d->objectives[i] = (struct objective){metric, strcmp(goal, "maximize") == 0};
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int read_check(struct reader *r, const cJSON *item, int index)
+{
+    static const char *const keys[] = {"kind", "file", "items", NULL};
+    struct definition *d = r->definition;
+    struct check *check = &d->checks[index];
+    const char *file = NULL;
+    char where[64], file_where[80];
+    snprintf(where, sizeof(where), "checks[%d]", index);
+    snprintf(file_where, sizeof(file_where), "%s.file", where);
+    if (!cJSON_IsObject(item)) {
+        problems_add(&r->problems, "%s: %s was found, an object was expected", where, json_type_name(item));
+        return 0;
+    }
+    check_keys(r, item, where, keys, NULL);
+    int rc = note(r, json_get_string(item, "kind", where, &check->kind, &r->err));
+    if (rc == 0 && check->kind && strcmp(check->kind, "counterfactual") != 0)
+        problems_add(&r->problems, "%s.kind: '%s', counterfactual was expected, the only one of this version", where,
+                     check->kind);
+    if (rc == 0)
+        rc = note(r, json_get_string(item, "file", where, &file, &r->err));
+    if (rc == 0 && file)
+        rc = read_path(r, file, file_where, false, &check->file);
+    if (rc == 0)
+        rc = note(r, json_opt_bool(item, "items", where, &check->items, &r->err));
+    check->name = arena_printf(&d->arena, "%d:%s", index, check->kind ? check->kind : "");
+    return check->name ? rc : ERR_NOMEM;
+}
+
+static int read_checks(struct reader *r)
+{
+    struct definition *d = r->definition;
+    const cJSON *list = json_get(d->root, "checks");
+    int n = cJSON_IsArray(list) ? cJSON_GetArraySize(list) : 0, rc = 0;
+    if (!list)
+        return 0;
+    if (!cJSON_IsArray(list) || n > CHECKS_MAX) {
+        problems_add(&r->problems, "checks: a list of at most %d checks was expected", CHECKS_MAX);
+        return 0;
+    }
+    d->checks = arena_calloc(&d->arena, (size_t)n + 1, sizeof(*d->checks));
+    if (!d->checks)
+        return ERR_NOMEM;
+    d->n_checks = n;
+    for (int i = 0; i < n && rc == 0; i++)
+        rc = read_check(r, cJSON_GetArrayItem(list, i), i);
+    return rc;
+}
+
+/* A number with its bounds; whole when is_int. */
+static int read_number(struct reader *r, const cJSON *object, const char *section_name, const char *key, double min,
+                       double max, bool is_int, double *out)
+{
+    double value = *out;
+    int rc = note(r, json_opt_double(object, key, section_name, &value, &r->err));
+    if (rc == 0 && (value < min || value > max || (is_int && value != floor(value))))
+        problems_add(&r->problems, "%s.%s: %g, a %snumber from %g to %g was expected", section_name, key, value,
+                     is_int ? "whole " : "", min, max);
+    else
+        *out = value;
+    return rc;
+}
+
+/* A number of seconds, or a text such as "20m". */
+static int read_duration(struct reader *r, const cJSON *object, const char *section_name, const char *key, double *out)
+{
+    const cJSON *item = json_get(object, key);
+    if (!item)
+        return 0;
+    if (cJSON_IsNumber(item) && item->valuedouble > 0)
+        *out = item->valuedouble;
+    else if (!cJSON_IsString(item) || text_parse_duration(item->valuestring, out, &r->err) < 0 || *out <= 0)
+        problems_add(&r->problems, "%s.%s: a duration such as \"20m\" or \"1h30m\" was expected", section_name, key);
+    return 0;
+}
+
+static int read_resources(struct reader *r)
+{
+    static const char *const keys[] = {"slots", "threads", "memory", "time", "retries", NULL};
+    struct resources *out = &r->definition->resources;
+    const cJSON *resources = section(r, "resources"), *memory;
+    double slots = 0, threads = 1, retries = 2;
+    *out = (struct resources){.threads = 1, .retries = 2};
+    if (!resources)
+        return 0;
+    check_keys(r, resources, "resources", keys, NULL);
+    int rc = read_number(r, resources, "resources", "slots", 0, 4096, true, &slots);
+    if (rc == 0)
+        rc = read_number(r, resources, "resources", "threads", 1, 1024, true, &threads);
+    if (rc == 0)
+        rc = read_number(r, resources, "resources", "retries", 0, 1000, true, &retries);
+    if (rc == 0)
+        rc = read_duration(r, resources, "resources", "time", &out->time_seconds);
+    memory = json_get(resources, "memory");
+    if (cJSON_IsNumber(memory) && memory->valuedouble >= 1 && memory->valuedouble == floor(memory->valuedouble))
+        out->memory_bytes = (uint64_t)memory->valuedouble;
+    else if (memory &&
+             (!cJSON_IsString(memory) || text_parse_bytes(memory->valuestring, &out->memory_bytes, &r->err) < 0))
+        problems_add(&r->problems, "resources.memory: a size such as \"2GiB\" was expected");
+    out->slots = (int)slots;
+    out->threads = (int)threads;
+    out->retries = (int)retries;
+    return rc;
+}
+
+static bool is_time_of_day(const char *text)
+{
+    return strlen(text) == 5 && text[2] == ':' && strspn(text, "0123456789:") == 5 && strchr(text + 3, ':') == NULL &&
+           strtol(text, NULL, 10) < 24 && strtol(text + 3, NULL, 10) < 60;
+}
+
+static int read_budget(struct reader *r)
+{
+    static const char *const keys[] = {"trials", "for", "until", NULL};
+    struct budget *out = &r->definition->budget;
+    const cJSON *budget = section(r, "budget"), *until;
+    double trials = 0;
+    if (!budget)
+        return 0;
+    check_keys(r, budget, "budget", keys, NULL);
+    int rc = json_get(budget, "trials") ? read_number(r, budget, "budget", "trials", 1, 1e9, true, &trials) : 0;
+    out->trials = (int64_t)trials;
+    if (rc == 0)
+        rc = read_duration(r, budget, "budget", "for", &out->seconds);
+    until = json_get(budget, "until");
+    if (until && (!cJSON_IsString(until) || !is_time_of_day(until->valuestring)))
+        problems_add(&r->problems, "budget.until: a time of day such as \"07:00\" was expected");
+    else if (until)
+        out->until = until->valuestring;
+    return rc;
+}
+
+static int read_root(struct reader *r)
+{
+    static const char *const keys[] = {"name",   "seed",    "model",      "task",   "settings",  "parameters",
+                                       "search", "seeds",   "objectives", "checks", "resources", "budget",
+                                       "reuse",  "$schema", "notes",      NULL};
+    static const char *const reserved[] = {"tasks",     "stages",          "stopping",        "order", "constraints",
+                                           "templates", "source_language", "target_language", NULL};
+    struct definition *d = r->definition;
+    double seeds = 1;
+    check_keys(r, d->root, "", keys, reserved);
+    int rc = read_name(r);
+    if (rc == 0)
+        rc = read_model(r);
+    if (rc == 0)
+        rc = read_task(r);
+    if (rc == 0)
+        rc = read_settings(r);
+    if (rc == 0)
+        rc = read_space(r);
+    if (rc == 0)
+        rc = read_search(r);
+    if (rc == 0)
+        rc = read_number(r, d->root, "definition", "seeds", 1, 10000, true, &seeds);
+    d->seeds = (int)seeds;
+    if (rc == 0)
+        rc = read_objectives(r);
+    if (rc == 0)
+        rc = read_checks(r);
+    if (rc == 0)
+        rc = read_resources(r);
+    if (rc == 0)
+        rc = read_budget(r);
+    return rc < 0 ? rc : note(r, json_opt_bool(d->root, "reuse", "definition", &d->reuse, &r->err));
+}
+
+/* Whole file ------------------------------------------------------------------------------------------------------- */
+
+int definition_parse(struct definition *definition, const char *text, const char *folder, const char *path,
+                     struct err *err)
+{
+    struct reader r = {.definition = definition};
+    *definition = (struct definition){.reuse = true, .resources = {.threads = 1, .retries = 2}};
+    int rc = json_parse(text, strlen(text), &definition->root, err);
+    if (rc < 0)
+        return err_wrap(err, "'%s'", path);
+    if (!cJSON_IsObject(definition->root))
+        return err_set(err, ERR_USAGE, "'%s': %s was found, an object was expected", path,
+                       json_type_name(definition->root));
+    hash_bytes(text, strlen(text), definition->sha256);
+    definition->text = arena_strdup(&definition->arena, text);
+    definition->folder = arena_strdup(&definition->arena, folder);
+    definition->task = cJSON_CreateObject();
+    rc = definition->text && definition->folder && definition->task ? read_root(&r) : ERR_NOMEM;
+    if (rc < 0)
+        rc = err_set(err, ERR_NOMEM, "'%s': no memory to read it", path);
+    else
+        rc = problems_result(&r.problems, path, err);
+    problems_done(&r.problems);
+    return rc;
+}
+
+int definition_read(struct definition *definition, const char *path, struct err *err)
+{
+    char *text = NULL, *absolute = NULL, *folder = NULL;
+    size_t n = 0;
+    *definition = (struct definition){0};
+    int rc = file_absolute(path, &absolute, err);
+    if (rc == 0)
+        rc = file_read(absolute, DEFINITION_MAX_BYTES, &text, &n, err);
+    if (rc == 0 && strlen(text) != n)
+        rc = err_set(err, ERR_FORMAT, "'%s': byte %zu is a NUL", path, strlen(text) + 1);
+    if (rc == 0 && !(folder = file_folder(absolute)))
+        rc = err_set(err, ERR_NOMEM, "'%s': no memory to read it", path);
+    if (rc == 0)
+        rc = definition_parse(definition, text, folder, path, err);
+    free(text);
+    free(absolute);
+    free(folder);
+    return rc;
+}
+
+void definition_done(struct definition *definition)
+{
+    json_free(definition->root);
+    cJSON_Delete(definition->task);
+    arena_done(&definition->arena);
+    *definition = (struct definition){0};
+}
+
+/* Extending -------------------------------------------------------------------------------------------------------- */
+
+static void add_difference(struct problems *problems, const char *path, const cJSON *was, const cJSON *is)
+{
+    struct text a = {0}, b = {0};
+    if (was)
+        json_add_canonical(&a, was);
+    if (is)
+        json_add_canonical(&b, is);
+    problems_add(problems, "%s: was %s, is now %s", path, was && a.data ? a.data : "absent",
+                 is && b.data ? b.data : "absent");
+    text_done(&a);
+    text_done(&b);
+}
+
+/* Members that differ between two objects (either may be NULL). */
+static void compare_objects(struct problems *problems, const char *where, const cJSON *was, const cJSON *is)
+{
+    char path[300];
+    for (const cJSON *item = was ? was->child : NULL; item; item = item->next) {
+        const cJSON *other = json_get(is, item->string);
+        snprintf(path, sizeof(path), "%s.%.200s", where, item->string);
+        if (!other || !json_equal(item, other))
+            add_difference(problems, path, item, other);
+    }
+    for (const cJSON *item = is ? is->child : NULL; item; item = item->next)
+        if (!was || !json_get(was, item->string)) {
+            snprintf(path, sizeof(path), "%s.%.200s", where, item->string);
+            add_difference(problems, path, NULL, item);
+        }
+}
+
+int definition_check_extends(const struct definition *earlier, const struct definition *next, struct err *err)
+{
+    static const char *const fixed[] = {"seed", "objectives", NULL};
+    struct problems problems = {0};
+    compare_objects(&problems, "settings", earlier->settings, next->settings);
+    compare_objects(&problems, "task", earlier->task, next->task);
+    if (!text_equal(earlier->model, next->model))
+        problems_add(&problems, "model: was '%s', is now '%s'", earlier->model, next->model);
+    for (const char *const *key = fixed; *key; key++) {
+        const cJSON *was = json_get(earlier->root, *key), *is = json_get(next->root, *key);
+        if (was || is)
+            if (!was || !is || !json_equal(was, is))
+                add_difference(&problems, *key, was, is);
+    }
+    int rc = 0;
+    if (problems.n)
+        rc = err_set(err, ERR_USAGE,
+                     "sweep '%s' is in the store with another definition; --new NAME starts another sweep:\n%s",
+                     next->name, problems.list.data ? problems.list.data : "");
+    problems_done(&problems);
+    return rc;
+}

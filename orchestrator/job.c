@@ -1,0 +1,189 @@
+/* Jobs: resolved settings, seeds, identity, and the message. */
+#include "orchestrator/job.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/file.h"
+#include "common/version.h"
+
+static const char *task_file(const struct definition *definition, const char *key)
+{
+    const cJSON *item = json_get(definition->task, key);
+    return cJSON_IsString(item) ? item->valuestring : NULL;
+}
+
+int job_hash_inputs(struct input_hashes *hashes, const struct definition *definition, const char *cache_path,
+                    struct err *err)
+{
+    const char *const keys[] = {"train", "validation", "test"};
+    char *const out[] = {hashes->train, hashes->validation, hashes->test};
+    char *tokenizer = file_join(definition->model, "tokenizer.json");
+    *hashes = (struct input_hashes){0};
+    int rc = tokenizer ? hash_model(definition->model, cache_path, hashes->model, err)
+                       : err_set(err, ERR_NOMEM, "no memory to hash the inputs");
+    if (rc == 0)
+        rc = hash_file_cached(tokenizer, cache_path, hashes->tokenizer, err);
+    for (int i = 0; i < 3 && rc == 0; i++)
+        if (task_file(definition, keys[i]))
+            rc = hash_file_cached(task_file(definition, keys[i]), cache_path, out[i], err);
+    free(tokenizer);
+    return rc;
+}
+
+/* `settings` with the members of `configuration` over them. */
+static cJSON *merge(const cJSON *settings, const cJSON *configuration)
+{
+    cJSON *out = settings ? cJSON_Duplicate(settings, true) : cJSON_CreateObject();
+    for (const cJSON *item = out && configuration ? configuration->child : NULL; item; item = item->next) {
+        cJSON *copy = cJSON_Duplicate(item, true);
+        cJSON_DeleteItemFromObjectCaseSensitive(out, item->string);
+        if (!copy || !cJSON_AddItemToObject(out, item->string, copy)) {
+            cJSON_Delete(copy);
+            cJSON_Delete(out);
+            return NULL;
+        }
+    }
+    return out;
+}
+
+int job_settings(const struct definition *definition, const cJSON *configuration, cJSON **settings, struct err *err)
+{
+    cJSON *merged = merge(definition->settings, configuration);
+    int rc = merged ? settings_resolve(merged, "settings", settings, err)
+                    : err_set(err, ERR_NOMEM, "no memory for settings");
+    cJSON_Delete(merged);
+    return rc;
+}
+
+int job_baseline_settings(const struct definition *definition, cJSON **settings, struct err *err)
+{
+    cJSON *fixed = merge(definition->settings, NULL);
+    int rc = 0;
+    if (!fixed)
+        return err_set(err, ERR_NOMEM, "no memory for settings");
+    /* A learning rate given for the methods that are compared is none for a probe. */
+    cJSON_DeleteItemFromObjectCaseSensitive(fixed, "method");
+    cJSON_DeleteItemFromObjectCaseSensitive(fixed, "learning_rate");
+    if (!cJSON_AddStringToObject(fixed, "method", "linear_probe"))
+        rc = err_set(err, ERR_NOMEM, "no memory for settings");
+    if (rc == 0)
+        rc = settings_resolve(fixed, "settings", settings, err);
+    cJSON_Delete(fixed);
+    return rc;
+}
+
+uint64_t job_seed(const struct definition *definition, const cJSON *settings, int repeat)
+{
+    const cJSON *fixed = json_get(settings, "seed");
+    if (cJSON_IsNumber(fixed))
+        return rng_derive_seed((uint64_t)fixed->valuedouble, (uint64_t)repeat);
+    return rng_derive_seed(definition->seed, (uint64_t)repeat);
+}
+
+static void add_member(struct text *out, const char *name, const char *value)
+{
+    text_printf(out, ",\"%s\":", name);
+    text_add_json(out, value);
+}
+
+/* The task without its paths: columns and which files there are. */
+static void add_task(struct text *out, const struct definition *definition)
+{
+    text_add(out, "{");
+    bool is_first = true;
+    for (const cJSON *item = definition->task->child; item; item = item->next) {
+        if (strcmp(item->string, "train") == 0 || strcmp(item->string, "validation") == 0 ||
+            strcmp(item->string, "test") == 0)
+            continue;
+        text_printf(out, "%s\"%s\":", is_first ? "" : ",", item->string);
+        json_add_canonical(out, item);
+        is_first = false;
+    }
+    text_add(out, "}");
+}
+
+static int add_checks(struct text *out, const struct definition *definition, struct err *err)
+{
+    text_add(out, "[");
+    for (int i = 0; i < definition->n_checks; i++) {
+        char hash[HASH_HEX_SIZE];
+        int rc = hash_file(definition->checks[i].file, hash, err);
+        if (rc < 0)
+            return rc;
+        text_printf(out, "%s[\"%s\",\"%s\"]", i ? "," : "", definition->checks[i].kind, hash);
+    }
+    text_add(out, "]");
+    return 0;
+}
+
+int job_identity(const struct definition *definition, const struct input_hashes *hashes, const cJSON *settings,
+                 uint64_t seed, char identity[HASH_HEX_SIZE], struct err *err)
+{
+    struct text out = {0};
+    cJSON *deciding = settings_without_defaults(settings);
+    if (!deciding)
+        return err_set(err, ERR_NOMEM, "no memory for an identity");
+    cJSON_DeleteItemFromObjectCaseSensitive(deciding, "seed"); /* the trial's seed already comes from it */
+    text_printf(&out, "{\"numerics\":%d,\"seed\":%llu", VERSION_NUMERICS, (unsigned long long)seed);
+    add_member(&out, "model", hashes->model);
+    add_member(&out, "tokenizer", hashes->tokenizer);
+    add_member(&out, "train", hashes->train);
+    add_member(&out, "validation", hashes->validation);
+    add_member(&out, "test", hashes->test);
+    add_member(&out, "objective", definition->objectives[0].metric);
+    text_printf(&out, ",\"maximize\":%d,\"task\":", definition->objectives[0].is_maximized);
+    add_task(&out, definition);
+    text_add(&out, ",\"checks\":");
+    int rc = add_checks(&out, definition, err);
+    text_add(&out, ",\"settings\":");
+    json_add_canonical(&out, deciding);
+    text_add(&out, "}");
+    if (rc == 0 && out.failed)
+        rc = err_set(err, ERR_NOMEM, "no memory for an identity");
+    if (rc == 0)
+        hash_bytes(out.data, out.len, identity);
+    cJSON_Delete(deciding);
+    text_done(&out);
+    return rc;
+}
+
+void job_write(struct text *line, const struct definition *definition, const struct input_hashes *hashes,
+               const struct job *job)
+{
+    text_printf(line, "{\"v\":1,\"type\":\"job\",\"attempt\":%lld", (long long)job->attempt);
+    add_member(line, "identity", job->identity);
+    add_member(line, "output", job->output);
+    if (job->resume)
+        add_member(line, "resume", job->resume);
+    else
+        text_add(line, ",\"resume\":null");
+    text_add(line, ",\"model\":{\"path\":");
+    text_add_json(line, definition->model);
+    text_add(line, "},\"task\":");
+    json_add(line, definition->task);
+    text_add(line, ",\"hashes\":{\"model\":");
+    text_add_json(line, hashes->model);
+    add_member(line, "tokenizer", hashes->tokenizer);
+    add_member(line, "train", hashes->train);
+    add_member(line, "validation", hashes->validation);
+    add_member(line, "test", hashes->test);
+    text_add(line, "},\"settings\":");
+    json_add(line, job->settings);
+    text_printf(line, ",\"seed\":%llu,\"objective\":{\"metric\":", (unsigned long long)job->seed);
+    text_add_json(line, definition->objectives[0].metric);
+    text_printf(line, ",\"goal\":\"%s\"},\"checks\":[",
+                definition->objectives[0].is_maximized ? "maximize" : "minimize");
+    for (int i = 0; i < definition->n_checks; i++) {
+        text_printf(line, "%s{\"name\":", i ? "," : "");
+        text_add_json(line, definition->checks[i].name);
+        add_member(line, "kind", definition->checks[i].kind);
+        add_member(line, "file", definition->checks[i].file);
+        text_printf(line, ",\"items\":%s}", definition->checks[i].items ? "true" : "false");
+    }
+    text_printf(line, "],\"limits\":{\"memory_bytes\":%llu,\"threads\":%d},\"checkpoint_seconds\":",
+                (unsigned long long)definition->resources.memory_bytes, definition->resources.threads);
+    text_add_double(line, job->checkpoint_seconds);
+    text_printf(line, ",\"stop_after_steps\":%lld}", (long long)job->stop_after_steps);
+}
