@@ -11,6 +11,8 @@ static double expected_calibration_error(const struct predictions *p)
     double confidence[ECE_BINS] = {0}, correct[ECE_BINS] = {0}, total = 0;
     for (size_t i = 0; i < p->n; i++) {
         double c = (double)p->probabilities[i * (size_t)p->n_classes + (size_t)p->predicted[i]];
+        if (isnan(c))
+            return c;                          /* it belongs into no bin */
         int bin = (int)ceil(c * ECE_BINS) - 1; /* bins are open below and closed above */
         bin = bin < 0 ? 0 : bin >= ECE_BINS ? ECE_BINS - 1 : bin;
         confidence[bin] += c;

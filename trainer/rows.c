@@ -54,6 +54,15 @@ static int fail(const struct reader *r, uint32_t line, struct err *err, const ch
                    name ? name : "", name ? "'" : "");
 }
 
+/* "there is no field 'text'; nearest is 'txet'" */
+static int missing(const struct reader *r, uint32_t line, const char *what, const char *name, const char *const *names,
+                   struct err *err)
+{
+    const char *near = text_nearest(name, names);
+    return err_set(err, ERR_DATA, "'%s', line %u: there is no %s '%s'%s%s%s", r->rows->path, line, what, name,
+                   near ? "; nearest is '" : "", near ? near : "", near ? "'" : "");
+}
+
 /* Adds a row of borrowed strings after the checks that all formats share. */
 static int add_row(struct reader *r, uint32_t line, const char *text, const char *pair, const char *label,
                    struct err *err)
@@ -79,11 +88,21 @@ static bool is_full(const struct reader *r)
 
 /* JSON lines ------------------------------------------------------------------------------------------------------- */
 
+static int missing_field(const struct reader *r, const cJSON *object, const char *key, struct err *err)
+{
+    const char *names[ROWS_MAX_COLUMNS + 1];
+    size_t n = 0;
+    for (const cJSON *member = object->child; member && n < ROWS_MAX_COLUMNS; member = member->next)
+        names[n++] = member->string;
+    names[n] = NULL;
+    return missing(r, r->line, "field", key, names, err);
+}
+
 static int json_text(const struct reader *r, const cJSON *object, const char *key, const char **out, struct err *err)
 {
     const cJSON *item = json_get(object, key);
     if (!item)
-        return fail(r, r->line, err, "there is no field", key);
+        return missing_field(r, object, key, err);
     if (!cJSON_IsString(item))
         return fail(r, r->line, err, "a text was expected in field", key);
     *out = item->valuestring;
@@ -95,7 +114,7 @@ static int json_label(const struct reader *r, const cJSON *object, char number[3
 {
     const cJSON *item = json_get(object, r->columns.label);
     if (!item)
-        return fail(r, r->line, err, "there is no field", r->columns.label);
+        return missing_field(r, object, r->columns.label, err);
     if (cJSON_IsString(item)) {
         *out = item->valuestring;
     } else if (cJSON_IsBool(item)) {
@@ -139,7 +158,7 @@ static int read_jsonl(struct reader *r, struct err *err)
         const char *line = r->data + r->at, *end = memchr(line, '\n', r->n - r->at);
         size_t n = end ? (size_t)(end - line) : r->n - r->at;
         r->at += n + 1;
-        if (n > 0 && line[n - 1] == '\r')
+        while (n > 0 && (line[n - 1] == '\r' || line[n - 1] == ' ' || line[n - 1] == '\t'))
             n--;
         if (n > 0)
             rc = read_json_line(r, line, n, err);
@@ -174,7 +193,7 @@ static int read_field(struct reader *r, char separator, char **field, char *end,
             *out++ = *in;
         }
         in++;
-        if (in + 1 < limit && in[0] == '\r' && in[1] == '\n')
+        if (in < limit && *in == '\r' && (in + 1 == limit || in[1] == '\n'))
             in++;
         if (in < limit && *in != separator && *in != '\n')
             return fail(r, r->line, err, "text follows a closing quote", NULL);
@@ -214,14 +233,17 @@ static int find_column(const struct reader *r, const struct record *header, cons
                        struct err *err)
 {
     const char *names[ROWS_MAX_COLUMNS + 1] = {0};
-    for (*index = 0; *index < header->n; (*index)++)
-        if (strcmp(header->fields[*index], name) == 0)
-            return 0;
-    for (int i = 0; i < header->n; i++)
+    int found = 0;
+    for (int i = 0; i < header->n; i++) {
         names[i] = header->fields[i];
-    const char *near = text_nearest(name, names);
-    return err_set(err, ERR_DATA, "'%s', line 1: there is no column '%s'%s%s%s", r->rows->path, name,
-                   near ? "; nearest is '" : "", near ? near : "", near ? "'" : "");
+        if (strcmp(header->fields[i], name) == 0) {
+            *index = i;
+            found++;
+        }
+    }
+    if (found > 1)
+        return fail(r, header->line, err, "the header has more than one column", name);
+    return found ? 0 : missing(r, header->line, "column", name, names, err);
 }
 
 static int read_table(struct reader *r, char separator, struct err *err)

@@ -1,0 +1,138 @@
+/* Metrics against numbers worked out by hand, and their JSON. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#include "common/json.h"
+#include "trainer/metrics.h"
+
+enum { N = 6, C = 4 };
+
+/* Classes 0, 1, 2 occur; class 3 is neither a label nor a prediction; class 2 is only a label. */
+static int32_t labels[N] = {0, 0, 0, 1, 1, 2};
+static int32_t predicted[N] = {0, 0, 1, 1, 0, 0};
+static real losses[N] = {(real)0.5, (real)0.25, 1, (real)0.25, 2, 3};
+static const char *names[] = {"bad \"one\"", "fair", "good", "unseen", NULL};
+
+static void fill(real probabilities[N * C], const real confidence[N])
+{
+    memset(probabilities, 0, N * C * sizeof(real));
+    for (int i = 0; i < N; i++)
+        probabilities[i * C + predicted[i]] = confidence[i];
+}
+
+static struct metrics compute(const real confidence[N], struct arena *arena)
+{
+    real probabilities[N * C];
+    fill(probabilities, confidence);
+    struct predictions p = {N, C, labels, predicted, losses, probabilities};
+    struct metrics metrics;
+    struct err err = {0};
+    cr_assert_eq(metrics_compute(&metrics, &p, arena, &err), 0, "%s", err.message);
+    return metrics;
+}
+
+static const real even[N] = {(real)0.5, (real)0.5, (real)0.5, (real)0.5, (real)0.5, (real)0.5};
+
+/* Class 0: tp 2, fp 2, fn 1 → 4/7. Class 1: tp 1, fp 1, fn 1 → 1/2. Class 2: tp 0 → 0. Class 3 does not count. */
+Test(metrics, scores_count_the_classes_that_occur)
+{
+    struct arena arena = {0};
+    struct metrics m = compute(even, &arena);
+    cr_expect_float_eq(m.accuracy, 0.5, 1e-15);
+    cr_expect_float_eq(m.loss, 7.0 / 6, 1e-15);
+    cr_expect_float_eq(m.f1[0], 4.0 / 7, 1e-15);
+    cr_expect_float_eq(m.f1[1], 0.5, 1e-15);
+    cr_expect_eq(m.f1[2], 0);
+    cr_expect_eq(m.f1[3], 0);
+    cr_expect_float_eq(m.macro_f1, (4.0 / 7 + 0.5) / 3, 1e-15, "%.17g", m.macro_f1);
+    static const int64_t expected[C * C] = {2, 1, 0, 0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0};
+    for (int i = 0; i < C * C; i++)
+        cr_expect_eq(m.confusion[i], expected[i], "cell %d", i);
+    arena_done(&arena);
+}
+
+/* One bin, 3 of 6 right at confidence 0.5: perfectly calibrated. */
+Test(metrics, calibration_error_is_zero_when_confidence_is_accuracy)
+{
+    struct arena arena = {0};
+    cr_expect_float_eq(compute(even, &arena).ece, 0, 1e-15);
+    arena_done(&arena);
+}
+
+/* Hits are items 0, 1, 3. Bins are (k/15, (k+1)/15]:
+ * 1 and 0.95 (both right) share the last one: |2 − 1.95|; 0.55 and 0.59 (one right) share (8/15, 9/15]: |1 − 1.14|;
+ * 0.3 and 0.28 (both wrong) share bin 4: 0.58. */
+Test(metrics, calibration_error_sums_the_bins_gaps)
+{
+    static const real confidence[N] = {1, (real)0.95, (real)0.3, (real)0.55, (real)0.28, (real)0.59};
+    struct arena arena = {0};
+    cr_expect_float_eq(compute(confidence, &arena).ece, (0.05 + 0.14 + 0.58) / 6, 1e-6);
+    arena_done(&arena);
+}
+
+/* 3/15 = 0.2 parts two bins: a right and a wrong answer cancel only inside one. */
+Test(metrics, bins_end_at_fifteenths)
+{
+    struct arena arena = {0};
+    int32_t label[2] = {0, 1}, prediction[2] = {0, 0};
+    real loss[2] = {0, 0}, one_bin[4] = {(real)0.199, 0, (real)0.14, 0}, two_bins[4] = {(real)0.201, 0, (real)0.14, 0};
+    struct predictions p = {2, 2, label, prediction, loss, one_bin};
+    struct metrics m;
+    struct err err = {0};
+    cr_assert_eq(metrics_compute(&m, &p, &arena, &err), 0);
+    cr_expect_float_eq(m.ece, (1 - 0.199 - 0.14) / 2, 1e-6, "%.9g", m.ece);
+    p.probabilities = two_bins;
+    cr_assert_eq(metrics_compute(&m, &p, &arena, &err), 0);
+    cr_expect_float_eq(m.ece, (0.799 + 0.14) / 2, 1e-6, "%.9g", m.ece);
+    arena_done(&arena);
+}
+
+Test(metrics, json_has_the_records_form_and_null_for_what_is_no_number)
+{
+    struct arena arena = {0};
+    struct labels map = {names, C};
+    real confidence[N] = {(real)NAN, 1, 1, 1, 1, 1};
+    struct metrics m = compute(confidence, &arena);
+    m.loss = INFINITY;
+    struct text json = {0};
+    metrics_add_json(&json, &m, &map);
+    cJSON *root = NULL;
+    struct err err = {0};
+    cr_assert_eq(json_parse(json.data, json.len, &root, &err), 0, "%s in %s", err.message, json.data);
+    cr_expect(cJSON_IsNull(json_get(root, "loss")));
+    cr_expect(cJSON_IsNull(json_get(root, "ece")));
+    cr_expect_float_eq(json_get(root, "accuracy")->valuedouble, 0.5, 1e-15);
+    cr_expect_float_eq(json_get(root, "macro_f1")->valuedouble, m.macro_f1, 1e-15);
+    cr_expect_float_eq(json_get(json_get(root, "f1"), "bad \"one\"")->valuedouble, 4.0 / 7, 1e-15);
+    const cJSON *confusion = json_get(root, "confusion");
+    cr_assert_eq(cJSON_GetArraySize(confusion), C);
+    cr_expect_eq(cJSON_GetArrayItem(cJSON_GetArrayItem(confusion, 0), 1)->valueint, 1);
+    cr_expect_eq(cJSON_GetArrayItem(cJSON_GetArrayItem(confusion, 2), 0)->valueint, 1);
+    json_free(root);
+    text_done(&json);
+    arena_done(&arena);
+}
+
+Test(metrics, get_knows_the_names_of_the_points)
+{
+    struct metrics m = {.accuracy = 1, .loss = 2, .macro_f1 = 3, .ece = 4};
+    cr_expect_eq(metrics_get(&m, "accuracy"), 1);
+    cr_expect_eq(metrics_get(&m, "loss"), 2);
+    cr_expect_eq(metrics_get(&m, "macro_f1"), 3);
+    cr_expect_eq(metrics_get(&m, "ece"), 4);
+    cr_expect(isnan(metrics_get(&m, "f1")));
+}
+
+Test(metrics, a_full_arena_is_an_error)
+{
+    struct arena arena;
+    arena_init(&arena, 64);
+    real probabilities[N * C];
+    fill(probabilities, even);
+    struct predictions p = {N, C, labels, predicted, losses, probabilities};
+    struct metrics m;
+    struct err err = {0};
+    cr_expect_eq(metrics_compute(&m, &p, &arena, &err), ERR_NOMEM);
+    arena_done(&arena);
+}
