@@ -27,6 +27,7 @@ struct worker {
     struct line_splitter lines;
     bool is_paused;  /* our output is not taken fast enough */
     bool is_leaving; /* trainers are killed; what is left is reported and written */
+    bool is_silent;  /* nobody reads our output any more: it is not waited for */
     bool is_closed;  /* the handles are closing */
     uint64_t leaving_ns;
     int rc; /* what worker_run returns, with err */
@@ -278,7 +279,7 @@ static void close_if_done(struct worker *worker)
     for (int i = 0; i < worker->options->slots; i++)
         if (worker->slots[i].is_busy)
             return;
-    if (uv_stream_get_write_queue_size((uv_stream_t *)&worker->out) == 0 || worker->leaving_ns == 0)
+    if (uv_stream_get_write_queue_size((uv_stream_t *)&worker->out) == 0 || worker->is_silent)
         close_all(worker);
 }
 
@@ -291,8 +292,7 @@ static void leave(struct worker *worker, bool is_silent)
         uv_timer_stop(&worker->heartbeat);
         each_slot(worker, 0, slot_abandon);
     }
-    if (is_silent)
-        worker->leaving_ns = 0;
+    worker->is_silent = worker->is_silent || is_silent;
     close_if_done(worker);
 }
 
@@ -307,8 +307,7 @@ static void on_watch(uv_timer_t *timer)
     struct worker *worker = timer->data;
     for (int i = 0; i < worker->options->slots; i++)
         slot_watch(&worker->slots[i]);
-    if (worker->is_leaving && worker->leaving_ns > 0 &&
-        uv_hrtime() - worker->leaving_ns > WORKER_LEAVE_SECONDS * UINT64_C(1000000000))
+    if (worker->is_leaving && uv_hrtime() - worker->leaving_ns > WORKER_LEAVE_SECONDS * UINT64_C(1000000000))
         leave(worker, true);
 }
 
