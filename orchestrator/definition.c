@@ -303,7 +303,7 @@ static int read_objectives(struct reader *r)
     d->n_objectives = n;
     for (int i = 0, rc = 0; i < n && rc == 0; i++) {
         const cJSON *item = cJSON_GetArrayItem(list, i);
-        const char *metric = metrics[0], *goal = "maximize";
+        const char *metric = metrics[0], *goal;
         snprintf(where, sizeof(where), "objectives[%d]", i);
         if (!cJSON_IsObject(item)) {
             problems_add(&r->problems, "%s: %s was found, an object was expected", where, json_type_name(item));
@@ -311,6 +311,9 @@ static int read_objectives(struct reader *r)
         }
         check_keys(r, item, where, keys, NULL);
         rc = note(r, json_get_string(item, "metric", where, &metric, &r->err));
+        /* Of a loss or an error the least is best unless the file says otherwise. */
+        bool is_error = strcmp(metric, "validation/loss") == 0 || strcmp(metric, "validation/ece") == 0;
+        goal = is_error ? "minimize" : "maximize";
         if (rc == 0)
             rc = note(r, json_opt_string(item, "goal", where, &goal, &r->err));
         bool is_known = false;
@@ -472,8 +475,8 @@ static int read_root(struct reader *r)
     static const char *const keys[] = {"name",   "seed",    "model",      "task",   "settings",  "parameters",
                                        "search", "seeds",   "objectives", "checks", "resources", "budget",
                                        "reuse",  "$schema", "notes",      NULL};
-    static const char *const reserved[] = {"tasks",     "stages",          "stopping",        "order", "constraints",
-                                           "templates", "source_language", "target_language", NULL};
+    static const char *const reserved[] = {"tasks",       "stages",    "init_adapter",    "stopping",        "order",
+                                           "constraints", "templates", "source_language", "target_language", NULL};
     struct definition *d = r->definition;
     double seeds = 1;
     check_keys(r, d->root, "", keys, reserved);
