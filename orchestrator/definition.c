@@ -253,7 +253,7 @@ static int read_search(struct reader *r)
     int64_t size = r->problems.n == 0 ? space_grid_size(&d->space) : -1;
     const char *names[8] = {0};
     d->search = size > 0 ? "grid" : "random";
-    for (int i = 0; search_kinds[i] && i < 7; i++)
+    for (int i = 0; i < 7 && search_kinds[i]; i++)
         names[i] = search_kinds[i]->name;
     int rc = 0;
     if (search) {

@@ -249,3 +249,24 @@ Test(definition, other_model_or_data_is_another_sweep)
     done(next);
     done(earlier);
 }
+
+/* ---- the schemas ----------------------------------------------------------------------------------------------- */
+
+/* A published schema that lacks a setting, or has one too many, would refuse good files. */
+static void expect_settings(const char *path)
+{
+    cJSON *schema = NULL;
+    struct err err = {0};
+    cr_assert_eq(json_read_file(path, &schema, &err), 0, "%s", err.message);
+    const cJSON *settings = json_get(json_get(json_get(schema, "properties"), "settings"), "properties");
+    for (size_t i = 0; i < settings_count; i++)
+        cr_expect(json_get(settings, settings_table[i].name), "'%s' lacks '%s'", path, settings_table[i].name);
+    cr_expect_eq(cJSON_GetArraySize(settings), (int)settings_count, "'%s' has a setting that does not exist", path);
+    json_free(schema);
+}
+
+Test(definition, schemas_have_every_setting)
+{
+    expect_settings("schemas/sweep.schema.json");
+    expect_settings("schemas/job.schema.json");
+}
