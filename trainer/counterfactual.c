@@ -43,6 +43,7 @@ static int fill(struct text *out, const char *template, const cJSON *items, cons
 {
     int rc = 0;
     text_reset(out);
+    text_add(out, ""); /* a string also when the template is empty */
     while (*template && rc == 0) {
         size_t plain = strcspn(template, "{");
         text_add_n(out, template, plain);
@@ -117,12 +118,31 @@ static bool equals_word(const char *text, size_t n, const char *word)
     return strlen(word) == n && strncasecmp(text, word, n) == 0;
 }
 
+/* Whether the text behind a "her" shows that it is "his" ("her film", "her (first) film") and not "him" ("saw her.",
+ * "saw her in"): a word follows, and none that never stands inside a noun phrase. */
+static bool is_possessive(const char *behind)
+{
+    static const char *const outside[] = {"a",     "an",  "the",  "and",     "or",    "but", "in",  "on",   "at",
+                                          "to",    "of",  "for",  "from",    "with",  "as",  "by",  "into", "when",
+                                          "while", "who", "that", "because", "again", "is",  "was", "if"};
+    size_t n = 0;
+    if (*behind != ' ')
+        return false;
+    behind += strspn(behind, " (\"'");
+    while (is_letter(behind[n]) || isdigit((unsigned char)behind[n]))
+        n++;
+    for (size_t i = 0; i < sizeof(outside) / sizeof(*outside); i++)
+        if (equals_word(behind, n, outside[i]))
+            return false;
+    return n > 0;
+}
+
 /* The counterpart of text[0..n) or NULL; *is_first: it was the first of its pair. */
 static const char *counterpart(const char *text, size_t n, const cJSON *swaps, bool *is_first)
 {
-    if (equals_word(text, n, "her")) { /* his before a word ("her film"), him elsewhere ("saw her.") */
+    if (equals_word(text, n, "her")) {
         *is_first = true;
-        return text[n] == ' ' && is_letter(text[n + 1]) ? "his" : "him";
+        return is_possessive(text + n) ? "his" : "him";
     }
     *is_first = false;
     if (equals_word(text, n, "his") || equals_word(text, n, "him"))

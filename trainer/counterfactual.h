@@ -23,7 +23,8 @@ struct counterfactual {
 int counterfactual_read(struct counterfactual *set, const char *path, const struct rows *test, struct arena *arena,
                         struct err *err) MUST_CHECK;
 /* The text with every swappable word replaced by its counterpart, letter case kept; NULL in *out when there is none.
- * *starts_first: the first word replaced was the first of its pair. "her" becomes "his" before a word, else "him". */
+ * *starts_first: the first word replaced was the first of its pair. "her" becomes "his" before a
+ * word, "him" before a preposition, article, conjunction or the end of the clause. */
 int counterfactual_swap(const char *text, const cJSON *swaps, struct arena *arena, const char **out, bool *starts_first,
                         struct err *err) MUST_CHECK;
 
