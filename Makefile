@@ -46,6 +46,10 @@ $(BUILD)/nightsweep-trainer: $(BUILD)/trainer/main.o $(BUILD)/libtrainer.a $(BUI
 $(BUILD)/golden-run: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden/*.c)) $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
 	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson openblas libcrypto libutf8proc) -lm -lpthread
 
+# Stands in for the trainer where the test is about worker or coordinator.
+$(BUILD)/fake-trainer: $(BUILD)/tests/support/fake/fake_trainer.o $(BUILD)/libcommon.a
+	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson libcrypto) -lm -lpthread
+
 # The dispatch files: one kernel source, compiled once per instruction set and chosen at run time.
 ifeq ($(shell uname -m),x86_64)
 $(BUILD)/trainer/kernels_portable.o: ISA := -O3
@@ -101,6 +105,8 @@ gradient-run: $(GRADIENT)
 	@tests/support/run.sh $(GRADIENT)
 golden: all             ## training runs with known numbers: every loss, gradient norm, logit and weight
 	@$(BUILD)/golden-run --cases tests/golden/cases --out $(BUILD)/golden --check
+e2e: all $(BUILD)/fake-trainer ## the real programs: every tests/e2e/*.sh
+	@BUILD=$(BUILD) tests/support/run_e2e.sh
 lint:                   ## layers, banned calls, formatting, cppcheck, shellcheck
 	@tools/deps.sh --lint
 	@tests/support/lint.sh

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Runs every executable tests/e2e/*.sh with BUILD in the environment (build/release unless given), one line each:
+# 'name ok' or 'name FAILED' with its output behind it. Fails if any fails or a sanitizer wrote a report.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+BUILD=$(realpath "${BUILD:-build/release}") || exit 1
+export BUILD
+reports=$(mktemp -d) || exit 1
+trap 'rm -rf "$reports"' EXIT
+export ASAN_OPTIONS="log_path=$reports/asan:detect_stack_use_after_return=1:${ASAN_OPTIONS:-}"
+export UBSAN_OPTIONS="log_path=$reports/ubsan:print_stacktrace=1:${UBSAN_OPTIONS:-}"
+passed=0
+failed=0
+for script in tests/e2e/*.sh; do
+    [ -x "$script" ] || continue
+    start=$SECONDS
+    output=$("$script" 2>&1 </dev/null)
+    status=$?
+    if [ -n "$(ls -A "$reports")" ]; then
+        status=1
+        output="$output"$'\n'"$(cat "$reports"/*)"
+        rm -f "$reports"/*
+    fi
+    name=$(basename "$script" .sh)
+    if [ "$status" = 0 ]; then
+        passed=$((passed + 1))
+        printf '%-28s ok, %d s\n' "$name" $((SECONDS - start))
+    else
+        failed=$((failed + 1))
+        printf '%-28s FAILED, status %d\n%s\n' "$name" "$status" "$output"
+    fi
+done
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" = 0 ]
