@@ -20,7 +20,7 @@ static int compare_numbers(const void *a, const void *b)
     if (text_parse_int64(*(const char *const *)a, &x, NULL) < 0 ||
         text_parse_int64(*(const char *const *)b, &y, NULL) < 0)
         return compare_texts(a, b);
-    return (x > y) - (x < y);
+    return x != y ? (x > y) - (x < y) : compare_texts(a, b); /* "1" and "+1" */
 }
 
 int labels_make(struct labels *labels, const struct rows *train, struct err *err)
@@ -122,6 +122,42 @@ static int keep_marked(struct rows *rows, const bool *is_kept, struct rows *rest
     return rc;
 }
 
+static int compare_hashes(const void *a, const void *b)
+{
+    return strcmp(((const struct ranked *)a)->hash, ((const struct ranked *)b)->hash);
+}
+
+/* A text that is in validation under one label leaves training under all: else it would be seen there. */
+static void join_equal_texts(struct ranked *ranked, size_t count, bool *is_kept)
+{
+    qsort(ranked, count, sizeof(*ranked), compare_hashes);
+    for (size_t start = 0, end; start < count; start = end) {
+        bool all_kept = true;
+        for (end = start; end < count && compare_hashes(&ranked[start], &ranked[end]) == 0; end++)
+            all_kept = all_kept && is_kept[ranked[end].index];
+        for (size_t i = start; i < end && !all_kept; i++)
+            is_kept[ranked[i].index] = false;
+    }
+}
+
+/* Every label needs a row on both sides. Validation has one: the cut is rounded up. */
+static int check_training_part(const struct rows *train, struct ranked *ranked, const bool *is_kept, struct err *err)
+{
+    qsort(ranked, train->count, sizeof(*ranked), compare_ranked);
+    for (size_t start = 0, end; start < train->count; start = end) {
+        bool has_kept = false;
+        end = same_label(ranked, train->count, start);
+        for (size_t i = start; i < end; i++)
+            has_kept = has_kept || is_kept[ranked[i].index];
+        if (!has_kept)
+            return err_set(err, ERR_DATA,
+                           "'%s': label '%s' has %zu row%s, too few to take validation rows from; give a validation "
+                           "file",
+                           train->path, ranked[start].label, end - start, end - start == 1 ? "" : "s");
+    }
+    return 0;
+}
+
 int dataset_split(struct rows *train, struct rows *validation, struct err *err)
 {
     struct ranked *ranked = rank_rows(train, NULL);
@@ -130,16 +166,12 @@ int dataset_split(struct rows *train, struct rows *validation, struct err *err)
     *validation = (struct rows){.path = strdup(train->path)};
     for (size_t start = 0, end; rc == 0 && start < train->count; start = end) {
         end = same_label(ranked, train->count, start);
-        size_t part = start + (end - start + 9) / 10;
-        while (part > start && part < end && strcmp(ranked[part - 1].hash, ranked[part].hash) == 0)
-            part++; /* equal texts stay together */
-        for (size_t i = part; i < end; i++)
+        for (size_t i = start + (end - start + 9) / 10; i < end; i++)
             is_kept[ranked[i].index] = true;
-        if (part == end)
-            rc = err_set(err, ERR_DATA,
-                         "'%s': label '%s' has %zu row%s, too few to take validation rows from; give a "
-                         "validation file",
-                         train->path, ranked[start].label, end - start, end - start == 1 ? "" : "s");
+    }
+    if (rc == 0) {
+        join_equal_texts(ranked, train->count, is_kept);
+        rc = check_training_part(train, ranked, is_kept, err);
     }
     if (rc == 0)
         rc = keep_marked(train, is_kept, validation, err);
