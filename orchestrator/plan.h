@@ -1,0 +1,54 @@
+/* The plan: which configurations and trials a definition asks for, and how they relate to what the store has.
+ *
+ * `plan` prints it, `run` writes it. A trial is known by its identity: a configuration that stands in the store keeps
+ * its number and its trials, what is new gets the next numbers, and what the definition no longer asks for is dropped
+ * (it stays in the store, and is not run). Equal configurations are one. */
+#ifndef ORCHESTRATOR_PLAN_H
+#define ORCHESTRATOR_PLAN_H
+
+#include "orchestrator/job.h"
+#include "orchestrator/store.h"
+
+struct planned_configuration {
+    int64_t number;            /* in the sweep, from 1 */
+    int64_t stored_id;         /* 0: not in the store yet */
+    bool is_baseline;          /* the linear probe that checks are compared with */
+    cJSON *parameters;         /* the searched values that apply */
+    cJSON *settings;           /* everything that applies */
+    const char *key;           /* canonical text of the settings: equal exactly when the configurations are */
+    int first_trial, n_trials; /* in plan.trials; one a seed */
+};
+
+struct planned_trial {
+    int configuration;
+    uint64_t seed;
+    char identity[HASH_HEX_SIZE];
+    int64_t number;
+    int stored; /* index into store_loaded.trials; −1: new */
+};
+
+struct plan {
+    const struct definition *definition;
+    const struct input_hashes *hashes;
+    const struct store_loaded *stored; /* NULL: the sweep is new */
+    struct arena arena;
+    struct planned_configuration *configurations;
+    struct planned_trial *trials;
+    int n_configurations, configurations_capacity, n_trials, trials_capacity;
+    int64_t n_proposals, n_equal; /* proposals looked at; those that were a configuration already */
+    int *dropped;                 /* indices into store_loaded.trials that the definition no longer asks for */
+    int n_dropped;
+};
+
+/* Everything the definition asks for: the baseline first when there are checks, then the search's proposals with a
+ * trial a seed, up to budget.trials trials. Arguments are kept (borrowed). ERR_USAGE when a proposal is refused or the
+ * grid is beyond PLAN_MAX_TRIALS. The plan is done also after a failure. */
+enum { PLAN_MAX_TRIALS = 1000000 };
+int plan_make(struct plan *plan, const struct definition *definition, const struct input_hashes *hashes,
+              const struct store_loaded *stored, struct err *err) MUST_CHECK;
+void plan_done(struct plan *plan);
+/* Adds a configuration (taken: freed in any case) with its trials unless it is there already; *added is its index or
+ * −1. */
+int plan_add(struct plan *plan, cJSON *parameters, bool is_baseline, int *added, struct err *err) MUST_CHECK;
+
+#endif
