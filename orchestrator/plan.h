@@ -15,7 +15,6 @@ struct planned_configuration {
     bool is_baseline;          /* the linear probe that checks are compared with */
     cJSON *parameters;         /* the searched values that apply */
     cJSON *settings;           /* everything that applies */
-    const char *key;           /* canonical text of the settings: equal exactly when the configurations are */
     int first_trial, n_trials; /* in plan.trials; one a seed */
 };
 
@@ -36,6 +35,7 @@ struct plan {
     struct planned_trial *trials;
     int n_configurations, configurations_capacity, n_trials, trials_capacity;
     int64_t n_proposals, n_equal; /* proposals looked at; those that were a configuration already */
+    struct plan_index *index;     /* plan.c */
     int *dropped;                 /* indices into store_loaded.trials that the definition no longer asks for */
     int n_dropped;
 };
