@@ -116,6 +116,10 @@ lint:                   ## layers, banned calls, formatting, cppcheck, shellchec
 format:                 ## clang-format over all sources
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
+.PHONY: bench-accuracy
+bench-accuracy: all     ## the same runs in PyTorch + PEFT and here, compared (about 90 minutes; docs/accuracy.md)
+	@BUILD=$(BUILD) bench/accuracy/run.sh
+
 .PHONY: help clean
 help:                   ## prints this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 16

@@ -20,7 +20,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-EPOCHS, BATCH, TOKENS, WARMUP, DECAY, CLIP = 2, 32, 64, 0.06, 0.01, 1.0
+RUN = {"epochs": 2, "batch_size": 32, "max_tokens": 64, "warmup": 0.06, "weight_decay": 0.01, "clip": 1.0}
 RATES = {"lora": 2e-3, "full": 1e-4}
 
 
@@ -30,17 +30,19 @@ def rows(split):
 
 
 def encode(tokenizer, batch):
-    encoded = tokenizer([text for text, _ in batch], truncation=True, max_length=TOKENS, padding=True, return_tensors="pt")
+    encoded = tokenizer([text for text, _ in batch], truncation=True, max_length=RUN["max_tokens"], padding=True, return_tensors="pt")
     return encoded, torch.tensor([label for _, label in batch])
 
 
 @torch.no_grad()
 def probabilities(model, tokenizer, data):
     model.eval()
-    out = []
-    for start in range(0, len(data), 64):
-        encoded, _ = encode(tokenizer, data[start:start + 64])
-        out += model(**encoded).logits.softmax(-1)[:, 1].tolist()
+    out, by_length = [0.0] * len(data), sorted(range(len(data)), key=lambda i: len(data[i][0]))
+    for start in range(0, len(data), 32):
+        rows_here = by_length[start:start + 32]
+        encoded, _ = encode(tokenizer, [data[i] for i in rows_here])
+        for i, p in zip(rows_here, model(**encoded).logits.softmax(-1)[:, 1].tolist()):
+            out[i] = p
     return out
 
 
@@ -48,10 +50,20 @@ def accuracy(predicted, data):
     return sum((p > 0.5) == bool(label) for p, (_, label) in zip(predicted, data)) / len(data)
 
 
+def backward(model, tokenizer, batch):
+    """The gradient of the batch's mean loss, a quarter at a time in order of length: the same sum with less padding."""
+    batch = sorted(batch, key=lambda row: len(row[0]))
+    quarter = math.ceil(len(batch) / 4)
+    for first in range(0, len(batch), quarter):
+        part = batch[first:first + quarter]
+        encoded, labels = encode(tokenizer, part)
+        (model(**encoded, labels=labels).loss * (len(part) / len(batch))).backward()
+
+
 def groups(model):
     plain = [p for n, p in model.named_parameters() if p.requires_grad and (n.endswith("bias") or "LayerNorm" in n)]
     decayed = [p for n, p in model.named_parameters() if p.requires_grad and not (n.endswith("bias") or "LayerNorm" in n)]
-    return [{"params": decayed, "weight_decay": DECAY}, {"params": plain, "weight_decay": 0.0}]
+    return [{"params": decayed, "weight_decay": RUN["weight_decay"]}, {"params": plain, "weight_decay": 0.0}]
 
 
 def main():
@@ -64,21 +76,19 @@ def main():
     if method == "lora":
         model = get_peft_model(model, LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=16, target_modules=["query", "value"]))
     train, validation, test = rows("train"), rows("validation"), rows("test")
-    per_epoch = math.ceil(len(train) / BATCH)
-    total, warmup = EPOCHS * per_epoch, math.ceil(WARMUP * EPOCHS * per_epoch)
+    batch_size, total = RUN["batch_size"], RUN["epochs"] * math.ceil(len(train) / RUN["batch_size"])
+    warmup = math.ceil(RUN["warmup"] * total)
     optimizer = torch.optim.AdamW(groups(model), lr=RATES[method])
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda s: s / max(1, warmup) if s < warmup else max(0.0, (total - s) / max(1, total - warmup)))
     start, best = time.time(), None
-    for _ in range(EPOCHS):
+    for _ in range(RUN["epochs"]):
         model.train()
         order = torch.randperm(len(train)).tolist()
-        for first in range(0, len(train), BATCH):
-            encoded, labels = encode(tokenizer, [train[i] for i in order[first:first + BATCH]])
-            loss = model(**encoded, labels=labels).loss
+        for first in range(0, len(train), batch_size):
             optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], CLIP)
+            backward(model, tokenizer, [train[i] for i in order[first:first + batch_size]])
+            torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], RUN["clip"])
             optimizer.step()
             schedule.step()
         score = accuracy(probabilities(model, tokenizer, validation), validation)
@@ -88,8 +98,9 @@ def main():
     predicted = probabilities(model, tokenizer, test)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps({
-        "method": method, "seed": seed, "validation_accuracy": best[0], "test_accuracy": accuracy(predicted, test),
-        "seconds": time.time() - start, "test_probabilities": predicted}))
+        "method": method, "seed": seed, "run": {**RUN, "learning_rate": RATES[method]},
+        "validation_accuracy": best[0], "test_accuracy": accuracy(predicted, test), "seconds": time.time() - start,
+        "test_labels": [label for _, label in test], "test_probabilities": predicted}))
     print(f"{method} seed {seed}: validation {best[0]:.4f}, test {accuracy(predicted, test):.4f}", flush=True)
 
 

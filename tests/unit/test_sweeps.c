@@ -1,0 +1,74 @@
+/* The ready sweeps: each is a definition that the program accepts, named as its file, and described in the README. */
+#include <criterion/criterion.h>
+#include <glob.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/file.h"
+#include "orchestrator/search.h"
+#include "tests/support/temp.h"
+
+static void write_empty(struct temp *temp, const char *name)
+{
+    temp_write(temp, name, "{}", 2);
+}
+
+/* A project with the model and data of the ready sweeps; a definition only asks whether they are there. */
+static void make_project(struct temp *temp)
+{
+    static const char *const folders[] = {"models/minilm", "data/movies", "data/products", "data/tweets",
+                                          "sweeps/checks"};
+    static const char *const files[] = {
+        "models/minilm/config.json",    "models/minilm/tokenizer.json", "data/movies/train.jsonl",
+        "data/movies/validation.jsonl", "data/movies/test.jsonl",       "data/products/test.jsonl",
+        "data/tweets/test.jsonl",       "sweeps/checks/names.json",
+    };
+    struct err err;
+    temp_open(temp);
+    for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
+        cr_assert_eq(file_make_folders(temp_path(temp, folders[i]), &err), 0, "%s", err.message);
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+        write_empty(temp, files[i]);
+}
+
+static char *read_text(const char *path)
+{
+    char *text = NULL;
+    size_t size = 0;
+    struct err err;
+    cr_assert_eq(file_read(path, 1 << 20, &text, &size, &err), 0, "%s", err.message);
+    return text;
+}
+
+static void expect_good(struct temp *temp, const char *path, const char *readme)
+{
+    struct definition *definition = calloc(1, sizeof(*definition));
+    struct err err = {0};
+    char *text = read_text(path);
+    cr_expect_eq(definition_parse(definition, text, temp_path(temp, "sweeps"), path, &err), 0, "%s", err.message);
+    const char *file = strrchr(path, '/') + 1;
+    size_t length = strlen(file) - strlen(".json");
+    if (definition->name) {
+        cr_expect(strlen(definition->name) == length && strncmp(definition->name, file, length) == 0,
+                  "%s: name is '%s'", path, definition->name);
+        cr_expect(strstr(readme, file), "%s stands not in sweeps/README.md", file);
+    }
+    definition_done(definition);
+    free(definition);
+    free(text);
+}
+
+Test(sweeps, are_accepted_named_and_described)
+{
+    struct temp temp;
+    glob_t found;
+    char *readme = read_text("sweeps/README.md");
+    make_project(&temp);
+    cr_assert_eq(glob("sweeps/*.json", 0, NULL, &found), 0);
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        expect_good(&temp, found.gl_pathv[i], readme);
+    cr_expect_geq(found.gl_pathc, 8);
+    globfree(&found);
+    free(readme);
+    temp_close(&temp);
+}
