@@ -83,6 +83,19 @@ int hash_file_cached(const char *path, const char *cache_path, char hex[HASH_HEX
     return rc;
 }
 
+static int hash_maybe_cached(const char *path, const char *cache_path, char hex[HASH_HEX_SIZE], struct err *err)
+{
+    return cache_path ? hash_file_cached(path, cache_path, hex, err) : hash_file(path, hex, err);
+}
+
+/* A folder could not be listed. */
+static int no_folder(const char *folder, const char *what, struct err *err)
+{
+    return errno == ENOENT || errno == ENOTDIR
+               ? err_set(err, ERR_NOT_FOUND, "'%s': there is no such %s folder", folder, what)
+               : err_set_errno(err, "'%s'", folder);
+}
+
 static int is_hashed(const struct dirent *entry)
 {
     return text_equal(entry->d_name, "config.json") || text_ends_with(entry->d_name, ".safetensors");
@@ -94,14 +107,13 @@ int hash_model(const char *folder, const char *cache_path, char hex[HASH_HEX_SIZ
     struct text all = {0};
     int rc = 0, n = scandir(folder, &entries, is_hashed, alphasort);
     if (n < 0)
-        return err_set_errno(err, "'%s'", folder);
+        return no_folder(folder, "model", err);
     for (int i = 0; i < n; i++) {
         char own[HASH_HEX_SIZE];
         char *path = file_join(folder, entries[i]->d_name);
         if (rc == 0)
-            rc = !path        ? err_set(err, ERR_NOMEM, "no memory to hash '%s'", folder)
-                 : cache_path ? hash_file_cached(path, cache_path, own, err)
-                              : hash_file(path, own, err);
+            rc = path ? hash_maybe_cached(path, cache_path, own, err)
+                      : err_set(err, ERR_NOMEM, "no memory to hash '%s'", folder);
         if (rc == 0)
             text_printf(&all, "%s %s\n", entries[i]->d_name, own);
         free(path);
@@ -110,6 +122,74 @@ int hash_model(const char *folder, const char *cache_path, char hex[HASH_HEX_SIZ
     free(entries);
     if (rc == 0 && n == 0)
         rc = err_set(err, ERR_NOT_FOUND, "'%s' has neither config.json nor weights", folder);
+    if (rc == 0)
+        hash_bytes(all.data, all.len, hex);
+    text_done(&all);
+    return rc;
+}
+
+int hash_no_tokenizer(const char *folder, struct err *err)
+{
+    return err_set(err, ERR_NOT_FOUND,
+                   "'%s' has no tokenizer.json; the transformers library writes one with "
+                   "AutoTokenizer.from_pretrained(folder, use_fast=True).save_pretrained(folder)",
+                   folder);
+}
+
+int hash_tokenizer(const char *folder, const char *cache_path, char hex[HASH_HEX_SIZE], struct err *err)
+{
+    char *path = file_join(folder, "tokenizer.json");
+    int rc;
+    if (!path)
+        rc = err_set(err, ERR_NOMEM, "no memory to hash '%s'", folder);
+    else if (!file_exists(path))
+        rc = hash_no_tokenizer(folder, err);
+    else
+        rc = hash_maybe_cached(path, cache_path, hex, err);
+    free(path);
+    return rc;
+}
+
+static int is_visible(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.';
+}
+
+/* Adds "path hash" lines of all files below base/below. */
+static int add_folder(struct text *all, const char *base, const char *below, const char *cache_path, struct err *err)
+{
+    struct dirent **entries = NULL;
+    char *folder = below[0] ? file_join(base, below) : strdup(base);
+    int rc = 0, n = folder ? scandir(folder, &entries, is_visible, alphasort) : -1;
+    if (n < 0)
+        rc = folder ? no_folder(folder, "adapter", err) : err_set(err, ERR_NOMEM, "no memory to hash '%s'", base);
+    for (int i = 0; i < n; i++) {
+        char own[HASH_HEX_SIZE];
+        char *name = below[0] ? file_join(below, entries[i]->d_name) : strdup(entries[i]->d_name);
+        char *path = name ? file_join(base, name) : NULL;
+        if (rc == 0 && !path)
+            rc = err_set(err, ERR_NOMEM, "no memory to hash '%s'", base);
+        else if (rc == 0 && file_is_folder(path))
+            rc = add_folder(all, base, name, cache_path, err);
+        else if (rc == 0 && (rc = hash_maybe_cached(path, cache_path, own, err)) == 0)
+            text_printf(all, "%s %s\n", name, own);
+        free(name);
+        free(path);
+        free(entries[i]);
+    }
+    free(entries);
+    free(folder);
+    return rc;
+}
+
+int hash_folder(const char *folder, const char *cache_path, char hex[HASH_HEX_SIZE], struct err *err)
+{
+    struct text all = {0};
+    int rc = add_folder(&all, folder, "", cache_path, err);
+    if (rc == 0 && all.failed)
+        rc = err_set(err, ERR_NOMEM, "no memory to hash '%s'", folder);
+    if (rc == 0 && all.len == 0)
+        rc = err_set(err, ERR_NOT_FOUND, "'%s' has no files", folder);
     if (rc == 0)
         hash_bytes(all.data, all.len, hex);
     text_done(&all);

@@ -52,6 +52,62 @@ int labels_make(struct labels *labels, const struct rows *train, struct err *err
     return 0;
 }
 
+static bool all_known(const struct labels *labels, const struct labels *head, const char **unknown)
+{
+    for (int c = 0; c < labels->count; c++)
+        if (labels_find(head, labels->names[c]) < 0) {
+            *unknown = labels->names[c];
+            return false;
+        }
+    return true;
+}
+
+/* "0", "1", … or, with id2label, what it calls them. */
+static int name_head(struct labels *head, const cJSON *id2label, int n_classes, struct arena *arena, struct err *err)
+{
+    for (int c = 0; c < n_classes; c++) {
+        const char *number = arena_printf(arena, "%d", c);
+        const cJSON *name = number && id2label ? json_get(id2label, number) : NULL;
+        head->names[c] = cJSON_IsString(name) ? arena_strdup(arena, name->valuestring) : number;
+        if (!head->names[c])
+            return err_set(err, ERR_NOMEM, "no memory for the labels of the head");
+    }
+    head->names[n_classes] = NULL;
+    head->count = n_classes;
+    return 0;
+}
+
+int labels_order_as_head(struct labels *labels, const cJSON *id2label, int n_classes, struct arena *arena,
+                         struct err *err)
+{
+    struct labels head = {.names = calloc((size_t)n_classes + 1, sizeof(*head.names))};
+    const char *unknown = NULL;
+    int rc = head.names ? name_head(&head, id2label, n_classes, arena, err)
+                        : err_set(err, ERR_NOMEM, "no memory for the labels of the head");
+    bool fits = rc == 0 && all_known(labels, &head, &unknown);
+    if (rc == 0 && !fits && id2label) { /* data may number the classes where the config names them */
+        rc = name_head(&head, NULL, n_classes, arena, err);
+        fits = rc == 0 && all_known(labels, &head, &unknown);
+        if (rc == 0 && !fits)
+            rc = name_head(&head, id2label, n_classes, arena, err);
+    }
+    if (rc == 0 && !fits) {
+        struct text known = {0};
+        for (int c = 0; c < n_classes && c < 20; c++)
+            text_printf(&known, "%s'%s'", c ? ", " : "", head.names[c]);
+        rc = err_set(err, ERR_DATA, "label '%s' of the data is none of the model's head: %s%s", unknown,
+                     known.failed ? "" : known.data, n_classes > 20 ? ", …" : "");
+        text_done(&known);
+    }
+    if (rc < 0) {
+        labels_done(&head);
+        return rc;
+    }
+    labels_done(labels);
+    *labels = head;
+    return 0;
+}
+
 void labels_done(struct labels *labels)
 {
     free(labels->names);
@@ -306,7 +362,7 @@ int dataset_class_weights(const struct dataset *train, const struct labels *labe
     for (size_t i = 0; i < train->count && !is_map; i++)
         w[train->examples[i].label] += 1;
     for (int c = 0; c < labels->count; c++)
-        w[c] = is_map ? 1 : (real)train->count / ((real)labels->count * w[c]);
+        w[c] = is_map ? 1 : w[c] > 0 ? (real)train->count / ((real)labels->count * w[c]) : 0;
     for (const cJSON *item = is_map ? setting->child : NULL; item; item = item->next) {
         int c = labels_find(labels, item->string);
         if (c < 0)

@@ -20,6 +20,10 @@ struct labels {
 
 /* The labels of the training rows; ERR_DATA for fewer than two. Owned by the caller: labels_done. */
 int labels_make(struct labels *labels, const struct rows *train, struct err *err) MUST_CHECK;
+/* Puts the labels in the order of a model's own head of n_classes: id2label (may be NULL) of its config names them, or
+ * they are the numbers from 0. ERR_DATA for a label of the data that the head does not have. New names in `arena`. */
+int labels_order_as_head(struct labels *labels, const cJSON *id2label, int n_classes, struct arena *arena,
+                         struct err *err) MUST_CHECK;
 void labels_done(struct labels *labels);
 /* Class of a label, or −1. */
 int labels_find(const struct labels *labels, const char *name);

@@ -12,6 +12,7 @@
 #include "common/json.h"
 #include "common/line.h"
 #include "common/version.h"
+#include "trainer/check_gradient.h"
 #include "trainer/gemm.h"
 #include "trainer/kernels.h"
 #include "trainer/tokens_command.h"
@@ -19,6 +20,7 @@
 
 static const char usage[] =
     "usage: nightsweep-trainer [--supervised] [--trap-nan] < JOB\n"
+    "       nightsweep-trainer --check-grad < JOB\n"
     "       nightsweep-trainer --tokens MODEL MAX_TOKENS < TEXTS\n"
     "       nightsweep-trainer --doctor | --help | --version\n"
     "\n"
@@ -26,6 +28,7 @@ static const char usage[] =
     "\n"
     "  --supervised   end at once when standard input ends (the worker is gone)\n"
     "  --trap-nan     stop at the first operation that gives a value that is not finite, and name it\n"
+    "  --check-grad   compare every trained tensor's gradient with finite differences (build with VARIANT=f64)\n"
     "  --tokens       print the token ids of JSON texts, a line each\n"
     "  --doctor       print what this program computes with, as JSON\n"
     "\n"
@@ -156,6 +159,34 @@ out:
     return status;
 }
 
+/* The job's model and methods against finite differences; a line a tensor. */
+static int check_job_gradient(struct err *err)
+{
+    struct text line = {0};
+    struct trial_job job = {0};
+    struct records records = {0};
+    struct trial trial = {0};
+    struct gradient_error *errors = NULL;
+    size_t n = 0;
+    int rc = read_job(&line, err);
+    if (rc == 0)
+        rc = trial_job_parse(&job, line.data, line.len, err);
+    if (rc == 0)
+        rc = trial_open(&trial, &job, &records, &stop_asked, err);
+    if (rc == 0)
+        rc = check_gradient(&trial, &errors, &n, err);
+    for (size_t i = 0; i < n; i++)
+        printf("%-5s %-80s %zu elements, largest difference %.1e (backward %.10g, difference %.10g)\n",
+               errors[i].is_wrong ? "WRONG" : "ok", errors[i].name, errors[i].n_checked, errors[i].largest,
+               errors[i].backward, errors[i].difference);
+    if (rc < 0)
+        fprintf(stderr, "nightsweep-trainer: %s\n", err->message);
+    trial_close(&trial);
+    trial_job_done(&job);
+    text_done(&line);
+    return rc < 0 ? err_exit_status(rc) : 0;
+}
+
 static int doctor(void)
 {
     struct text out = {0};
@@ -183,6 +214,8 @@ int main(int argc, char **argv)
             is_supervised = true;
         } else if (strcmp(argv[i], "--trap-nan") == 0) {
             trap_nan = true;
+        } else if (strcmp(argv[i], "--check-grad") == 0) {
+            return check_job_gradient(&err);
         } else if (strcmp(argv[i], "--doctor") == 0) {
             return doctor();
         } else if (strcmp(argv[i], "--version") == 0) {

@@ -7,6 +7,7 @@
 
 #include "common/file.h"
 #include "common/json.h"
+#include "common/settings.h"
 #include "trainer/methods/method_file.h"
 
 extern const struct method_kind method_full, method_partial, method_linear_probe, method_bitfit, method_layer_norm,
@@ -110,7 +111,14 @@ static int write_description(const cJSON *settings, const char *const *labels, c
         text_add_json(&json, labels[i]);
     }
     text_add(&json, "],\"settings\":");
-    json_add_canonical(&json, settings);
+    /* Where it started from is a path of this machine; the trial's identity holds its hash. */
+    cJSON *kept = cJSON_Duplicate(settings, true);
+    if (!kept)
+        json.failed = true;
+    cJSON_DeleteItemFromObjectCaseSensitive(kept, "init_adapter");
+    if (kept)
+        json_add_canonical(&json, kept);
+    cJSON_Delete(kept);
     text_add(&json, "}");
     return method_file_write_text(folder, "nightsweep.json", &json, err);
 }
@@ -143,10 +151,75 @@ static int default_load(struct model *model, const struct method_kind *kind, con
     return rc;
 }
 
-int methods_load(struct model *model, const cJSON *settings, const char *folder, struct err *err)
+static int check_labels(const cJSON *description, const char *const *labels, struct err *err)
+{
+    const cJSON *list = json_get(description, "labels"), *item = list ? list->child : NULL;
+    int c = 0;
+    for (; item && labels[c]; c++, item = item->next)
+        if (!cJSON_IsString(item) || strcmp(item->valuestring, labels[c]) != 0)
+            return err_set(err, ERR_FORMAT, "its class %d is '%s', the training data's is '%s'", c,
+                           cJSON_IsString(item) ? item->valuestring : json_type_name(item), labels[c]);
+    return !item && !labels[c] ? 0
+                               : err_set(err, ERR_FORMAT, "it has %d classes, the training data another number",
+                                         list ? cJSON_GetArraySize(list) : 0);
+}
+
+/* Settings of the group "method" say what the tensors mean; how they were drawn and dropped does not. */
+static int check_settings(const cJSON *description, const cJSON *settings, struct err *err)
+{
+    const cJSON *saved = json_get(description, "settings");
+    for (size_t i = 0; i < settings_count; i++) {
+        const struct setting *setting = &settings_table[i];
+        const cJSON *was = json_get(saved, setting->name), *is = json_get(settings, setting->name);
+        struct text a = {0}, b = {0};
+        int rc = 0;
+        bool decides = strcmp(setting->group, "method") == 0 || strcmp(setting->name, "pooling") == 0;
+        if (!decides || strcmp(setting->name, "method_dropout") == 0 || strcmp(setting->name, "lora_init") == 0)
+            continue;
+        cJSON *fallback = was ? NULL : settings_default(setting, settings); /* a setting newer than the file */
+        was = was ? was : fallback;
+        if (was && is)
+            json_add_canonical(&a, was);
+        if (is)
+            json_add_canonical(&b, is);
+        cJSON_Delete(fallback);
+        if (!text_equal(a.data ? a.data : "absent", b.data ? b.data : "absent"))
+            rc = err_set(err, ERR_FORMAT, "it was trained with %s %s, the job has %s", setting->name,
+                         a.data ? a.data : "absent", b.data ? b.data : "absent");
+        text_done(&a);
+        text_done(&b);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int check_description(const cJSON *settings, const char *const *labels, const char *folder, struct err *err)
+{
+    cJSON *description = NULL;
+    char *path = file_join(folder, "nightsweep.json");
+    int rc = path ? 0 : err_set(err, ERR_NOMEM, "no memory to load");
+    if (rc == 0 && file_exists(path)) {
+        rc = json_read_file(path, &description, err);
+        if (rc == 0)
+            rc = check_labels(description, labels, err);
+        if (rc == 0)
+            rc = check_settings(description, settings, err);
+        if (rc < 0)
+            err_wrap(err, "settings.init_adapter: '%s'", folder);
+    }
+    json_free(description);
+    free(path);
+    return rc;
+}
+
+int methods_load(struct model *model, const cJSON *settings, const char *const *labels, const char *folder,
+                 struct err *err)
 {
     const struct method_kind *kinds[MAX_METHODS];
     int n, rc = list_methods(settings, kinds, &n, err);
+    if (rc == 0)
+        rc = check_description(settings, labels, folder, err);
     for (int m = 0; rc == 0 && m < n; m++) {
         char *own = method_folder(folder, kinds[m], n);
         rc = !own             ? err_set(err, ERR_NOMEM, "no memory to load")

@@ -29,6 +29,9 @@ int methods_attach(struct model *model, const cJSON *settings, uint64_t seed, st
 /* Saves adapter, head and labels (label names in order of their class) into `folder` (made if missing). */
 int methods_save(const struct model *model, const cJSON *settings, const char *const *labels, const char *folder,
                  struct err *err) MUST_CHECK;
-int methods_load(struct model *model, const cJSON *settings, const char *folder, struct err *err) MUST_CHECK;
+/* Reads such a folder, or one of the ecosystem's without nightsweep.json, into the attached tensors and the head.
+ * ERR_FORMAT when it was trained for other labels or with other method settings: they decide what its tensors mean. */
+int methods_load(struct model *model, const cJSON *settings, const char *const *labels, const char *folder,
+                 struct err *err) MUST_CHECK;
 
 #endif

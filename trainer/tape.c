@@ -10,7 +10,8 @@ void tape_begin(struct tape *tape, struct arena *arena)
     arena_reset(arena);
     tape->arena = arena;
     tape->last = NULL;
-    tape->failed = tape->is_not_finite = false;
+    tape->newest = NULL;
+    tape->failed = tape->is_not_finite = tape->is_gradient = false;
     tape->failed_at = NULL;
 }
 
@@ -24,13 +25,41 @@ void *tape_alloc(struct tape *tape, const char *op, size_t bytes)
     return memory;
 }
 
+static bool has_nan(const real *data, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(data[i]))
+            return true;
+    return false;
+}
+
+/* With trap_nan: fails the tape when `data` of a value's size holds what is not finite. */
+static void trap(struct tape *tape, const struct value *value, const real *data, const char *op, bool is_gradient)
+{
+    if (!tape->trap_nan || tape->failed || !value || !has_nan(data, (size_t)value->rows * (size_t)value->cols))
+        return;
+    tape->failed = tape->is_not_finite = true;
+    tape->is_gradient = is_gradient;
+    tape->failed_at = op;
+}
+
+static void trap_newest(struct tape *tape)
+{
+    if (tape->newest)
+        trap(tape, tape->newest, tape->newest->data, tape->newest_op, false);
+    tape->newest = NULL;
+}
+
 struct value *tape_value(struct tape *tape, const char *op, int rows, int cols, const struct layout *layout)
 {
+    trap_newest(tape);
     struct value *value = tape_alloc(tape, op, sizeof(*value));
     real *data = tape_alloc(tape, op, (size_t)rows * (size_t)cols * sizeof(real));
     if (!value || !data)
         return NULL;
     *value = (struct value){.data = data, .rows = rows, .cols = cols, .layout = layout};
+    tape->newest = tape->trap_nan ? value : NULL;
+    tape->newest_op = op;
     return value;
 }
 
@@ -42,25 +71,12 @@ struct value *tape_constant(struct tape *tape, real *data, int rows, int cols, c
     return value;
 }
 
-static bool has_nan(const real *data, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(data[i]))
-            return true;
-    return false;
-}
-
 void tape_record(struct tape *tape, struct tape_node *node)
 {
     assert(tape->is_recording);
     node->output->needs_grad = true;
     node->previous = tape->last;
     tape->last = node;
-    const struct value *y = node->output;
-    if (tape->trap_nan && !tape->failed && has_nan(y->data, (size_t)y->rows * (size_t)y->cols)) {
-        tape->failed = tape->is_not_finite = true;
-        tape->failed_at = node->name;
-    }
 }
 
 real *tape_grad(struct tape *tape, struct value *value, bool *is_first)
@@ -74,6 +90,7 @@ real *tape_grad(struct tape *tape, struct value *value, bool *is_first)
 void tape_backward(struct tape *tape, struct value *loss, double scale)
 {
     bool is_first;
+    trap_newest(tape);
     if (tape->failed || !loss || !loss->needs_grad)
         return;
     assert(loss->rows == 1 && loss->cols == 1);
@@ -82,16 +99,23 @@ void tape_backward(struct tape *tape, struct value *loss, double scale)
         grad[0] = (real)scale;
     /* A node whose output no gradient reached lies off the path from the loss. */
     for (struct tape_node *node = tape->last; node && !tape->failed; node = node->previous)
-        if (node->output->grad)
-            node->backward(tape, node);
+        if (node->output->grad) {
+            trap(tape, node->output, node->output->grad, node->name, true);
+            if (!tape->failed)
+                node->backward(tape, node);
+        }
 }
 
-int tape_check(const struct tape *tape, struct err *err)
+int tape_check(struct tape *tape, struct err *err)
 {
+    trap_newest(tape);
     if (!tape->failed)
         return 0;
     if (tape->is_not_finite)
-        return err_set(err, ERR_NUMERIC, "'%s' gave a value that is not finite", tape->failed_at);
+        return err_set(err, ERR_NUMERIC,
+                       tape->is_gradient ? "the gradient behind '%s' is not finite"
+                                         : "'%s' gave a value that is not finite",
+                       tape->failed_at);
     return err_set(err, ERR_NOMEM, "the step's memory (%zu bytes used) is used up at '%s'", tape->arena->used_bytes,
                    tape->failed_at);
 }

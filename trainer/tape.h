@@ -59,9 +59,13 @@ struct tape {
     bool failed;
     const char *failed_at; /* the operation that found the arena full, or the first NaN with trap_nan */
     bool is_not_finite;    /* why it failed: a value, not memory */
-    bool trap_nan;         /* check every result; the first NaN fails the tape with its operation's name */
-    struct rng dropout;    /* of (seed, RNG_DROPOUT) */
-    uint32_t step;         /* counts micro-batches over the whole run: the first word of a dropout counter */
+    bool is_gradient;      /* and that value is a gradient */
+    bool trap_nan;         /* check every result and gradient; the first NaN fails the tape with its operation's name */
+    struct value *newest;  /* trap_nan: the value asked for last, which is checked when the next one is (an operation
+                            * fills a value before it asks for another) */
+    const char *newest_op;
+    struct rng dropout; /* of (seed, RNG_DROPOUT) */
+    uint32_t step;      /* counts micro-batches over the whole run: the first word of a dropout counter */
 };
 
 /* Starts a step: the arena is reset and the tape empty. */
@@ -81,6 +85,6 @@ real *tape_grad(struct tape *tape, struct value *value, bool *is_first);
 /* Sets d loss / d loss = scale (1/accumulation) and runs all nodes backwards. `loss` is 1 × 1. */
 void tape_backward(struct tape *tape, struct value *loss, double scale);
 /* 0, ERR_NOMEM ("step memory of … is used up at 'attention'") or ERR_NUMERIC with trap_nan. */
-int tape_check(const struct tape *tape, struct err *err) MUST_CHECK;
+int tape_check(struct tape *tape, struct err *err) MUST_CHECK;
 
 #endif

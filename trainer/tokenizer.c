@@ -6,6 +6,7 @@
 #include <uthash.h>
 
 #include "common/file.h"
+#include "common/hash.h"
 #include "common/json.h"
 #include "trainer/tokenizer_text.h"
 
@@ -357,13 +358,9 @@ int tokenizer_open(struct tokenizer **tokenizer, const char *folder, struct err 
     cJSON *json = NULL;
     char *path = file_join(folder, "tokenizer.json");
     struct tokenizer *t = calloc(1, sizeof(*t));
-    int rc = !path || !t ? err_set(err, ERR_NOMEM, "no memory for the tokenizer")
-             : !file_exists(path)
-                 ? err_set(err, ERR_NOT_FOUND,
-                           "'%s' has no tokenizer.json; the transformers library writes one with "
-                           "AutoTokenizer.from_pretrained(folder, use_fast=True).save_pretrained(folder)",
-                           folder)
-                 : json_read_file(path, &json, err);
+    int rc = !path || !t          ? err_set(err, ERR_NOMEM, "no memory for the tokenizer")
+             : !file_exists(path) ? hash_no_tokenizer(folder, err)
+                                  : json_read_file(path, &json, err);
     if (rc == 0 && (rc = read_all(t, json, err)) < 0)
         err_wrap(err, "'%s'", path);
     json_free(json);

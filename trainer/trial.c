@@ -69,15 +69,20 @@ static int hash_data(struct trial *trial, struct err *err)
 
 static int hash_inputs(struct trial *trial, struct err *err)
 {
-    char *path = file_join(trial->job->model, "tokenizer.json");
-    int rc = path ? hash_model(trial->job->model, NULL, trial->model_hash, err) : err_set(err, ERR_NOMEM, "no memory");
+    const struct trial_job *job = trial->job;
+    const char *init = setting_text(job->settings, "init_adapter", NULL);
+    char own[HASH_HEX_SIZE];
+    int rc = hash_model(job->model, NULL, trial->model_hash, err);
     if (rc == 0)
-        rc = check_hash(trial->job, "model", trial->model_hash, trial->job->model, err);
+        rc = check_hash(job, "model", trial->model_hash, job->model, err);
     if (rc == 0)
-        rc = hash_file(path, trial->tokenizer_hash, err);
+        rc = hash_tokenizer(job->model, NULL, trial->tokenizer_hash, err);
     if (rc == 0)
-        rc = check_hash(trial->job, "tokenizer", trial->tokenizer_hash, path, err);
-    free(path);
+        rc = check_hash(job, "tokenizer", trial->tokenizer_hash, "tokenizer.json", err);
+    if (rc == 0 && init)
+        rc = hash_folder(init, NULL, own, err);
+    if (rc == 0 && init)
+        rc = check_hash(job, "init_adapter", own, init, err);
     return rc < 0 ? rc : hash_data(trial, err);
 }
 
@@ -127,23 +132,47 @@ static int encode(struct trial *trial, struct err *err)
 
 /* Model ------------------------------------------------------------------------------------------------------------ */
 
+/* A head of the model's own keeps its classes and their order. */
+static int use_model_head(struct trial *trial, struct err *err)
+{
+    int n_classes = 0;
+    cJSON *config = NULL;
+    char *path = file_join(trial->job->model, "config.json");
+    int rc = path ? json_read_file(path, &config, err) : err_set(err, ERR_NOMEM, "no memory");
+    if (rc == 0)
+        rc = model_head_classes(trial->job->model, &n_classes, err);
+    if (rc == 0 && n_classes == 0)
+        rc = err_set(err, ERR_UNSUPPORTED,
+                     "settings.init_head: '%s' carries no classification head; leave init_head at \"seeded\"",
+                     trial->job->model);
+    if (rc == 0)
+        rc = labels_order_as_head(&trial->labels, json_get(config, "id2label"), n_classes, &trial->arena, err);
+    json_free(config);
+    free(path);
+    return rc;
+}
+
 static int open_model(struct trial *trial, struct err *err)
 {
     const cJSON *settings = trial->job->settings;
+    bool own_head = strcmp(setting_text(settings, "init_head", "seeded"), "model") == 0;
+    int rc = own_head ? use_model_head(trial, err) : 0;
+    if (rc < 0)
+        return rc;
     struct model_options options = {
         .pooling = setting_text(settings, "pooling", "pooler"),
         .n_classes = trial->labels.count,
-        .use_model_head = strcmp(setting_text(settings, "init_head", "seeded"), "model") == 0,
+        .use_model_head = own_head,
         .dropout = setting_number(settings, "dropout", -1),
         .attention_dropout = setting_number(settings, "attention_dropout", -1),
         .seed = trial->job->seed,
     };
     const char *init = setting_text(settings, "init_adapter", NULL);
-    int rc = model_open(&trial->model, trial->job->model, &options, &trial->arena, err);
+    rc = model_open(&trial->model, trial->job->model, &options, &trial->arena, err);
     if (rc == 0)
         rc = methods_attach(&trial->model, settings, trial->job->seed, err);
     if (rc == 0 && init)
-        rc = methods_load(&trial->model, settings, init, err);
+        rc = methods_load(&trial->model, settings, trial->labels.names, init, err);
     if (rc == 0 && tokenizer_vocab_size(trial->tokenizer) > trial->model.vocab_size)
         rc = err_set(err, ERR_FORMAT, "the tokenizer has %d ids, the model's embedding only %d rows",
                      tokenizer_vocab_size(trial->tokenizer), trial->model.vocab_size);
@@ -165,6 +194,7 @@ static void read_plan(struct trial *trial)
     trial->total_steps =
         steps > 0 ? (int64_t)steps
                   : (int64_t)ceil(setting_number(settings, "epochs", 3) * (double)trial->steps_per_epoch - 1e-9);
+    trial->total_steps = trial->total_steps > 0 ? trial->total_steps : 1;
     optimizer_init(&trial->optimizer, settings);
     schedule_init(&trial->schedule, settings, trial->total_steps);
 }

@@ -17,7 +17,7 @@
 
 struct clocks {
     double start, sent, checkpointed;
-    double tokens; /* trained by this attempt */
+    double tokens, training; /* trained by this attempt, and the seconds that took without validation and checkpoints */
 };
 
 static double now(void)
@@ -25,6 +25,12 @@ static double now(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Tokens a second while training. */
+static double speed(const struct clocks *clocks)
+{
+    return clocks->training > 0 ? clocks->tokens / clocks->training : 0;
 }
 
 static double peak_bytes(void)
@@ -41,9 +47,8 @@ int64_t trial_epoch_of(const struct trial *trial, int64_t step)
 
 /* One optimiser step ----------------------------------------------------------------------------------------------- */
 
-/* Forward and backward of one micro-batch: examples [first, first + n) of the epoch's order. */
-static int micro_batch(struct trial *trial, uint32_t micro_step, size_t first, size_t n, double share, double *loss,
-                       struct err *err)
+int trial_micro_batch(struct trial *trial, uint32_t micro_step, size_t first, size_t n, double share, double *loss,
+                      struct err *err)
 {
     struct tape *tape = &trial->tape;
     tape->is_training = tape->is_recording = true;
@@ -74,6 +79,18 @@ static void order_epoch(struct trial *trial, int64_t epoch)
     trial->order_epoch = epoch;
 }
 
+/* The first parameter whose gradient is not finite, or whose squares sum up to more than a number holds. */
+static const char *not_finite(const struct params *params)
+{
+    for (size_t i = 0; i < params->count; i++) {
+        const struct param *param = params->items[i];
+        for (size_t k = 0; param->is_trained && k < param_size(param); k++)
+            if (!isfinite(param->value.grad[k] * param->value.grad[k]))
+                return param->name;
+    }
+    return "all parameters together";
+}
+
 static int train_step(struct trial *trial, struct err *err)
 {
     int64_t step = trial->progress.step;
@@ -87,17 +104,21 @@ static int train_step(struct trial *trial, struct err *err)
     params_zero_grad(&trial->model.params);
     for (int part = 0; part < parts && rc == 0; part++) {
         size_t first = begin + (size_t)part * batch, n = end - first < batch ? end - first : batch;
-        rc = micro_batch(trial, (uint32_t)(step * trial->accumulation + part), first, n, 1.0 / parts, &loss, err);
+        rc = trial_micro_batch(trial, (uint32_t)(step * trial->accumulation + part), first, n, 1.0 / parts, &loss, err);
     }
+    if (rc == ERR_NUMERIC)
+        return err_wrap(err, "step %lld", (long long)step + 1);
     if (rc < 0)
         return rc;
     double norm = optimizer_grad_norm(&trial->model.params);
     records_point(trial->records, "train/loss", step + 1, loss);
     records_point(trial->records, "train/grad_norm", step + 1, norm);
     records_point(trial->records, "train/learning_rate", step + 1, rate);
-    if (!isfinite(loss) || !isfinite(norm))
-        return err_set(err, ERR_NUMERIC, "the %s is not finite at step %lld", isfinite(loss) ? "gradient norm" : "loss",
-                       (long long)step + 1);
+    if (!isfinite(loss))
+        return err_set(err, ERR_NUMERIC, "the loss is not finite at step %lld", (long long)step + 1);
+    if (!isfinite(norm))
+        return err_set(err, ERR_NUMERIC, "the gradient of '%s' is not finite at step %lld",
+                       not_finite(&trial->model.params), (long long)step + 1);
     optimizer_step(&trial->optimizer, &trial->model.params, rate, norm);
     trial->progress.step++;
     return 0;
@@ -195,6 +216,9 @@ static void send_started(struct trial *trial, int64_t resumed_step, bool bit_exa
     }
     text_printf(line, "],\"examples\":{\"train\":%zu,\"validation\":%zu,\"test\":%zu}", trial->train.count,
                 trial->validation.count, trial->test.count);
+    /* No validation file: which rows were taken follows from the data alone (dataset_split). */
+    records_add_text(line, "validation_split", trial->job->validation ? "file" : "hash of text, 10 % of each label");
+    records_add_text(line, "validation_sha256", trial->validation.sha256);
     records_add_int(line, "truncated", (int64_t)trial->train.n_truncated);
     double mean = (double)trial->train.n_tokens / (double)trial->train.count;
     double examples = (double)trial->total_steps * trial->batch_size * trial->accumulation;
@@ -287,7 +311,7 @@ static int finish(struct trial *trial, const struct clocks *clocks, struct err *
         records_add_int(line, "stored_bytes", stored);
         records_add_number(line, "peak_bytes", peak_bytes());
         records_add_number(line, "seconds", seconds);
-        records_add_number(line, "tokens_per_second", seconds > 0 ? clocks->tokens / seconds : 0);
+        records_add_number(line, "tokens_per_second", speed(clocks));
         records_add_text(line, "message", trial->progress.is_stopped_early ? "stopped early: patience is used up" : "");
         records_send(trial->records);
     }
@@ -299,13 +323,12 @@ static int finish(struct trial *trial, const struct clocks *clocks, struct err *
 
 static void send_progress(struct trial *trial, struct clocks *clocks)
 {
-    double elapsed = now() - clocks->start;
     clocks->sent = now();
     records_flush(trial->records);
     struct text *line = records_begin(trial->records, "progress");
     records_add_int(line, "step", trial->progress.step);
     records_add_int(line, "total_steps", trial->total_steps);
-    records_add_number(line, "tokens_per_second", elapsed > 0 ? clocks->tokens / elapsed : 0);
+    records_add_number(line, "tokens_per_second", speed(clocks));
     records_send(trial->records);
 }
 
@@ -321,8 +344,9 @@ static int stop(struct trial *trial, bool keeps, struct err *err)
 
 static int one_step(struct trial *trial, struct clocks *clocks, struct err *err)
 {
-    double before = trial->progress.summed_tokens;
+    double before = trial->progress.summed_tokens, began = now();
     int rc = train_step(trial, err);
+    clocks->training += now() - began;
     if (rc == 0 && is_validation_step(trial))
         rc = validate(trial, err);
     if (rc < 0)
