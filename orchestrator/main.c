@@ -1,10 +1,58 @@
-/* Entry point. */
+/* Entry point: reads the command line by the table of subcommands, runs one, and turns errors into an exit status. */
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 
 #include "common/version.h"
+#include "orchestrator/command.h"
+#include "orchestrator/printable.h"
 
-int main(void)
+/* The message may name files and values of any content, on several lines. */
+static int fail(const struct err *err)
 {
-    printf("%s\n", version_program());
-    return 0;
+    struct text message = {0};
+    printable_add_lines(&message, err->message, "");
+    fprintf(stderr, "nightsweep: %s", message.data ? message.data : "no memory\n");
+    text_done(&message);
+    return err_exit_status(err->code);
+}
+
+/* Standard output may be a full disk: what was printed must be known to have arrived. A reader that had enough of it
+ * (`| head`) is no failure. */
+static int flush(int status, struct err *err)
+{
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || errno == EPIPE)
+        return status;
+    err_set_errno(err, "standard output");
+    return status == 0 ? fail(err) : status;
+}
+
+static int print(const struct command_line *line, struct err *err)
+{
+    struct text out = {0};
+    if (line->action == COMMAND_VERSION)
+        text_printf(&out, "nightsweep %s (%s)\n", version_program(), version_commit());
+    else if (line->action == COMMAND_MAN)
+        command_add_man(&out, line->command);
+    else if (line->action == COMMAND_LIST)
+        for (const struct command *const *command = commands; *command; command++)
+            text_printf(&out, "%s\n", (*command)->name);
+    else
+        command_add_help(&out, line->command);
+    int rc = out.failed ? err_set(err, ERR_NOMEM, "no memory for the help") : 0;
+    if (rc == 0)
+        fputs(out.data, stdout);
+    text_done(&out);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct command_line line;
+    struct err err = {0};
+    signal(SIGPIPE, SIG_IGN);
+    int rc = command_line_parse(&line, argc, argv, &err);
+    if (rc == 0)
+        rc = line.action == COMMAND_RUN ? line.command->run(&line, &err) : print(&line, &err);
+    return flush(rc < 0 ? fail(&err) : rc, &err);
 }

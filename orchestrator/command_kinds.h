@@ -1,0 +1,9 @@
+/* The subcommands that are built in; command.c lists them. */
+#ifndef ORCHESTRATOR_COMMAND_KINDS_H
+#define ORCHESTRATOR_COMMAND_KINDS_H
+
+#include "orchestrator/command.h"
+
+extern const struct command command_status, command_show, command_export, command_train, command_doctor;
+
+#endif

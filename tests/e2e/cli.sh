@@ -1,0 +1,243 @@
+#!/usr/bin/env bash
+# The command line: help and man page of every command, every kind of wrong usage with its exit status and message, and
+# status, show, export, train and doctor on a small store and a tiny model. BUILD: the folder of the programs.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+BUILD=$(realpath "${BUILD:-build/release}")
+root=$PWD
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf "$folder"' EXIT
+failed=0
+nightsweep="$BUILD/nightsweep"
+unset NIGHTSWEEP_STORE
+export NO_COLOR=1
+
+fail() {
+    printf 'cli.sh: %s\n--- output\n%s\n--- errors\n%s\n' "$1" "$(head -c 3000 "$folder/out")" \
+        "$(head -c 2000 "$folder/errors")"
+    failed=1
+}
+# expect STATUS ARGUMENTS...: runs nightsweep, its output in $folder/out and $folder/errors
+expect() {
+    local wanted=$1 status
+    shift
+    "$nightsweep" "$@" >"$folder/out" 2>"$folder/errors" </dev/null
+    status=$?
+    [ "$status" = "$wanted" ] || fail "'nightsweep $*' ends with $status, $wanted was expected"
+}
+has() { grep -qF -- "$1" "$folder/out" || fail "no '$1' in the output"; }
+says() { grep -qF -- "$1" "$folder/errors" || fail "no '$1' in the errors"; }
+is_json() { python3 -c 'import json,sys; json.load(open(sys.argv[1]))' "$folder/out" || fail "no JSON: $1"; }
+# json PYTHON-EXPRESSION over the output as j
+json() {
+    python3 -c "import json,sys; j=json.load(open(sys.argv[1])); sys.exit(0 if ($1) else 1)" "$folder/out" ||
+        fail "not so: $1"
+}
+
+# A target of the Makefile with the programs as they are: this shell need not have the flags they were built with.
+built() { make -s --no-print-directory -o all -o "$BUILD/nightsweep" BUILD="$BUILD" "$@"; }
+
+help_of_everything() {
+    expect 0 --help
+    has 'usage: nightsweep COMMAND'
+    local command
+    for command in $("$nightsweep" --commands); do
+        expect 0 "$command" --help
+        has "usage: nightsweep $command"
+        has '--store FILE'
+        expect 0 help "$command"
+        has "usage: nightsweep $command"
+    done
+    expect 0 --version
+    grep -qE '^nightsweep [0-9]+\.[0-9]+\.[0-9]+ \(' "$folder/out" || fail 'no version'
+}
+
+man_pages() {
+    local page warnings
+    built man >/dev/null || fail 'make man fails'
+    [ "$(find "$BUILD/man" -name '*.1' | wc -l)" = $(($("$nightsweep" --commands | wc -l) + 1)) ] || fail 'a page is missing'
+    for page in "$BUILD"/man/*.1; do
+        if command -v man >/dev/null && command -v groff >/dev/null; then
+            warnings=$(LC_ALL=C MANROFFSEQ='' man --warnings -E UTF-8 -l "$page" 2>&1 >/dev/null)
+            [ -z "$warnings" ] || fail "man --warnings: $warnings"
+        fi
+        if command -v mandoc >/dev/null; then
+            warnings=$(mandoc -Tlint -W warning "$page" 2>&1 | grep -v 'missing date')
+            [ -z "$warnings" ] || fail "mandoc: $warnings"
+        fi
+    done
+}
+
+installing() {
+    built install DESTDIR="$folder/root" prefix=/usr >/dev/null || fail 'make install fails'
+    local installed="$folder/root/usr/bin/nightsweep"
+    "$installed" --version >"$folder/out" || fail 'the installed program does not run'
+    (cd "$folder" && "$installed" doctor >"$folder/out") || fail 'the installed program does not find its trainer'
+    [ -s "$folder/root/usr/share/man/man1/nightsweep-status.1" ] || fail 'no man page is installed'
+    built uninstall DESTDIR="$folder/root" prefix=/usr >/dev/null
+    [ -z "$(find "$folder/root" -type f)" ] || fail 'uninstall leaves files'
+}
+
+wrong_usage() {
+    expect 2
+    says 'a command is missing'
+    expect 2 statu
+    says "unknown command 'statu', nearest is 'status'"
+    expect 2 status --jsn
+    says "nearest is '--json'"
+    expect 2 status --store
+    says '--store: FILE is missing'
+    expect 2 show
+    says 'an argument is missing (usage: nightsweep show [options] TRIAL)'
+    expect 2 show one
+    says "'one' is no trial"
+    expect 2 show a/1 --sweep a
+    says 'named twice'
+    expect 2 export x --format pdf --store "$folder/s.db"
+    says "'pdf' is none of html"
+    expect 2 train "$folder/none.json" --output "$folder/t"
+    says 'No such file'
+    expect 2 train "$folder/none.json"
+    says '--output is missing'
+    expect 2 status --store "$folder/none.db"
+    says "there is no store"
+    echo 'this is no database, it only is longer than a header of one, which has a hundred bytes or so' >"$folder/text.db"
+    expect 3 status --store "$folder/text.db"
+    says 'text.db'
+    expect 2 $'evil\e]0;title\a'
+    grep -q $'\e' "$folder/errors" && fail 'an escape sequence reaches the terminal'
+    says 'evil\x1b]0;title\x07'
+}
+
+small_store() {
+    export NIGHTSWEEP_STORE="$folder/s.db"
+    sqlite3 "$NIGHTSWEEP_STORE" <"$root/tests/fixtures/store-v1.sql" >/dev/null
+    expect 0 status
+    has "sweep 'ranks' OPEN, 3 trials: 1 running, 1 complete, 1 failed"
+    has 'diverged       1            2  loss is no number at step 3'
+    has '0.8750 (1 seed)'
+    has 'no run is using it'
+    expect 0 status ranks --json
+    json 'j["lock"] is None and j["sweeps"][0]["best"][0]["value"] == 0.875'
+    json 'j["sweeps"][0]["summary"]["trials"]["FAILED"] == 1'
+    expect 2 status rnks
+    says "there is no sweep 'rnks'"
+    expect 0 show 2
+    has 'loss is no number at step 3'
+    has '    last line'
+    has 'avx2'
+    expect 0 show ranks/1 --json
+    json 'j["trial"]["state"] == "COMPLETE" and j["evaluation_metrics"][0]["metrics"]["accuracy"] == 0.875'
+    json 'j["checks"][0]["after"] == 0.03 and j["artifacts"][0]["path"] == "/runs/ranks/1/adapter_model.safetensors"'
+    expect 0 show 1 --sweep ranks
+    has 'grid'
+    expect 2 show 4
+    says 'its trials are 1 to 3'
+    expect 0 export ranks --output "$folder/new/page.html"
+    has "$folder/new/page.html"
+    grep -q '</html>' "$folder/new/page.html" || fail 'no page'
+    expect 0 export ranks
+    [ -s "$folder/ranks.html" ] || fail 'the page does not stand beside the store'
+    expect 2 export rank
+    says 'nearest is ranks'
+    unset NIGHTSWEEP_STORE
+}
+
+# Whatever stands in a store, no control character reaches the terminal, and JSON stays JSON.
+hostile_store() {
+    local store="$folder/hostile.db" evil
+    evil="char(27)||'[2J'||char(7)||char(155)||char(8238)||char(10)"
+    sqlite3 "$store" <"$root/tests/fixtures/store-v1.sql" >/dev/null
+    sqlite3 "$store" "UPDATE trial SET message = $evil;
+        UPDATE attempt SET log_tail = $evil || x'ff', worker = CAST(x'ff1b' AS TEXT);
+        UPDATE objective SET metric = $evil; UPDATE configuration SET parameters = json_object($evil, $evil);
+        UPDATE configuration SET settings = json_object('method', $evil); UPDATE environment SET cpu = $evil;"
+    local command
+    for command in 'status' 'show 1' 'show 2' 'show 3'; do
+        # shellcheck disable=SC2086 # words on purpose
+        expect 0 $command --store "$store"
+        tr -d '\n' <"$folder/out" | LC_ALL=C grep -q $'[\x01-\x1f\x7f]\|\xc2\x9b\|\xe2\x80\xae' &&
+            fail "$command: a control character reaches the terminal"
+        # shellcheck disable=SC2086
+        expect 0 $command --store "$store" --json
+        is_json "$command"
+    done
+}
+
+rows() { # n, first row's number
+    local i
+    for ((i = $2; i < $1 + $2; i++)); do
+        if ((i % 2)); then
+            printf '{"text":"w%d w20 w21 w22","label":"good"}\n' $((6 + i % 60))
+        else
+            printf '{"text":"w%d w30 w31 w32","label":"bad"}\n' $((6 + i % 60))
+        fi
+    done
+}
+
+training() {
+    mkdir "$folder/job"
+    rows 96 0 >"$folder/job/train.jsonl"
+    rows 24 1000 >"$folder/job/validation.jsonl"
+    ln -s "$root/tests/golden/cases/models/bert" "$folder/job/bert"
+    local task='"task":{"kind":"classification","train":"train.jsonl","validation":"validation.jsonl","text":"text","label":"label"}'
+    printf '{"model":{"path":"bert"},%s,"settings":{"method":"lora","rank":2,"epochs":2},"seed":1}' "$task" >"$folder/job/job.json"
+    expect 0 train "$folder/job/job.json" --output "$folder/trained"
+    has 'validation/accuracy'
+    has 'trained parameters'
+    [ -s "$folder/trained/adapter/adapter_model.safetensors" ] || fail 'no adapter'
+    expect 0 train "$folder/job/job.json" --output "$folder/again" --json
+    head -1 "$folder/out" | grep -q '"type":"started"' || fail 'the first record is not started'
+    tail -1 "$folder/out" | grep -q '"type":"finished"' || fail 'the last record is not finished'
+    cmp -s "$folder/trained/adapter/adapter_model.safetensors" "$folder/again/adapter/adapter_model.safetensors" ||
+        fail 'the same job gives another adapter'
+    printf '{"model":{"path":"bert"},%s,"settings":{"method":"lora","rank":0},"seed":1}' "$task" >"$folder/job/bad.json"
+    expect 2 train "$folder/job/bad.json" --output "$folder/t"
+    says 'settings.rank: 0 is below 1'
+    printf '{"model":{"path":"none"},%s,"seed":1}' "$task" >"$folder/job/bad.json"
+    expect 1 train "$folder/job/bad.json" --output "$folder/t"
+    says 'job/none'
+    echo '[1]' >"$folder/job/bad.json"
+    expect 2 train "$folder/job/bad.json" --output "$folder/t"
+    says 'an object was expected'
+    # Asked to stop, it leaves a checkpoint that another call goes on from.
+    printf '{"model":{"path":"bert"},%s,"settings":{"method":"lora","rank":2,"steps":1000000},"seed":1}' "$task" >"$folder/job/long.json"
+    "$nightsweep" train "$folder/job/long.json" --output "$folder/long" --quiet >"$folder/out" 2>"$folder/errors" &
+    local pid=$! tries
+    for ((tries = 0; tries < 200; tries++)); do
+        [ -n "$(pgrep -P "$pid")" ] && break
+        sleep 0.05
+    done
+    sleep 0.3
+    kill -INT "$pid"
+    wait "$pid"
+    [ $? = 1 ] || fail 'a stopped trial does not end with 1'
+    has 'stopped at step'
+    [ -n "$(find "$folder/long" -name '*.checkpoint')" ] || fail 'no checkpoint'
+}
+
+doctor() {
+    expect 0 doctor --store "$folder/s.db"
+    has 'OpenBLAS'
+    has 'kernels'
+    expect 0 doctor --json --store "$folder/s.db"
+    json 'j["ready"] and any(f["name"] == "trainer" and f["kind"] == "ok" for f in j["findings"])'
+    mkdir "$folder/alone"
+    cp "$nightsweep" "$folder/alone"
+    "$folder/alone/nightsweep" doctor --store "$folder/s.db" >"$folder/out" 2>"$folder/errors"
+    [ $? = 3 ] || fail 'a missing trainer is not status 3'
+    grep -q '^missing  trainer' "$folder/out" || fail 'the missing trainer is not named'
+    grep -q '^missing  worker' "$folder/out" || fail 'the missing worker is not named'
+    expect 3 doctor --store "$folder/text.db"
+    has 'missing  store'
+}
+
+help_of_everything
+man_pages
+installing
+wrong_usage
+small_store
+hostile_store
+training
+doctor
+exit "$failed"
