@@ -6,6 +6,7 @@
 
 #include "common/arena.h"
 #include "common/text.h"
+#include "trainer/param.h"
 
 /* Our settings for a case (owned by the caller). ERR_UNSUPPORTED when the method or model is not built in. */
 int golden_settings(const cJSON *spec, const char *folder, cJSON **settings, struct err *err) MUST_CHECK;
@@ -15,5 +16,11 @@ int golden_train(const cJSON *spec, const cJSON *settings, const char *folder, c
 /* Compares both with the case's expected.json and expected_adapter/ within the tolerances of FORMAT.md.
  * ERR_NUMERIC with the first difference. */
 int golden_check(const char *folder, const char *out, struct err *err) MUST_CHECK;
+
+/* The first of the patterns that the name matches, in *found, or NULL. A list holds regular expressions to search for
+ * anywhere; an object's keys are PEFT's, which match a module's path or its end behind a dot, the first one wins. */
+int golden_match(const cJSON *patterns, const char *name, const cJSON **found, struct err *err) MUST_CHECK;
+/* Weight decay (no_decay) and learning rates (lr_groups) of a case's optimiser. */
+int golden_groups(struct params *params, const cJSON *optim, struct err *err) MUST_CHECK;
 
 #endif

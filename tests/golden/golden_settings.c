@@ -1,9 +1,11 @@
 /* From a case's configuration to our settings. */
+#include <math.h>
 #include <string.h>
 
 #include "common/file.h"
 #include "common/json.h"
 #include "tests/golden/golden.h"
+#include "trainer/ops.h"
 
 static const char *text_of(const cJSON *object, const char *key)
 {
@@ -53,10 +55,6 @@ static void optimiser(cJSON *settings, const cJSON *optim)
     copy_as(settings, "warmup", optim, "warmup_steps");
     cJSON_AddNumberToObject(settings, "beta1", betas->child->valuedouble);
     cJSON_AddNumberToObject(settings, "beta2", betas->child->next->valuedouble);
-    cJSON_AddBoolToObject(settings, "decay_biases", json_get(optim, "no_decay")->child == NULL);
-    const cJSON *groups = json_get(optim, "lr_groups");
-    if (groups && groups->child)
-        copy_as(settings, "lora_b_learning_rate_factor", groups->child, "lr_mult");
 }
 
 /* The modules whose biases the case trains. */
@@ -80,6 +78,8 @@ static int base_method(cJSON *settings, const cJSON *spec, struct err *err)
     if (strcmp(method, "partial_topk") == 0) {
         cJSON_AddStringToObject(settings, "method", "partial");
         copy_as(settings, "top_layers", json_get(spec, "hp"), "k");
+        if (cJSON_IsFalse(json_get(json_get(spec, "hp"), "final")))
+            return unsupported("partial_topk", "final: false", err);
     } else if (strcmp(method, "bitfit_subset") == 0) {
         cJSON_AddStringToObject(settings, "method", "bitfit");
         bias_terms(settings, spec);
@@ -91,9 +91,41 @@ static int base_method(cJSON *settings, const cJSON *spec, struct err *err)
     return 0;
 }
 
-static int peft_method(cJSON *settings, const cJSON *peft, struct err *err)
+/* The modules that a case's LoRA went to, in full, with the rank and alpha that PEFT's patterns give each: what PEFT
+ * makes of its targets (lists, regular expressions, "all-linear", layers) is not ours to repeat. */
+static int lora_modules(cJSON *settings, const cJSON *spec, struct err *err)
 {
+    static const char *const names[][2] = {{"rank_pattern", "rank"}, {"alpha_pattern", "alpha"}};
+    const cJSON *peft = json_get(spec, "peft"), *found;
+    cJSON *targets = cJSON_AddArrayToObject(settings, "targets");
+    for (size_t p = 0; p < 2; p++)
+        cJSON_AddObjectToObject(settings, names[p][0]);
+    for (const cJSON *item = json_get(spec, "trainable")->child; item; item = item->next) {
+        size_t n = strlen(item->valuestring);
+        if (n < strlen(".lora_A.weight") || strcmp(item->valuestring + n - strlen(".lora_A.weight"), ".lora_A.weight"))
+            continue;
+        char *module = strndup(item->valuestring, n - strlen(".lora_A.weight"));
+        cJSON_AddItemToArray(targets, cJSON_CreateString(module));
+        int rc = 0;
+        for (size_t p = 0; p < 2 && rc == 0; p++) {
+            rc = golden_match(json_get(peft, names[p][0]), module, &found, err);
+            if (rc == 0 && found)
+                cJSON_AddNumberToObject(cJSON_GetObjectItem(settings, names[p][0]), module, found->valuedouble);
+        }
+        cJSON_free(module);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int peft_method(cJSON *settings, const cJSON *spec, struct err *err)
+{
+    const cJSON *peft = json_get(spec, "peft");
     if (strcmp(text_of(peft, "peft_type"), "LN_TUNING") == 0) {
+        const cJSON *targets = json_get(peft, "target_modules");
+        if (!cJSON_IsArray(targets) || !targets->child || strcmp(targets->child->valuestring, "LayerNorm") != 0)
+            return unsupported("LN_TUNING of", "some layer norms", err);
         cJSON_AddStringToObject(settings, "method", "layer_norm");
         return check_keys(peft, "task_type peft_type target_modules ", err);
     }
@@ -102,16 +134,14 @@ static int peft_method(cJSON *settings, const cJSON *peft, struct err *err)
     cJSON_AddStringToObject(settings, "method", "lora");
     copy_as(settings, "rank", peft, "r");
     copy_as(settings, "alpha", peft, "lora_alpha");
-    copy_as(settings, "targets", peft, "target_modules");
-    copy_as(settings, "layers", peft, "layers_to_transform");
-    copy_as(settings, "rank_pattern", peft, "rank_pattern");
-    copy_as(settings, "alpha_pattern", peft, "alpha_pattern");
     copy_as(settings, "rank_stabilized", peft, "use_rslora");
     copy_as(settings, "lora_bias", peft, "bias");
-    return check_keys(peft,
-                      "task_type peft_type r lora_alpha lora_dropout target_modules layers_to_transform layers_pattern "
-                      "rank_pattern alpha_pattern use_rslora bias ",
-                      err);
+    int rc = lora_modules(settings, spec, err);
+    return rc < 0 ? rc
+                  : check_keys(peft,
+                               "task_type peft_type r lora_alpha lora_dropout target_modules exclude_modules "
+                               "layers_to_transform layers_pattern rank_pattern alpha_pattern use_rslora bias ",
+                               err);
 }
 
 /* AdapterHub counts the layers to leave out. */
@@ -136,7 +166,13 @@ static int adapter_method(cJSON *settings, const cJSON *adapter, const cJSON *co
     for (size_t i = 0; i < 3; i++) {
         if (strcmp(bases[i].base, text_of(adapter, "base")) != 0)
             continue;
-        double size = number_of(config, "hidden_size", 0) / number_of(adapter, "reduction_factor", bases[i].reduction);
+        const cJSON *factor = json_get(adapter, "reduction_factor");
+        if (factor && !cJSON_IsNumber(factor))
+            return unsupported("reduction_factor of", "single layers", err);
+        double size = fmax(
+            1, floor(number_of(config, "hidden_size", 0) / number_of(adapter, "reduction_factor", bases[i].reduction)));
+        if (json_get(adapter, "non_linearity") && activation_from_name(text_of(adapter, "non_linearity")) < 0)
+            return unsupported("non_linearity", text_of(adapter, "non_linearity"), err);
         cJSON_AddStringToObject(settings, "adapter_placement", bases[i].placement);
         cJSON_AddNumberToObject(settings, "adapter_size", size);
         if (strcmp(text_of(adapter, "non_linearity"), "swish") == 0)
@@ -184,7 +220,7 @@ int golden_settings(const cJSON *spec, const char *folder, cJSON **settings, str
     if (rc == 0 && strcmp(engine, "hf") == 0)
         rc = base_method(out, spec, err);
     else if (rc == 0 && strcmp(engine, "peft") == 0)
-        rc = peft_method(out, json_get(spec, "peft"), err);
+        rc = peft_method(out, spec, err);
     else if (rc == 0 && strcmp(engine, "adapters") == 0 && adapter && !json_get(spec, "compose"))
         rc = adapter_methods(out, adapter, config, err);
     else if (rc == 0)

@@ -1,5 +1,6 @@
 /* Runs one case: fixed batches, no shuffling, no dropout; the trainer's own model, methods and optimiser. */
 #include <dirent.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,7 +80,10 @@ static struct value *logits_of(struct run *run, const struct rows *rows, int fir
 static void add_number(struct text *json, const char *separator, double value)
 {
     text_add(json, separator);
-    text_add_double(json, value);
+    if (isfinite(value))
+        text_add_double(json, value);
+    else
+        text_add(json, "null");
 }
 
 static int evaluate(struct run *run, const char *name, struct text *json, struct err *err)
@@ -95,7 +99,7 @@ static int evaluate(struct run *run, const char *name, struct text *json, struct
     if (rc < 0)
         return rc;
     text_printf(json, ",\"%s\":{\"loss\":", name);
-    text_add_double(json, (double)loss->data[0]);
+    add_number(json, "", (double)loss->data[0]);
     text_add(json, ",\"example_nll\":[");
     for (int i = 0; i < run->eval.n; i++)
         add_number(json, i ? "," : "", (double)losses[i]);
@@ -143,7 +147,9 @@ static int train(struct run *run, const cJSON *spec, const cJSON *settings, stru
     struct schedule schedule;
     optimizer_init(&optimizer, settings);
     schedule_init(&schedule, settings, steps);
-    int rc = optimizer_start(&optimizer, &run->model.params, err);
+    int rc = golden_groups(&run->model.params, optim, err);
+    if (rc == 0)
+        rc = optimizer_start(&optimizer, &run->model.params, err);
     for (int step = 0; step < steps && rc == 0; step++) {
         double loss = 0, rate = setting_number(settings, "learning_rate", 0) * schedule_factor(&schedule, step);
         if ((rc = train_step(run, optim, step, &loss, err)) < 0)
@@ -187,6 +193,8 @@ static int add_output(struct outputs *outputs, const struct model *model, struct
     const struct param *param = find_param(model, key);
     if (!param)
         return err_set(err, ERR_FORMAT, "tensor '%s' is no parameter of ours", key);
+    if (outputs->n == sizeof(outputs->items) / sizeof(outputs->items[0]))
+        return err_set(err, ERR_NOMEM, "more than %zu tensors", outputs->n);
     outputs->items[outputs->n++] =
         (struct tensor_source){arena_strdup(arena, key), param->n_dims, param->shape, param->value.data};
     return 0;
