@@ -461,7 +461,7 @@ static void normalize(const struct tokenizer *t, struct codes *codes)
             text_lowercase(codes);
             break;
         case NORMALIZER_STRIP_ACCENTS:
-            text_strip_accents(codes);
+            text_strip_marks(codes);
             break;
         case NORMALIZER_FORM:
             text_normal_form(normalizer->form, codes);

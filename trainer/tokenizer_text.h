@@ -25,7 +25,8 @@ struct bert_normalizer {
 /* What BertNormalizer makes of the text: control characters out, white space to ' ', spaces around CJK ideographs,
  * accents off (NFD without nonspacing marks), lower case. */
 void text_normalize_bert(const struct bert_normalizer *options, struct codes *codes);
-void text_strip_accents(struct codes *codes);
+/* What the StripAccents normalizer does: all marks out (also spacing and enclosing ones), nothing decomposed first. */
+void text_strip_marks(struct codes *codes);
 void text_lowercase(struct codes *codes);
 /* A Unicode normal form by its name: NFC, NFD, NFKC, NFKD. */
 void text_normal_form(const char *name, struct codes *codes);
