@@ -9,7 +9,7 @@
 #include "common/file.h"
 #include "orchestrator/search.h"
 
-enum { DEFINITION_MAX_BYTES = 4 << 20, NAME_MAX_LENGTH = 64, CHECKS_MAX = 16, OBJECTIVES_MAX = 8 };
+enum { DEFINITION_MAX_BYTES = 4 << 20, NAME_MAX_LENGTH = 64, CHECKS_MAX = 16 };
 
 struct reader {
     struct definition *definition;
@@ -84,6 +84,16 @@ static int read_path(struct reader *r, const char *name, const char *where, bool
 
 /* Sections --------------------------------------------------------------------------------------------------------- */
 
+int definition_check_name(const char *name, struct err *err)
+{
+    size_t n = strlen(name);
+    if (n == 0 || n > NAME_MAX_LENGTH || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789._-") != n ||
+        strchr("._-", name[0]))
+        return err_set(err, ERR_USAGE, "name: '%s', 1 to %d of a-z 0-9 . _ - were expected, a letter or digit first",
+                       name, NAME_MAX_LENGTH);
+    return 0;
+}
+
 static int read_name(struct reader *r)
 {
     struct definition *d = r->definition;
@@ -91,11 +101,8 @@ static int read_name(struct reader *r)
     int rc = json_get_string(d->root, "name", "definition", &d->name, &r->err);
     if (rc < 0)
         return note(r, rc);
-    size_t n = strlen(d->name);
-    if (n == 0 || n > NAME_MAX_LENGTH || strspn(d->name, "abcdefghijklmnopqrstuvwxyz0123456789._-") != n ||
-        strchr("._-", d->name[0]))
-        problems_add(&r->problems, "name: '%s', 1 to %d of a-z 0-9 . _ - were expected, a letter or digit first",
-                     d->name, NAME_MAX_LENGTH);
+    if (definition_check_name(d->name, &r->err) < 0)
+        problems_add_err(&r->problems, &r->err);
     rc = json_opt_int64(d->root, "seed", "definition", &seed, &r->err);
     if (rc == 0 && seed < 0)
         problems_add(&r->problems, "seed: %lld is below 0", (long long)seed);

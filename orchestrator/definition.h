@@ -5,6 +5,8 @@
 #include "common/hash.h"
 #include "orchestrator/space.h"
 
+enum { OBJECTIVES_MAX = 8 };
+
 struct objective {
     const char *metric;
     bool is_maximized;
@@ -64,6 +66,8 @@ int definition_read(struct definition *definition, const char *path, struct err 
 int definition_parse(struct definition *definition, const char *text, const char *folder, const char *path,
                      struct err *err) MUST_CHECK;
 void definition_done(struct definition *definition);
+/* Whether a sweep may be called that: 1 to 64 of a-z 0-9 . _ -, a letter or digit first. ERR_USAGE. */
+int definition_check_name(const char *name, struct err *err) MUST_CHECK;
 /* Whether `next` may extend what the store has as `earlier`: only parameters' values added, configurations, seeds,
  * budget, resources and checks may differ. ERR_USAGE with each difference ("settings.epochs: 2 was, 3 is"). */
 int definition_check_extends(const struct definition *earlier, const struct definition *next,

@@ -102,6 +102,9 @@ int store_running_attempt(struct store *store, int64_t attempt_id, int64_t *tria
 int store_move(struct store *store, const struct store_move_trial *move, struct err *err) MUST_CHECK;
 /* ERR_INTERNAL unless exactly one row was changed: "there is no trial 7". */
 int store_expect_one(int64_t changes, const char *what, int64_t id, struct err *err) MUST_CHECK;
+/* Puts the path of the trial's checkpoint into the result unless it is `new_path`: that file counts no more. */
+int store_read_replaced(struct store *store, int64_t trial_id, const char *new_path, struct store_result *result,
+                        struct err *err) MUST_CHECK;
 /* Writes the event 'nondeterministic' of a trial and counts it in the result. */
 int store_note_difference(struct store *store, int64_t trial_id, int64_t rows, const char *message,
                           struct store_result *result, struct err *err) MUST_CHECK;

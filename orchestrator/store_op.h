@@ -27,7 +27,8 @@ enum store_op_kind {
     STORE_ADD_CONFIGURATION, /* store_configuration */
     STORE_ADD_TRIAL,         /* store_trial: WAITING, before anything is sent */
     STORE_PARAMETER_VALUE,   /* of a trial, for queries by value */
-    STORE_MOVE_TRIAL,        /* the one transition of a trial's state; ERR_INTERNAL when it is not allowed */
+    STORE_MOVE_TRIAL,        /* the one transition of a trial's state; ERR_INTERNAL when it is not allowed. COMPLETE and
+                              * PRUNED drop the checkpoint: the result has its path */
     STORE_REUSE_TRIAL,       /* WAITING → COMPLETE with the results of an equal trial; see struct store_reuse */
     STORE_BEGIN_ATTEMPT,     /* attempt RUNNING and trial → RUNNING */
     STORE_START_ATTEMPT,     /* the trainer's `started`: environment and sizes */
@@ -230,7 +231,7 @@ struct store_op {
 struct store_result {
     int rc;                    /* 0: committed, all of it. Otherwise nothing of it is in the store. */
     const char *message;       /* of rc, "" when 0 */
-    const char *replaced_path; /* checkpoint: the file that counts no more, to be deleted now; NULL: none */
+    const char *replaced_path; /* the checkpoint's file that counts no more, to be deleted now; NULL: none */
     int64_t reused_trial_id;   /* reuse_trial: whose results were taken; 0: none */
     int64_t nondeterministic;  /* rows that were there with another value */
 };

@@ -131,9 +131,8 @@ int store_run_bias_check(struct store *store, const struct store_op *op, struct 
     return rc == 0 && changes == 0 ? update_bias_check(store, check, trial_id, result, err) : rc;
 }
 
-/* The path that a new checkpoint replaces goes into the result: after the commit that file counts no more. */
-static int read_replaced(struct store *store, int64_t trial_id, const char *new_path, struct store_result *result,
-                         struct err *err)
+int store_read_replaced(struct store *store, int64_t trial_id, const char *new_path, struct store_result *result,
+                        struct err *err)
 {
     sqlite3_stmt *row;
     bool found = false;
@@ -156,7 +155,7 @@ int store_run_checkpoint(struct store *store, const struct store_op *op, struct 
     int64_t trial_id = 0;
     int rc = store_running_attempt(store, checkpoint->attempt_id, &trial_id, err);
     if (rc == 0)
-        rc = read_replaced(store, trial_id, checkpoint->path, result, err);
+        rc = store_read_replaced(store, trial_id, checkpoint->path, result, err);
     if (rc == 0)
         rc = store_run(store,
                        "INSERT INTO checkpoint (trial_id, attempt_id, step, path, bytes, sha256) "

@@ -85,13 +85,24 @@ int store_move(struct store *store, const struct store_move_trial *move, struct 
                      NULL, err);
 }
 
+/* A trial with its result needs its checkpoint no more. A failed one keeps it: it may be tried again. */
+static int drop_checkpoint(struct store *store, int64_t trial_id, struct store_result *result, struct err *err)
+{
+    int rc = store_read_replaced(store, trial_id, "", result, err);
+    return rc == 0
+               ? store_run(store, "DELETE FROM checkpoint WHERE trial_id = ?1", BINDS(bind_int(trial_id)), NULL, err)
+               : rc;
+}
+
 int store_run_move_trial(struct store *store, const struct store_op *op, struct store_result *result, struct err *err)
 {
-    (void)result;
-    if (op->move_trial.to == TRIAL_RUNNING)
-        return err_set(err, ERR_INTERNAL, "trial %" PRId64 " gets RUNNING by begin_attempt only",
-                       op->move_trial.trial_id);
-    return store_move(store, &op->move_trial, err);
+    const struct store_move_trial *move = &op->move_trial;
+    if (move->to == TRIAL_RUNNING)
+        return err_set(err, ERR_INTERNAL, "trial %" PRId64 " gets RUNNING by begin_attempt only", move->trial_id);
+    int rc = store_move(store, move, err);
+    if (rc == 0 && (move->to == TRIAL_COMPLETE || move->to == TRIAL_PRUNED))
+        rc = drop_checkpoint(store, move->trial_id, result, err);
+    return rc;
 }
 
 int store_run_begin_attempt(struct store *store, const struct store_op *op, struct store_result *result,

@@ -1,0 +1,24 @@
+/* What fine-tuning added to a check: the value before it, of the baseline trial (a linear probe of the same seed), and
+ * the paired interval of the difference. */
+#ifndef ORCHESTRATOR_BIAS_BEFORE_H
+#define ORCHESTRATOR_BIAS_BEFORE_H
+
+#include "orchestrator/store.h"
+
+enum { BIAS_RESAMPLES = 2000 };
+
+/* Fills in before, delta = after − before, low and high of every check of the sweep's trials whose baseline is there
+ * and whose before is not: the 95 % percentile bootstrap interval of the mean difference over the items (pairs), both
+ * sides resampled together (Efron & Tibshirani 1993, 13.3). Checks of other items, or without items, get before and
+ * delta and no interval. */
+int bias_before_fill(struct store *store, int64_t sweep_id, struct err *err) MUST_CHECK;
+
+/* One item of a check: whether the prediction flipped, and the signed change of the probability. */
+struct bias_item {
+    double flipped, difference;
+};
+/* The value of an item under a metric: flip_rate, mean_absolute_difference, signed_difference. NaN for another metric.
+ */
+double bias_item_value(const char *metric, struct bias_item item);
+
+#endif

@@ -1,0 +1,545 @@
+/* The loop: slots, signals, the clock, the worker and the store's thread. */
+#include "orchestrator/coordinator.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/file.h"
+#include "common/log.h"
+#include "orchestrator/coordinator_internal.h"
+
+static void quit_if_done(struct coordinator *c);
+
+/* The store ---------------------------------------------------------------------------------------------------------
+ */
+
+void coordinator_fail(struct coordinator *c, int rc, const struct err *err)
+{
+    if (c->rc == 0) {
+        c->rc = rc;
+        c->err = *err;
+    }
+    c->is_stopping = c->is_killing = true;
+    pool_kill(&c->pool);
+    quit_if_done(c);
+}
+
+void coordinator_submit(struct coordinator *c, const struct store_op *ops, size_t n, store_done_fn done, void *context)
+{
+    struct err err;
+    int rc = store_thread_submit(c->thread, ops, n, done, context, &err);
+    if (rc < 0)
+        coordinator_fail(c, rc, &err);
+    else if (store_thread_is_full(c->thread))
+        pool_pause(&c->pool, true);
+}
+
+/* Of a group that nobody waits for. A record of a closed attempt is refused: that is what closing is for. */
+static void on_store_error(const struct store_result *result, void *context)
+{
+    struct coordinator *c = context;
+    struct err err;
+    log_debug("coordinator", "the store refused: %s", result->message);
+    if (result->rc == ERR_CANCELED || result->rc == ERR_NUMERIC || result->rc == ERR_FORMAT)
+        return;
+    coordinator_fail(c, err_set(&err, result->rc, "%s", result->message), &err);
+}
+
+static void notify(void *context)
+{
+    struct coordinator *c = context;
+    uv_async_send(&c->store_news);
+}
+
+/* A full disk stops nothing that is acknowledged: what was not yet written waits, and is tried again. */
+static void look_at_storage(struct coordinator *c)
+{
+    struct err err = {0};
+    bool was_held = c->is_held;
+    c->is_held = store_thread_is_held(c->thread, &err);
+    if (c->is_held && !was_held) {
+        c->retry_ns = uv_hrtime();
+        pool_pause(&c->pool, true);
+        progress_say(c->options->progress, "store_held", "the store cannot be written, waiting: %.500s", err.message);
+    } else if (c->is_held && uv_hrtime() - c->retry_ns > STORE_RETRY_SECONDS * UINT64_C(1000000000)) {
+        c->retry_ns = uv_hrtime();
+        store_thread_retry(c->thread);
+    } else if (was_held && !c->is_held)
+        progress_say(c->options->progress, "store_continues", "the store can be written again");
+}
+
+static void on_store_news(uv_async_t *async)
+{
+    struct coordinator *c = async->data;
+    store_thread_drain(c->thread);
+    look_at_storage(c);
+    if (!c->is_held && !store_thread_is_full(c->thread))
+        pool_pause(&c->pool, false);
+    coordinator_dispatch(c);
+}
+
+void coordinator_event(struct coordinator *c, const struct live_trial *trial, const char *kind, const char *format, ...)
+{
+    char message[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof(message), format, arguments);
+    va_end(arguments);
+    const struct store_op op = {.kind = STORE_EVENT,
+                                .event = {.sweep_id = c->options->loaded->sweep.id,
+                                          .trial_id = trial ? trial->stored->id : 0,
+                                          .kind = kind,
+                                          .message = message}};
+    coordinator_submit(c, &op, 1, NULL, NULL);
+}
+
+/* Handing out -------------------------------------------------------------------------------------------------------
+ */
+
+struct coordinator_slot *coordinator_find_attempt(struct coordinator *c, int64_t attempt)
+{
+    for (int i = 0; i < c->n_slots; i++)
+        if (c->slots[i].state == SLOT_RUNNING && c->slots[i].attempt == attempt)
+            return &c->slots[i];
+    return NULL;
+}
+
+/* An equal trial that runs now will soon be there to be reused. */
+static bool is_equal_running(const struct coordinator *c, const struct live_trial *trial)
+{
+    for (int i = 0; i < c->n_slots; i++)
+        if (c->slots[i].state != SLOT_FREE && c->definition->reuse &&
+            strcmp(c->slots[i].trial->stored->identity, trial->stored->identity) == 0)
+            return true;
+    return false;
+}
+
+static bool is_handed_out(const struct coordinator *c, const struct live_trial *trial)
+{
+    for (int i = 0; i < c->n_slots; i++)
+        if (c->slots[i].trial == trial)
+            return true;
+    return false;
+}
+
+static struct live_trial *next_trial(struct coordinator *c)
+{
+    while (c->next < c->n_trials && (!c->trials[c->next].is_wanted || c->trials[c->next].state != TRIAL_WAITING))
+        c->next++;
+    for (int i = c->next; i < c->n_trials; i++) {
+        struct live_trial *trial = &c->trials[i];
+        if (trial->is_wanted && trial->state == TRIAL_WAITING && !is_handed_out(c, trial) &&
+            !is_equal_running(c, trial))
+            return trial;
+    }
+    return NULL;
+}
+
+static bool has_waiting(const struct coordinator *c)
+{
+    for (int i = c->next; i < c->n_trials; i++)
+        if (c->trials[i].is_wanted && c->trials[i].state == TRIAL_WAITING)
+            return true;
+    return false;
+}
+
+void coordinator_dispatch(struct coordinator *c)
+{
+    bool may_start = c->pool.is_ready && !c->is_stopping && !c->is_held && !store_thread_is_full(c->thread);
+    for (int i = 0; may_start && i < c->n_slots; i++) {
+        struct live_trial *trial = c->slots[i].state == SLOT_FREE ? next_trial(c) : NULL;
+        if (trial)
+            attempt_reserve(c, &c->slots[i], trial);
+    }
+    quit_if_done(c);
+}
+
+/* Stopping ----------------------------------------------------------------------------------------------------------
+ */
+
+static void send_to_all(struct coordinator *c, const char *type)
+{
+    struct text line = {0};
+    text_printf(&line, "{\"v\":1,\"type\":\"%s\",\"attempt\":0}", type);
+    pool_send(&c->pool, &line);
+    text_done(&line);
+}
+
+static void stop(struct coordinator *c, const char *kind, const char *message)
+{
+    if (c->is_stopping)
+        return;
+    c->is_stopping = true;
+    progress_say(c->options->progress, kind, "%s", message);
+    coordinator_event(c, NULL, kind, "%s", message);
+    send_to_all(c, "stop");
+    quit_if_done(c);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct coordinator *c = handle->data;
+    (void)number;
+    c->is_interrupted = true;
+    if (!c->is_stopping) {
+        stop(c, "stopping", "stopping: running trials write their checkpoints; once more to end them at once");
+        return;
+    }
+    if (c->is_killing)
+        pool_kill(&c->pool);
+    c->is_killing = true;
+    if (c->is_held)
+        store_thread_give_up(c->thread);
+    send_to_all(c, "kill");
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    (void)handle;
+}
+
+static void close_all(struct coordinator *c)
+{
+    if (c->is_closing)
+        return;
+    c->is_closing = true;
+    uv_close((uv_handle_t *)&c->store_news, on_closed);
+    uv_close((uv_handle_t *)&c->tick, on_closed);
+    for (size_t i = 0; i < 3; i++)
+        uv_close((uv_handle_t *)&c->signals[i], on_closed);
+}
+
+/* Ends the run once nothing runs and nothing more is to be started. */
+static void quit_if_done(struct coordinator *c)
+{
+    bool is_over = c->n_busy == 0 && (c->is_stopping || !has_waiting(c));
+    if (!is_over && !(c->rc < 0 && !c->pool.worker))
+        return;
+    if (!c->pool.worker)
+        close_all(c);
+    else if (!c->is_quitting) {
+        c->is_quitting = true;
+        pool_quit(&c->pool);
+    }
+}
+
+/* The worker --------------------------------------------------------------------------------------------------------
+ */
+
+static void on_ready(void *context)
+{
+    struct coordinator *c = context;
+    log_debug("coordinator", "worker on '%s' is ready", c->pool.host);
+    coordinator_dispatch(c);
+}
+
+/* What a trainer says that is no record ends its attempt. */
+static void refuse(struct coordinator *c, struct coordinator_slot *slot, const struct err *err)
+{
+    struct text line = {0};
+    char message[ERR_MESSAGE_SIZE + 64];
+    snprintf(message, sizeof(message), "a record is refused: %s", err->message);
+    attempt_fail(c, slot, REASON_CRASHED, message);
+    text_printf(&line, "{\"v\":1,\"type\":\"kill\",\"attempt\":%" PRId64 "}", slot->attempt);
+    pool_send(&c->pool, &line);
+    text_done(&line);
+}
+
+static void on_message(void *context, const char *type, const cJSON *message)
+{
+    struct coordinator *c = context;
+    struct err err = {0};
+    int64_t attempt = 0;
+    struct coordinator_slot *slot =
+        json_get_int64(message, "attempt", type, &attempt, &err) == 0 ? coordinator_find_attempt(c, attempt) : NULL;
+    if (!slot) {
+        log_debug("coordinator", "'%s' of attempt %" PRId64 ", which does not run", type, attempt);
+        return;
+    }
+    if (strcmp(type, "ended") == 0) {
+        attempt_ended(c, slot, message);
+        coordinator_dispatch(c);
+    } else if (!slot->is_closed && record_take(c, slot, type, message, &err) < 0)
+        refuse(c, slot, &err);
+}
+
+static void start_worker(struct coordinator *c)
+{
+    struct err err = {0};
+    int rc = pool_start(&c->pool, &err);
+    c->n_starts++;
+    if (rc < 0)
+        coordinator_fail(c, rc, &err);
+}
+
+static void on_gone(void *context, const char *why)
+{
+    struct coordinator *c = context;
+    struct err err;
+    for (int i = 0; i < c->n_slots; i++)
+        if (c->slots[i].state == SLOT_RUNNING)
+            attempt_lost(c, &c->slots[i], why);
+    if (c->is_quitting || c->is_stopping) {
+        quit_if_done(c);
+        return;
+    }
+    progress_say(c->options->progress, "worker_lost", "%s", why);
+    coordinator_event(c, NULL, "worker_lost", "%s", why);
+    if (c->n_starts >= WORKER_STARTS_MAX)
+        coordinator_fail(c, err_set(&err, ERR_IO, "the worker ended %d times in a row: %.1000s", c->n_starts, why),
+                         &err);
+    else
+        start_worker(c);
+}
+
+/* The clock ---------------------------------------------------------------------------------------------------------
+ */
+
+static double elapsed(const struct coordinator_slot *slot)
+{
+    return 1e-9 * (double)(uv_hrtime() - slot->started_ns);
+}
+
+static double steps_per_second(const struct coordinator_slot *slot)
+{
+    double seconds = elapsed(slot);
+    bool is_known = slot->state == SLOT_RUNNING && seconds > 0.5 && slot->shown.step > slot->first_step;
+    return is_known ? (double)(slot->shown.step - slot->first_step) / seconds : 0;
+}
+
+/* Seconds until all is done: what is left of the running trials by their own speed, the waiting ones by the mean of
+ * those that were trained. NaN before anything is known. */
+static double seconds_left(const struct coordinator *c, int64_t n_waiting)
+{
+    double running = 0, whole = 0, mean = c->n_trained ? c->trained_seconds / (double)c->n_trained : (double)NAN;
+    int n_known = 0, n_running = 0;
+    for (int i = 0; i < c->n_slots; i++) {
+        const struct coordinator_slot *slot = &c->slots[i];
+        double rate = steps_per_second(slot);
+        n_running += slot->state != SLOT_FREE;
+        if (rate <= 0 || slot->shown.total_steps <= 0)
+            continue;
+        running += (double)(slot->shown.total_steps - slot->shown.step) / rate;
+        whole += (double)slot->shown.total_steps / rate;
+        n_known++;
+    }
+    if (isnan(mean) && n_known > 0)
+        mean = whole / n_known;
+    if (isnan(mean))
+        return (double)NAN;
+    running += mean / 2 * (n_running - n_known);
+    return (running + mean * (double)n_waiting) / c->n_slots;
+}
+
+static void show(struct coordinator *c)
+{
+    struct progress_state state = {.sweep = c->definition->name,
+                                   .best = c->best,
+                                   .metric = c->definition->objectives[0].metric,
+                                   .n_slots = c->n_slots};
+    struct progress_slot *slots = calloc((size_t)c->n_slots, sizeof(*slots));
+    if (!slots)
+        return;
+    for (int i = 0; i < c->n_trials; i++) {
+        const struct live_trial *trial = &c->trials[i];
+        state.n_trials += trial->is_wanted;
+        state.n_complete += trial->is_wanted && trial->state == TRIAL_COMPLETE;
+        state.n_pruned += trial->is_wanted && trial->state == TRIAL_PRUNED;
+        state.n_failed += trial->is_wanted && trial->state == TRIAL_FAILED;
+        state.n_running += trial->is_wanted && trial->state == TRIAL_RUNNING;
+    }
+    for (int i = 0; i < c->n_slots; i++) {
+        slots[i] = c->slots[i].shown;
+        state.steps_per_second += steps_per_second(&c->slots[i]);
+    }
+    state.slots = slots;
+    state.seconds_left =
+        seconds_left(c, state.n_trials - state.n_complete - state.n_pruned - state.n_failed - state.n_running);
+    progress_update(c->options->progress, &state);
+    free(slots);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct coordinator *c = timer->data;
+    double deadline = c->options->deadline_seconds;
+    pool_watch(&c->pool);
+    look_at_storage(c);
+    if (deadline > 0 && 1e-9 * (double)(uv_hrtime() - c->started_ns) > deadline)
+        stop(c, "deadline", "the deadline has come: running trials write their checkpoints");
+    show(c);
+    coordinator_dispatch(c);
+}
+
+/* The beginning -----------------------------------------------------------------------------------------------------
+ */
+
+/* "lora+prompt" of the settings' method. */
+static const char *method_name(struct coordinator *c, const char *settings)
+{
+    cJSON *json = NULL;
+    struct text name = {0};
+    if (!settings || json_parse(settings, strlen(settings), &json, NULL) < 0)
+        return "";
+    const cJSON *method = json_get(json, "method");
+    if (cJSON_IsString(method))
+        text_add(&name, method->valuestring);
+    for (const cJSON *item = cJSON_IsArray(method) ? method->child : NULL; item; item = item->next)
+        text_printf(&name, "%s%s", item == method->child ? "" : "+", cJSON_IsString(item) ? item->valuestring : "");
+    const char *out = name.data ? arena_strdup(&c->arena, name.data) : "";
+    text_done(&name);
+    json_free(json);
+    return out ? out : "";
+}
+
+static int make_trials(struct coordinator *c, struct err *err)
+{
+    const struct store_loaded *loaded = c->options->loaded;
+    c->n_trials = loaded->n_trials;
+    c->trials = arena_calloc(&c->arena, (size_t)loaded->n_trials + 1, sizeof(*c->trials));
+    c->n_slots = c->options->slots;
+    c->slots = arena_calloc(&c->arena, (size_t)c->n_slots, sizeof(*c->slots));
+    if (!c->trials || !c->slots)
+        return err_set(err, ERR_NOMEM, "no memory for %d trials", loaded->n_trials);
+    for (int i = 0; i < loaded->n_trials; i++) {
+        const struct store_trial *stored = &loaded->trials[i];
+        const struct store_configuration *configuration = &loaded->configurations[stored->configuration];
+        struct live_trial *trial = &c->trials[i];
+        *trial = (struct live_trial){.stored = stored,
+                                     .settings = configuration->settings,
+                                     .parameters = configuration->parameters,
+                                     .state = stored->state,
+                                     .is_wanted = c->options->is_wanted[i],
+                                     .is_baseline = configuration->is_baseline,
+                                     .failures = stored->attempts[ATTEMPT_FAILED],
+                                     .seconds = stored->seconds,
+                                     .checkpoint_sha256 = stored->checkpoint_sha256,
+                                     .checkpoint_step = stored->checkpoint_step};
+        trial->method = method_name(c, configuration->settings);
+        trial->checkpoint = stored->checkpoint_path ? strdup(stored->checkpoint_path) : NULL;
+        bool counts = stored->state == TRIAL_COMPLETE && !trial->is_baseline && stored->value.is_known;
+        bool is_better = counts && (!c->best.is_known ||
+                                    (c->definition->objectives[0].is_maximized ? stored->value.value > c->best.value
+                                                                               : stored->value.value < c->best.value));
+        if (is_better)
+            c->best = stored->value;
+    }
+    for (int i = 0; i < c->n_slots; i++) {
+        c->slots[i].number = i + 1;
+        c->slots[i].shown.loss = (double)NAN;
+    }
+    return 0;
+}
+
+/* A file that a worker must see as it is here; its content is new at every run. */
+static int write_marker(struct coordinator *c, struct err *err)
+{
+    char token[128];
+    char *folder = file_folder(store_path(c->options->store));
+    char *path = folder ? file_join(folder, ".nightsweep-marker") : NULL;
+    snprintf(token, sizeof(token), "%" PRIu64 " %ld", uv_hrtime(), (long)uv_os_getpid());
+    hash_bytes(token, strlen(token), c->marker);
+    int rc = path ? file_write_atomic(path, c->marker, strlen(c->marker), err)
+                  : err_set(err, ERR_NOMEM, "no memory for the marker file");
+    if (rc == 0)
+        rc = file_absolute(path, &c->marker_path, err);
+    free(path);
+    free(folder);
+    return rc;
+}
+
+static int start_handles(struct coordinator *c, struct err *err)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    int status = uv_loop_init(&c->loop);
+    if (status < 0)
+        return err_set(err, ERR_IO, "no event loop: %s", uv_strerror(status));
+    uv_async_init(&c->loop, &c->store_news, on_store_news);
+    uv_timer_init(&c->loop, &c->tick);
+    c->store_news.data = c->tick.data = c;
+    for (size_t i = 0; i < 3; i++) {
+        uv_signal_init(&c->loop, &c->signals[i]);
+        c->signals[i].data = c;
+        uv_signal_start(&c->signals[i], on_signal, numbers[i]);
+    }
+    uv_timer_start(&c->tick, on_tick, TICK_MS, TICK_MS);
+    return 0;
+}
+
+static char *worker_program(void)
+{
+    char *folder = file_program_folder();
+    char *program = folder ? file_join(folder, "nightsweep-worker") : NULL;
+    free(folder);
+    return program;
+}
+
+static int serve(struct coordinator *c, struct err *err)
+{
+    const struct store_thread_options thread_options = {.notify = notify,
+                                                        .notify_context = c,
+                                                        .on_error = on_store_error,
+                                                        .on_error_context = c,
+                                                        .holds_on_failure = true};
+    char *program = worker_program();
+    int rc = program ? start_handles(c, err) : err_set(err, ERR_NOMEM, "no memory for the worker's path");
+    if (rc < 0) {
+        free(program);
+        return rc;
+    }
+    const struct pool_options pool_options = {.launcher = c->options->launcher,
+                                              .program = program,
+                                              .marker_path = c->marker_path,
+                                              .marker = c->marker,
+                                              .slots = c->n_slots,
+                                              .context = c,
+                                              .on_ready = on_ready,
+                                              .on_message = on_message,
+                                              .on_gone = on_gone};
+    pool_init(&c->pool, &c->loop, &pool_options);
+    rc = store_thread_start(&c->thread, c->options->store, &thread_options, err);
+    if (rc == 0)
+        start_worker(c);
+    else
+        close_all(c);
+    uv_run(&c->loop, UV_RUN_DEFAULT);
+    store_thread_stop(c->thread);
+    uv_loop_close(&c->loop);
+    free(program);
+    if (rc == 0 && c->rc < 0) {
+        *err = c->err;
+        rc = c->rc;
+    }
+    return rc;
+}
+
+int coordinator_run(const struct coordinator_options *options, struct run_outcome *outcome, struct err *err)
+{
+    struct coordinator *c = calloc(1, sizeof(*c));
+    if (!c)
+        return err_set(err, ERR_NOMEM, "no memory for the coordinator");
+    c->options = options;
+    c->definition = options->definition;
+    c->started_ns = uv_hrtime();
+    int rc = make_trials(c, err);
+    if (rc == 0 && has_waiting(c)) {
+        rc = write_marker(c, err);
+        if (rc == 0)
+            rc = serve(c, err);
+    }
+    for (int i = 0; i < c->n_trials; i++) {
+        outcome->n_failed += c->trials[i].is_wanted && c->trials[i].state == TRIAL_FAILED;
+        outcome->n_open += c->trials[i].is_wanted && !trial_state_is_final(c->trials[i].state);
+        free(c->trials[i].checkpoint);
+    }
+    outcome->was_interrupted = outcome->was_interrupted || c->is_interrupted;
+    free(c->marker_path);
+    arena_done(&c->arena);
+    free(c);
+    return rc;
+}

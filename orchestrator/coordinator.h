@@ -1,0 +1,33 @@
+/* The coordinator of one sweep: hands waiting trials to the worker's slots and writes what comes back into the store.
+ *
+ *   WAITING ──reuse or begin_attempt committed──▶ start sent ──records──▶ finished | failed | stopped ──▶ `ended`: slot
+ * free
+ *
+ * Nothing is sent before it is on disk, and nothing is remembered that the store does not have: killed at any moment,
+ * the next coordinator loads the sweep and goes on. */
+#ifndef ORCHESTRATOR_COORDINATOR_H
+#define ORCHESTRATOR_COORDINATOR_H
+
+#include "orchestrator/job.h"
+#include "orchestrator/run.h"
+#include "orchestrator/store_thread.h"
+
+struct coordinator_options {
+    struct store *store; /* open for writing; borrowed, used through a store thread while the coordinator runs */
+    const struct definition *definition;
+    const struct input_hashes *hashes;
+    const struct store_loaded *loaded; /* every trial of the sweep … */
+    const bool *is_wanted;             /* … and which of them (by index) the definition asks for */
+    const char *launcher;              /* or NULL */
+    int slots;
+    double deadline_seconds; /* from now; 0: none */
+    double checkpoint_seconds;
+    struct progress *progress;
+};
+
+/* Runs until every wanted trial is final, the deadline, or SIGINT, SIGTERM or SIGHUP (running trials checkpoint; a
+ * second signal ends them at once). The outcome counts the wanted trials. ERR_STORE when the storage fails for good,
+ * ERR_IO when the worker cannot be kept running. */
+int coordinator_run(const struct coordinator_options *options, struct run_outcome *outcome, struct err *err) MUST_CHECK;
+
+#endif

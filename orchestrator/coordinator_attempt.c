@@ -1,0 +1,432 @@
+/* The life of an attempt: reserved, on disk, sent, and closed in one of four ways. Everything is written before it is
+ * acted upon; what is in memory follows what was submitted, since the store works in the order of submission. */
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/file.h"
+#include "common/log.h"
+#include "orchestrator/coordinator_internal.h"
+
+static void free_slot(struct coordinator *c, struct coordinator_slot *slot)
+{
+    slot->state = SLOT_FREE;
+    slot->trial = NULL;
+    slot->attempt = 0;
+    slot->shown = (struct progress_slot){.loss = NAN};
+    c->n_busy--;
+}
+
+/* From here the trial may be handed out again. */
+static void set_waiting(struct coordinator *c, struct live_trial *trial)
+{
+    int index = (int)(trial - c->trials);
+    trial->state = TRIAL_WAITING;
+    if (index < c->next)
+        c->next = index;
+}
+
+/* The trial's folder ------------------------------------------------------------------------------------------------
+ */
+
+static char *trial_folder(const struct coordinator *c, const struct live_trial *trial)
+{
+    char number[32];
+    snprintf(number, sizeof(number), "%" PRId64, trial->stored->number);
+    return file_join(c->options->loaded->sweep.output_folder, number);
+}
+
+/* Removes what attempts that were lost left behind: everything but the committed checkpoint. */
+static int clean_folder(const char *folder, const char *keep, struct err *err)
+{
+    const char *name = keep ? strrchr(keep, '/') : NULL;
+    DIR *entries = opendir(folder);
+    int rc = 0;
+    if (!entries)
+        return errno == ENOENT ? 0 : err_set_errno(err, "'%s'", folder);
+    for (struct dirent *entry; rc == 0 && (entry = readdir(entries));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+            (name && strcmp(entry->d_name, name + 1) == 0))
+            continue;
+        char *path = file_join(folder, entry->d_name);
+        rc = path ? file_remove_tree(path, err) : err_set(err, ERR_NOMEM, "no memory for a path");
+        free(path);
+    }
+    closedir(entries);
+    return rc;
+}
+
+/* Whether the committed checkpoint is there as it was written. One that is not costs its steps, not the trial. */
+static void check_checkpoint(struct coordinator *c, struct live_trial *trial)
+{
+    char hash[HASH_HEX_SIZE];
+    struct err err = {0};
+    if (!trial->checkpoint || !trial->checkpoint_sha256)
+        return;
+    bool is_good = hash_file(trial->checkpoint, hash, &err) == 0 && strcmp(hash, trial->checkpoint_sha256) == 0;
+    trial->checkpoint_sha256 = NULL;
+    if (is_good)
+        return;
+    coordinator_event(c, trial, "checkpoint_lost", "the checkpoint of step %" PRId64 " is %s: the trial starts again",
+                      trial->checkpoint_step, err.code ? "gone" : "damaged");
+    free(trial->checkpoint);
+    trial->checkpoint = NULL;
+    trial->checkpoint_step = 0;
+}
+
+/* Beginning ---------------------------------------------------------------------------------------------------------
+ */
+
+static int write_start(struct coordinator *c, const struct coordinator_slot *slot, struct text *line, struct err *err)
+{
+    const struct live_trial *trial = slot->trial;
+    const struct resources *resources = &c->definition->resources;
+    char *folder = trial_folder(c, trial);
+    cJSON *settings = NULL;
+    int rc = folder ? 0 : err_set(err, ERR_NOMEM, "no memory for a job");
+    if (rc == 0)
+        rc = clean_folder(folder, trial->checkpoint, err);
+    if (rc == 0)
+        rc = json_parse(trial->settings, strlen(trial->settings), &settings, err);
+    if (rc == 0) {
+        struct job job = {.attempt = slot->attempt,
+                          .identity = trial->stored->identity,
+                          .output = folder,
+                          .resume = trial->checkpoint,
+                          .settings = settings,
+                          .seed = (uint64_t)trial->stored->seed,
+                          .checkpoint_seconds = c->options->checkpoint_seconds};
+        text_printf(line,
+                    "{\"v\":1,\"type\":\"start\",\"attempt\":%" PRId64 ",\"slot\":%d,\"limits\":{\"time_seconds\":",
+                    slot->attempt, slot->number);
+        text_add_double(line, resources->time_seconds);
+        text_printf(line, ",\"memory_bytes\":%" PRIu64 "},\"job\":", resources->memory_bytes);
+        job_write(line, c->definition, c->options->hashes, &job);
+        text_add(line, "}");
+    }
+    json_free(settings);
+    free(folder);
+    return rc;
+}
+
+static void send_start(struct coordinator *c, struct coordinator_slot *slot)
+{
+    struct text line = {0};
+    struct err err = {0};
+    check_checkpoint(c, slot->trial);
+    slot->first_step = slot->trial->checkpoint_step;
+    slot->state = SLOT_RUNNING;
+    slot->started_ns = uv_hrtime();
+    if (write_start(c, slot, &line, &err) < 0) {
+        attempt_fail(c, slot, REASON_CRASHED, err.message);
+        free_slot(c, slot);
+        coordinator_dispatch(c);
+    } else
+        pool_send(&c->pool, &line);
+    text_done(&line);
+}
+
+static struct coordinator_slot *slot_of(struct coordinator *c, int64_t attempt)
+{
+    for (int i = 0; i < c->n_slots; i++)
+        if (c->slots[i].state == SLOT_RESERVED && c->slots[i].attempt == attempt)
+            return &c->slots[i];
+    return NULL;
+}
+
+/* What `done` of a reservation needs: the slot may have changed hands meanwhile, the attempt's number tells. */
+struct reservation {
+    struct coordinator *c;
+    int64_t attempt;
+};
+
+static void on_begun(const struct store_result *result, void *context)
+{
+    struct reservation reservation = *(struct reservation *)context;
+    struct coordinator *c = reservation.c;
+    struct coordinator_slot *slot = slot_of(c, reservation.attempt);
+    free(context);
+    if (!slot)
+        return;
+    if (result->rc < 0) {
+        struct err err;
+        coordinator_fail(c, err_set(&err, result->rc, "%s", result->message), &err);
+        return;
+    }
+    if (c->pool.is_ready && !c->is_stopping) {
+        send_start(c, slot);
+        return;
+    }
+    attempt_suspend(c, slot, ATTEMPT_INTERRUPTED, "not started: the run was stopped");
+    free_slot(c, slot);
+    coordinator_dispatch(c);
+}
+
+static void begin(struct coordinator *c, struct coordinator_slot *slot, struct reservation *reservation)
+{
+    char worker[sizeof(c->pool.host) + 16];
+    snprintf(worker, sizeof(worker), "%s", c->pool.host);
+    const struct store_op op = {
+        .kind = STORE_BEGIN_ATTEMPT,
+        .begin_attempt = {
+            .id = slot->attempt, .trial_id = slot->trial->stored->id, .worker = worker, .slot = slot->number}};
+    slot->trial->state = TRIAL_RUNNING;
+    coordinator_submit(c, &op, 1, on_begun, reservation);
+}
+
+static void on_reused(const struct store_result *result, void *context)
+{
+    struct reservation *reservation = context;
+    struct coordinator *c = reservation->c;
+    struct coordinator_slot *slot = slot_of(c, reservation->attempt);
+    bool is_new = result->rc == 0 && result->reused_trial_id == 0;
+    if (slot && is_new && !c->is_stopping) {
+        begin(c, slot, reservation);
+        return;
+    }
+    free(reservation);
+    if (!slot)
+        return;
+    if (is_new) {
+        free_slot(c, slot);
+        coordinator_dispatch(c);
+        return;
+    }
+    if (result->rc < 0) {
+        struct err err;
+        coordinator_fail(c, err_set(&err, result->rc, "%s", result->message), &err);
+        return;
+    }
+    slot->trial->state = TRIAL_COMPLETE;
+    progress_say(c->options->progress, "trial_reused", "trial %" PRId64 " (%s): an equal trial is in the store",
+                 slot->trial->stored->number, slot->trial->method);
+    free_slot(c, slot);
+    coordinator_dispatch(c);
+}
+
+void attempt_reserve(struct coordinator *c, struct coordinator_slot *slot, struct live_trial *trial)
+{
+    struct reservation *reservation = malloc(sizeof(*reservation));
+    struct err err;
+    if (!reservation) {
+        coordinator_fail(c, err_set(&err, ERR_NOMEM, "no memory to start a trial"), &err);
+        return;
+    }
+    slot->state = SLOT_RESERVED;
+    slot->trial = trial;
+    slot->attempt = store_thread_new_id(c->thread, STORE_ATTEMPT);
+    slot->is_closed = false;
+    slot->seconds = slot->tokens_per_second = slot->peak_bytes = 0;
+    snprintf(slot->shown_parameters, sizeof(slot->shown_parameters), "%s", trial->parameters);
+    slot->shown = (struct progress_slot){.trial = trial->stored->number,
+                                         .method = trial->method,
+                                         .parameters = slot->shown_parameters,
+                                         .step = trial->checkpoint_step,
+                                         .total_steps = trial->stored->total_steps.value,
+                                         .loss = NAN};
+    c->n_busy++;
+    *reservation = (struct reservation){c, slot->attempt};
+    /* A trial that has begun is not exchanged for an equal one: its checkpoint would be lost. */
+    if (!c->definition->reuse || trial->checkpoint) {
+        begin(c, slot, reservation);
+        return;
+    }
+    const struct store_op op = {.kind = STORE_REUSE_TRIAL, .reuse = {.trial_id = trial->stored->id}};
+    coordinator_submit(c, &op, 1, on_reused, reservation);
+}
+
+/* Closing -----------------------------------------------------------------------------------------------------------
+ */
+
+static struct store_op end_op(const struct coordinator_slot *slot, enum attempt_state state, enum trial_reason reason,
+                              const char *message)
+{
+    struct store_op op = {.kind = STORE_END_ATTEMPT,
+                          .end_attempt = {.attempt_id = slot->attempt,
+                                          .state = state,
+                                          .reason = reason,
+                                          .message = message,
+                                          .seconds = known_real(1e-9 * (double)(uv_hrtime() - slot->started_ns))}};
+    if (slot->seconds > 0)
+        op.end_attempt.seconds = known_real(slot->seconds);
+    if (slot->tokens_per_second > 0)
+        op.end_attempt.tokens_per_second = known_real(slot->tokens_per_second);
+    if (slot->peak_bytes > 0)
+        op.end_attempt.peak_bytes = known_int((int64_t)slot->peak_bytes);
+    return op;
+}
+
+/* After the commit, the checkpoint of a trial that is through counts no more. */
+static void on_complete(const struct store_result *result, void *context)
+{
+    struct err err = {0};
+    (void)context;
+    if (result->rc == 0 && result->replaced_path && file_remove_tree(result->replaced_path, &err) < 0)
+        log_debug("coordinator", "%s", err.message);
+}
+
+static bool is_better(const struct coordinator *c, double value)
+{
+    if (!c->best.is_known)
+        return true;
+    return c->definition->objectives[0].is_maximized ? value > c->best.value : value < c->best.value;
+}
+
+void attempt_complete(struct coordinator *c, struct coordinator_slot *slot, const double *values, const char *message,
+                      struct optional_int steps, struct optional_int stored_bytes)
+{
+    struct live_trial *trial = slot->trial;
+    struct store_op ops[2 + OBJECTIVES_MAX];
+    size_t n = 0;
+    ops[n++] = end_op(slot, ATTEMPT_COMPLETE, REASON_NONE, message);
+    for (int i = 0; i < c->definition->n_objectives; i++)
+        ops[n++] =
+            (struct store_op){.kind = STORE_OBJECTIVE_VALUE,
+                              .objective_value = {.trial_id = trial->stored->id, .position = i, .value = values[i]}};
+    ops[n++] = (struct store_op){.kind = STORE_MOVE_TRIAL,
+                                 .move_trial = {.trial_id = trial->stored->id,
+                                                .to = TRIAL_COMPLETE,
+                                                .message = message,
+                                                .value = known_real(values[0]),
+                                                .steps = steps,
+                                                .stored_bytes = stored_bytes}};
+    coordinator_submit(c, ops, n, on_complete, c);
+    slot->is_closed = true;
+    trial->state = TRIAL_COMPLETE;
+    trial->seconds += ops[0].end_attempt.seconds.value;
+    c->trained_seconds += trial->seconds;
+    c->n_trained++;
+    c->n_starts = 0;
+    if (!trial->is_baseline && is_better(c, values[0]))
+        c->best = known_real(values[0]);
+    progress_say(c->options->progress, "trial_complete", "trial %" PRId64 " (%s %s): %s %.4f, %.1f s",
+                 trial->stored->number, trial->method, trial->parameters, c->definition->objectives[0].metric,
+                 values[0], trial->seconds);
+}
+
+void attempt_fail(struct coordinator *c, struct coordinator_slot *slot, enum trial_reason reason, const char *message)
+{
+    struct live_trial *trial = slot->trial;
+    bool is_final = trial_reason_is_deterministic(reason) || trial->failures + 1 > c->definition->resources.retries;
+    struct store_op ops[2] = {end_op(slot, ATTEMPT_FAILED, reason, message),
+                              {.kind = STORE_MOVE_TRIAL,
+                               .move_trial = {.trial_id = trial->stored->id,
+                                              .to = is_final ? TRIAL_FAILED : TRIAL_WAITING,
+                                              .reason = is_final ? reason : REASON_NONE,
+                                              .message = message}}};
+    coordinator_submit(c, ops, 2, NULL, NULL);
+    slot->is_closed = true;
+    trial->failures++;
+    trial->seconds += ops[0].end_attempt.seconds.value;
+    c->n_starts = 0;
+    if (is_final)
+        trial->state = TRIAL_FAILED;
+    else
+        set_waiting(c, trial);
+    progress_say(c->options->progress, is_final ? "trial_failed" : "attempt_failed",
+                 "trial %" PRId64 " (%s %s) %s: %s, %.300s", trial->stored->number, trial->method, trial->parameters,
+                 is_final ? "failed" : "will be tried again", trial_reason_name(reason), message ? message : "");
+}
+
+void attempt_suspend(struct coordinator *c, struct coordinator_slot *slot, enum attempt_state state,
+                     const char *message)
+{
+    struct live_trial *trial = slot->trial;
+    struct store_op ops[2] = {end_op(slot, state, REASON_NONE, message),
+                              {.kind = STORE_MOVE_TRIAL,
+                               .move_trial = {.trial_id = trial->stored->id, .to = TRIAL_WAITING, .message = message}}};
+    coordinator_submit(c, ops, 2, NULL, NULL);
+    slot->is_closed = true;
+    trial->seconds += ops[0].end_attempt.seconds.value;
+    set_waiting(c, trial);
+}
+
+/* The process is gone -------------------------------------------------------------------------------------------- */
+
+/* The last line of a log: what a person looks at first. */
+static const char *last_line(const char *log, char *out, size_t size)
+{
+    size_t n = strlen(log);
+    while (n > 0 && (log[n - 1] == '\n' || log[n - 1] == '\r'))
+        n--;
+    size_t start = n;
+    while (start > 0 && log[start - 1] != '\n')
+        start--;
+    snprintf(out, size, "%.*s", (int)(n - start), log + start);
+    return out;
+}
+
+/* The end of an attempt that said nothing itself: killed over time or memory, or crashed. */
+static void close_silent(struct coordinator *c, struct coordinator_slot *slot, const char *reason_name,
+                         int64_t exit_status, int64_t signal, const char *log)
+{
+    char message[700], line[400];
+    enum trial_reason reason = REASON_CRASHED;
+    if (reason_name && trial_reason_parse(reason_name, &reason, NULL) < 0)
+        reason = REASON_CRASHED;
+    if (c->is_killing) {
+        attempt_suspend(c, slot, ATTEMPT_INTERRUPTED, "ended at once, as asked");
+        return;
+    }
+    last_line(log, line, sizeof(line));
+    if (reason == REASON_TIMEOUT)
+        snprintf(message, sizeof(message), "over the time limit of %g s", c->definition->resources.time_seconds);
+    else if (reason == REASON_OUT_OF_MEMORY)
+        snprintf(message, sizeof(message), "over the memory limit of %" PRIu64 " bytes",
+                 c->definition->resources.memory_bytes);
+    else if (signal)
+        snprintf(message, sizeof(message), "the trainer was ended by signal %" PRId64 "%s%s", signal,
+                 line[0] ? "; its last line: " : "", line);
+    else
+        snprintf(message, sizeof(message), "the trainer ended with exit status %" PRId64 " and no result%s%s",
+                 exit_status, line[0] ? "; its last line: " : "", line);
+    attempt_fail(c, slot, reason, message);
+}
+
+void attempt_ended(struct coordinator *c, struct coordinator_slot *slot, const cJSON *message)
+{
+    int64_t exit_status = 0, signal = 0, peak = 0;
+    double seconds = 0;
+    const char *reason = NULL, *log = "";
+    struct err err = {0};
+    bool is_read = json_opt_int64(message, "exit_status", "ended", &exit_status, &err) == 0 &&
+                   json_opt_int64(message, "signal", "ended", &signal, &err) == 0 &&
+                   json_opt_int64(message, "peak_bytes", "ended", &peak, &err) == 0 &&
+                   json_opt_double(message, "seconds", "ended", &seconds, &err) == 0 &&
+                   json_opt_string(message, "reason", "ended", &reason, &err) == 0 &&
+                   json_opt_string(message, "log_tail", "ended", &log, &err) == 0;
+    if (!is_read)
+        log_debug("coordinator", "attempt %" PRId64 ": %s", slot->attempt, err.message);
+    if (!slot->is_closed)
+        close_silent(c, slot, reason, exit_status, signal, log);
+    struct store_op op = {.kind = STORE_EXIT_ATTEMPT,
+                          .exit_attempt = {.attempt_id = slot->attempt,
+                                           .exit_status = known_int(exit_status),
+                                           .log_tail = log[0] ? log : NULL}};
+    if (signal)
+        op.exit_attempt.signal = known_int(signal);
+    if (peak > 0)
+        op.exit_attempt.peak_bytes = known_int(peak);
+    coordinator_submit(c, &op, 1, NULL, NULL);
+    free_slot(c, slot);
+}
+
+void attempt_lost(struct coordinator *c, struct coordinator_slot *slot, const char *why)
+{
+    struct live_trial *trial = slot->trial;
+    /* A reservation is answered by the store, which then finds no worker. */
+    if (slot->state != SLOT_RUNNING)
+        return;
+    trial->losses++;
+    if (!slot->is_closed && trial->losses >= WORKER_LOSSES_MAX) {
+        trial->failures = c->definition->resources.retries;
+        attempt_fail(c, slot, REASON_CRASHED, "its worker ended five times while it ran");
+    } else if (!slot->is_closed)
+        attempt_suspend(c, slot, ATTEMPT_INTERRUPTED, why);
+    free_slot(c, slot);
+}

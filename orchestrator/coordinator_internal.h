@@ -1,0 +1,107 @@
+/* What the coordinator's files share: its state. coordinator.c runs the loop and the slots, coordinator_attempt.c the
+ * life of an attempt, coordinator_record.c what trainers report. */
+#ifndef ORCHESTRATOR_COORDINATOR_INTERNAL_H
+#define ORCHESTRATOR_COORDINATOR_INTERNAL_H
+
+#include "orchestrator/coordinator.h"
+#include "orchestrator/pool.h"
+
+enum {
+    WORKER_STARTS_MAX = 5,  /* in a row without a trial that ended in between */
+    WORKER_LOSSES_MAX = 5,  /* of one trial: it may be what ends the worker */
+    TICK_MS = 250,          /* how often the display and the clock are looked at */
+    STORE_RETRY_SECONDS = 2 /* after a full disk */
+};
+
+/* A trial as it is worked on. Its rows are in the store; this is what dispatch needs. */
+struct live_trial {
+    const struct store_trial *stored;
+    const char *method;                /* "lora+prompt" */
+    const char *settings, *parameters; /* canonical JSON */
+    enum trial_state state;
+    bool is_wanted, is_baseline;
+    int failures;                  /* attempts that count as retries */
+    int losses;                    /* workers that ended while it ran, in this run */
+    double seconds;                /* of its attempts so far */
+    char *checkpoint;              /* path of the newest committed one; heap, or NULL */
+    const char *checkpoint_sha256; /* of one that was there at the start: checked before it is used */
+    int64_t checkpoint_step;
+};
+
+enum slot_state { SLOT_FREE, SLOT_RESERVED, SLOT_RUNNING };
+
+/* RESERVED: the store is asked for a reuse or the attempt's row; RUNNING: until the worker says `ended`. */
+struct coordinator_slot {
+    enum slot_state state;
+    int number; /* from 1 */
+    struct live_trial *trial;
+    int64_t attempt;
+    bool is_closed; /* the attempt's end is submitted: later records are not its own */
+    uint64_t started_ns;
+    double seconds, tokens_per_second, peak_bytes; /* of `finished` */
+    int64_t first_step;                            /* it went on from */
+    struct progress_slot shown;
+    char shown_parameters[160];
+};
+
+struct coordinator {
+    const struct coordinator_options *options;
+    const struct definition *definition;
+    uv_loop_t loop;
+    uv_async_t store_news;
+    uv_timer_t tick;
+    uv_signal_t signals[3];
+    struct pool pool;
+    struct store_thread *thread;
+    struct live_trial *trials;
+    int n_trials, next; /* the lowest index that may be WAITING */
+    struct coordinator_slot *slots;
+    int n_slots, n_busy;
+    struct arena arena;
+    char *marker_path;
+    char marker[HASH_HEX_SIZE];
+    uint64_t started_ns, retry_ns;
+    int n_starts;     /* of workers, since a trial ended */
+    bool is_stopping; /* nothing new is started; what runs checkpoints */
+    bool is_killing;  /* what runs is ended at once */
+    bool is_interrupted;
+    bool is_quitting; /* all is done: the worker is told to go */
+    bool is_held;     /* the store waits for room on the disk */
+    bool is_closing;
+    double trained_seconds; /* of the trials that completed in this run … */
+    int64_t n_trained;      /* … and how many */
+    struct optional_real best;
+    int rc;
+    struct err err;
+};
+
+/* coordinator.c */
+void coordinator_fail(struct coordinator *c, int rc, const struct err *err);
+/* Submits; `done` gets the slot's coordinator as context. Failing is the end of the run. */
+void coordinator_submit(struct coordinator *c, const struct store_op *ops, size_t n, store_done_fn done, void *context);
+/* Hands out what can be handed out, and ends when nothing is left. */
+void coordinator_dispatch(struct coordinator *c);
+struct coordinator_slot *coordinator_find_attempt(struct coordinator *c, int64_t attempt);
+void coordinator_event(struct coordinator *c, const struct live_trial *trial, const char *kind, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* coordinator_attempt.c: from WAITING to RUNNING and to the end */
+void attempt_reserve(struct coordinator *c, struct coordinator_slot *slot, struct live_trial *trial);
+/* `finished`: the trial is COMPLETE. `values`: of each objective. */
+void attempt_complete(struct coordinator *c, struct coordinator_slot *slot, const double *values, const char *message,
+                      struct optional_int steps, struct optional_int stored_bytes);
+/* Fails the attempt; the trial waits again or is FAILED. */
+void attempt_fail(struct coordinator *c, struct coordinator_slot *slot, enum trial_reason reason, const char *message);
+/* Stopped on request or interrupted with its worker: no fault of the trial, which waits again. */
+void attempt_suspend(struct coordinator *c, struct coordinator_slot *slot, enum attempt_state state,
+                     const char *message);
+/* The worker says that the process is gone: the slot is free. */
+void attempt_ended(struct coordinator *c, struct coordinator_slot *slot, const cJSON *message);
+/* The worker is gone with all it ran. */
+void attempt_lost(struct coordinator *c, struct coordinator_slot *slot, const char *why);
+
+/* coordinator_record.c: a trainer's record. ERR_FORMAT when it is none: the attempt is then failed. */
+int record_take(struct coordinator *c, struct coordinator_slot *slot, const char *type, const cJSON *record,
+                struct err *err) MUST_CHECK;
+
+#endif

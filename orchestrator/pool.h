@@ -1,0 +1,59 @@
+/* The worker process: started through the launcher's prefix, spoken to in lines, watched by its heartbeat.
+ *
+ * A worker is started with the slots it gets and a marker file; what it tells of the marker proves that both see the
+ * same folder. Its standard input and output are the wire, its standard error is ours. */
+#ifndef ORCHESTRATOR_POOL_H
+#define ORCHESTRATOR_POOL_H
+
+#include <uv.h>
+
+#include "common/json.h"
+#include "common/line.h"
+
+enum {
+    POOL_HELLO_SECONDS = 120,  /* a launcher may queue for a while before the worker speaks */
+    POOL_SILENCE_SECONDS = 10, /* ten heartbeats missed: it hangs, and is killed */
+    POOL_READ_BYTES = 256 << 10
+};
+
+struct pool_options {
+    const char *launcher; /* command prefix, split at spaces; NULL: none */
+    const char *program;  /* the worker's path */
+    const char *marker_path, *marker;
+    int slots;
+    void *context;
+    /* The worker has said hello and can be given work. */
+    void (*on_ready)(void *context);
+    /* A line of the worker: `ended` or a trainer's record. The message is valid during the call. */
+    void (*on_message)(void *context, const char *type, const cJSON *message);
+    /* It is gone, and everything it ran with it; `why` says how. pool_start may be called again from here. */
+    void (*on_gone)(void *context, const char *why);
+};
+
+struct pool_worker; /* one process, from its start until all of its handles are closed */
+
+struct pool {
+    uv_loop_t *loop;
+    struct pool_options options;
+    struct pool_worker *worker; /* NULL: none */
+    bool is_ready;
+    bool is_paused; /* its lines are not read for now */
+    char host[256];
+};
+
+/* `options` and the texts in it are kept (borrowed). */
+void pool_init(struct pool *pool, uv_loop_t *loop, const struct pool_options *options);
+/* Starts the worker; there is none now. ERR_IO when it cannot be started. */
+int pool_start(struct pool *pool, struct err *err) MUST_CHECK;
+/* Sends a line (newline added) and empties the text. Nothing when there is no worker. */
+void pool_send(struct pool *pool, struct text *line);
+/* Stops or goes on reading its lines: while the store is behind. */
+void pool_pause(struct pool *pool, bool is_paused);
+/* Asks it to end trainers and itself; on_gone follows. */
+void pool_quit(struct pool *pool);
+/* SIGKILL; on_gone follows. Its trainers end with it. */
+void pool_kill(struct pool *pool);
+/* Looks at the heartbeat; call it about once a second. */
+void pool_watch(struct pool *pool);
+
+#endif

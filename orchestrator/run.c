@@ -1,0 +1,416 @@
+/* `run`: for each definition, bring the store to what it asks for, then let the coordinator work.
+ *
+ *   read → hash inputs → load or add the sweep → plan → add what is new → coordinate → pair the checks → set the state
+ */
+#include "orchestrator/run.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/file.h"
+#include "orchestrator/bias_before.h"
+#include "orchestrator/coordinator.h"
+#include "orchestrator/plan.h"
+
+#define CHECKPOINT_SECONDS 30
+
+/* One definition on its way. */
+struct run_sweep {
+    const struct run_options *options;
+    struct store *store;
+    struct definition definition;
+    struct input_hashes hashes;
+    struct arena arena;
+    struct store_loaded loaded;
+    struct plan plan;
+    bool is_stored;
+    char *output_folder;
+};
+
+/* Ops in one group, growing. */
+struct group {
+    struct store_op *ops;
+    size_t n, capacity;
+    struct arena arena; /* texts of the ops */
+};
+
+static int no_memory(struct err *err)
+{
+    return err_set(err, ERR_NOMEM, "no memory for the sweep");
+}
+
+static int group_add(struct group *group, const struct store_op *op, struct err *err)
+{
+    if (group->n == group->capacity) {
+        size_t larger = group->capacity ? 2 * group->capacity : 256;
+        struct store_op *moved = realloc(group->ops, larger * sizeof(*moved));
+        if (!moved)
+            return no_memory(err);
+        group->ops = moved;
+        group->capacity = larger;
+    }
+    group->ops[group->n++] = *op;
+    return 0;
+}
+
+static void group_done(struct group *group)
+{
+    free(group->ops);
+    arena_done(&group->arena);
+    *group = (struct group){0};
+}
+
+/* The sweep's row ----------------------------------------------------------------------------------------------- */
+
+/* runs/nightsweep.db and sweep "ranks": runs/nightsweep/ranks, so that two stores in a folder do not meet. */
+static int make_output_folder(struct run_sweep *run, struct err *err)
+{
+    const char *path = store_path(run->store);
+    char *absolute = NULL;
+    struct text folder = {0};
+    int rc = file_absolute(path, &absolute, err);
+    if (rc < 0)
+        return rc;
+    size_t n = strlen(absolute);
+    bool has_suffix = text_ends_with(absolute, ".db");
+    text_add_n(&folder, absolute, has_suffix ? n - 3 : n);
+    if (!has_suffix)
+        text_add(&folder, ".trials");
+    text_printf(&folder, "/%s", run->definition.name);
+    free(absolute);
+    if (folder.failed) {
+        text_done(&folder);
+        return no_memory(err);
+    }
+    run->output_folder = text_take(&folder);
+    return file_make_folders(run->output_folder, err);
+}
+
+static int add_sweep(struct run_sweep *run, struct err *err)
+{
+    const struct definition *d = &run->definition;
+    struct group group = {0};
+    int64_t id = store_new_id(run->store, STORE_SWEEP);
+    struct store_op op = {.kind = STORE_ADD_SWEEP,
+                          .sweep = {.id = id,
+                                    .name = d->name,
+                                    .definition = d->text,
+                                    .definition_sha256 = d->sha256,
+                                    .folder = d->folder,
+                                    .output_folder = run->output_folder,
+                                    .seed = (int64_t)d->seed}};
+    int rc = group_add(&group, &op, err);
+    for (int i = 0; i < d->n_objectives && rc == 0; i++) {
+        op = (struct store_op){.kind = STORE_ADD_OBJECTIVE,
+                               .objective = {.sweep_id = id,
+                                             .position = i,
+                                             .metric = d->objectives[i].metric,
+                                             .is_maximized = d->objectives[i].is_maximized}};
+        rc = group_add(&group, &op, err);
+    }
+    if (rc == 0)
+        rc = store_apply(run->store, group.ops, group.n, NULL, err);
+    group_done(&group);
+    return rc;
+}
+
+/* Whether the definition may go on with the sweep of its name. */
+static int check_extends(struct run_sweep *run, struct err *err)
+{
+    const struct store_sweep *sweep = &run->loaded.sweep;
+    struct definition earlier;
+    if (strcmp(sweep->definition_sha256, run->definition.sha256) == 0)
+        return 0;
+    int rc = definition_parse(&earlier, sweep->definition, sweep->folder, sweep->name, err);
+    if (rc < 0)
+        err_wrap(err, "sweep '%s' is in the store with a definition that this program does not take any more",
+                 sweep->name);
+    else
+        rc = definition_check_extends(&earlier, &run->definition, err);
+    definition_done(&earlier);
+    if (rc < 0)
+        return rc;
+    const struct store_op op = {.kind = STORE_SET_DEFINITION,
+                                .set_definition = {.sweep_id = sweep->id,
+                                                   .definition = run->definition.text,
+                                                   .definition_sha256 = run->definition.sha256}};
+    return store_apply(run->store, &op, 1, NULL, err);
+}
+
+static int load(struct run_sweep *run, struct err *err)
+{
+    int64_t id = 0;
+    int rc = store_find_sweep(run->store, run->definition.name, &id, err);
+    run->is_stored = id != 0;
+    if (rc == 0 && id == 0) {
+        rc = add_sweep(run, err);
+        return rc == 0 ? store_load(run->store, run->definition.name, &run->arena, &run->loaded, err) : rc;
+    }
+    if (rc == 0)
+        rc = store_load(run->store, run->definition.name, &run->arena, &run->loaded, err);
+    return rc == 0 ? check_extends(run, err) : rc;
+}
+
+/* What is new of the plan -------------------------------------------------------------------------------------------
+ */
+
+static const char *canonical(struct group *group, const cJSON *json)
+{
+    struct text text = {0};
+    json_add_canonical(&text, json);
+    const char *out = text.failed ? NULL : arena_strdup(&group->arena, text.data);
+    text_done(&text);
+    return out;
+}
+
+static int add_configuration(struct run_sweep *run, struct group *group, struct planned_configuration *configuration,
+                             struct err *err)
+{
+    struct store_op op = {.kind = STORE_ADD_CONFIGURATION,
+                          .configuration = {.id = store_new_id(run->store, STORE_CONFIGURATION),
+                                            .sweep_id = run->loaded.sweep.id,
+                                            .number = configuration->number,
+                                            .is_baseline = configuration->is_baseline,
+                                            .parameters = canonical(group, configuration->parameters),
+                                            .settings = canonical(group, configuration->settings)}};
+    if (!op.configuration.parameters || !op.configuration.settings)
+        return no_memory(err);
+    configuration->stored_id = op.configuration.id;
+    return group_add(group, &op, err);
+}
+
+static int add_value(struct group *group, int64_t trial_id, const cJSON *item, struct err *err)
+{
+    struct store_op op = {.kind = STORE_PARAMETER_VALUE,
+                          .parameter_value = {.trial_id = trial_id, .name = item->string}};
+    if (cJSON_IsNumber(item))
+        op.parameter_value.number = item->valuedouble;
+    else if (cJSON_IsString(item))
+        op.parameter_value.text = item->valuestring;
+    else if (!(op.parameter_value.text = canonical(group, item)))
+        return no_memory(err);
+    return group_add(group, &op, err);
+}
+
+static int add_trial(struct run_sweep *run, struct group *group, const struct planned_trial *trial, struct err *err)
+{
+    const struct planned_configuration *configuration = &run->plan.configurations[trial->configuration];
+    const struct store_op op = {.kind = STORE_ADD_TRIAL,
+                                .trial = {.id = store_new_id(run->store, STORE_TRIAL),
+                                          .sweep_id = run->loaded.sweep.id,
+                                          .configuration_id = configuration->stored_id,
+                                          .number = trial->number,
+                                          .seed = (int64_t)trial->seed,
+                                          .identity = trial->identity}};
+    int rc = group_add(group, &op, err);
+    for (const cJSON *item = configuration->parameters->child; item && rc == 0; item = item->next)
+        rc = add_value(group, op.trial.id, item, err);
+    return rc;
+}
+
+/* Everything new as one group, so that a sweep is in the store with all its trials or without any of them. */
+static int add_new(struct run_sweep *run, struct err *err)
+{
+    struct group group = {0};
+    int rc = 0, n_new = 0;
+    for (int i = 0; i < run->plan.n_configurations && rc == 0; i++) {
+        struct planned_configuration *configuration = &run->plan.configurations[i];
+        if (configuration->stored_id == 0 && configuration->n_trials > 0)
+            rc = add_configuration(run, &group, configuration, err);
+        for (int j = 0; j < configuration->n_trials && rc == 0; j++) {
+            const struct planned_trial *trial = &run->plan.trials[configuration->first_trial + j];
+            if (trial->stored < 0 && ++n_new)
+                rc = add_trial(run, &group, trial, err);
+        }
+    }
+    const struct store_op open = {.kind = STORE_SET_SWEEP_STATE,
+                                  .set_sweep_state = {.sweep_id = run->loaded.sweep.id, .state = SWEEP_OPEN}};
+    if (rc == 0 && n_new > 0 && run->loaded.sweep.state != SWEEP_OPEN)
+        rc = group_add(&group, &open, err);
+    if (rc == 0 && group.n > 0)
+        rc = store_apply(run->store, group.ops, group.n, NULL, err);
+    if (rc == 0 && run->is_stored && (n_new > 0 || run->plan.n_dropped > 0))
+        progress_say(run->options->progress, "extended", "sweep '%s': %d trials kept, %d new, %d no longer asked for",
+                     run->definition.name, run->plan.n_trials - n_new, n_new, run->plan.n_dropped);
+    group_done(&group);
+    return rc;
+}
+
+/* Working ------------------------------------------------------------------------------------------------------------
+ */
+
+/* Seconds until the next HH:MM of local time. */
+static double seconds_until(const char *time_of_day)
+{
+    time_t now = time(NULL);
+    struct tm then;
+    localtime_r(&now, &then);
+    then.tm_hour = (int)strtol(time_of_day, NULL, 10);
+    then.tm_min = (int)strtol(time_of_day + 3, NULL, 10);
+    then.tm_sec = 0;
+    then.tm_isdst = -1;
+    double seconds = difftime(mktime(&then), now);
+    if (seconds > 0)
+        return seconds;
+    then.tm_mday++;
+    then.tm_isdst = -1;
+    return difftime(mktime(&then), now);
+}
+
+/* The earliest of what the command line and the definition say; 0: none. */
+static double deadline(const struct run_options *options, const struct definition *definition, double elapsed)
+{
+    double out = options->deadline_seconds > 0 ? options->deadline_seconds - elapsed : 0;
+    if (options->deadline_seconds > 0)
+        return out > 0.001 ? out : 0.001; /* it has come: what runs checkpoints at once */
+    if (definition->budget.seconds > 0)
+        out = definition->budget.seconds;
+    if (definition->budget.until) {
+        double until = seconds_until(definition->budget.until);
+        out = out > 0 && out < until ? out : until;
+    }
+    return out;
+}
+
+static int count_slots(const struct run_options *options, const struct definition *definition)
+{
+    cpu_set_t cpus;
+    int cores = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+    if (options->slots > 0)
+        return options->slots;
+    if (definition->resources.slots > 0)
+        return definition->resources.slots;
+    return cores > definition->resources.threads ? cores / definition->resources.threads : 1;
+}
+
+/* Which loaded trials the plan asks for; in the sweep's arena. */
+static bool *wanted(struct run_sweep *run)
+{
+    bool *is_wanted = arena_calloc(&run->arena, (size_t)run->loaded.n_trials + 1, sizeof(*is_wanted));
+    int i = 0;
+    if (!is_wanted)
+        return NULL;
+    for (int j = 0; j < run->loaded.n_trials; j++)
+        is_wanted[j] = true;
+    /* Both are in the order of the trials' numbers as they were before anything was added. */
+    for (int j = 0; j < run->plan.n_dropped; j++) {
+        int64_t number = run->plan.stored->trials[run->plan.dropped[j]].number;
+        while (i < run->loaded.n_trials && run->loaded.trials[i].number < number)
+            i++;
+        if (i < run->loaded.n_trials && run->loaded.trials[i].number == number)
+            is_wanted[i] = false;
+    }
+    return is_wanted;
+}
+
+static int coordinate(struct run_sweep *run, double elapsed, struct run_outcome *outcome, struct err *err)
+{
+    const struct run_options *o = run->options;
+    struct coordinator_options options = {.store = run->store,
+                                          .definition = &run->definition,
+                                          .hashes = &run->hashes,
+                                          .loaded = &run->loaded,
+                                          .is_wanted = wanted(run),
+                                          .launcher = o->launcher,
+                                          .slots = count_slots(o, &run->definition),
+                                          .deadline_seconds = deadline(o, &run->definition, elapsed),
+                                          .checkpoint_seconds =
+                                              o->checkpoint_seconds >= 0 ? o->checkpoint_seconds : CHECKPOINT_SECONDS,
+                                          .progress = o->progress};
+    if (!options.is_wanted)
+        return no_memory(err);
+    return coordinator_run(&options, outcome, err);
+}
+
+static int set_state(struct run_sweep *run, enum sweep_state state, struct err *err)
+{
+    const struct store_op op = {.kind = STORE_SET_SWEEP_STATE,
+                                .set_sweep_state = {.sweep_id = run->loaded.sweep.id, .state = state}};
+    return run->loaded.sweep.state == state ? 0 : store_apply(run->store, &op, 1, NULL, err);
+}
+
+static int read_definition(struct run_sweep *run, const char *file, struct err *err)
+{
+    char *folder = NULL, *cache = NULL;
+    int rc = definition_read(&run->definition, file, err);
+    if (rc < 0)
+        return rc;
+    if (run->options->new_name) {
+        rc = definition_check_name(run->options->new_name, err);
+        run->definition.name = run->options->new_name;
+    }
+    folder = rc == 0 ? file_folder(store_path(run->store)) : NULL;
+    cache = folder ? file_join(folder, ".nightsweep-hashes") : NULL;
+    if (rc == 0)
+        rc = cache ? job_hash_inputs(&run->hashes, &run->definition, cache, err) : no_memory(err);
+    free(folder);
+    free(cache);
+    return rc;
+}
+
+static int run_one(struct run_sweep *run, const char *file, double elapsed, struct run_outcome *outcome,
+                   struct err *err)
+{
+    struct arena first = {0};
+    struct store_loaded stored;
+    int rc = read_definition(run, file, err);
+    if (rc == 0)
+        rc = make_output_folder(run, err);
+    if (rc == 0)
+        rc = load(run, err);
+    if (rc < 0)
+        return rc;
+    /* The plan looks at what was there; the coordinator at what is there with the plan's additions. */
+    first = run->arena;
+    stored = run->loaded;
+    run->arena = (struct arena){0};
+    rc = plan_make(&run->plan, &run->definition, &run->hashes, &stored, err);
+    if (rc == 0)
+        rc = add_new(run, err);
+    if (rc == 0)
+        rc = store_load(run->store, run->definition.name, &run->arena, &run->loaded, err);
+    struct run_outcome own = {0};
+    if (rc == 0)
+        rc = coordinate(run, elapsed, &own, err);
+    struct err detail = {0};
+    int paired = run->loaded.sweep.id ? bias_before_fill(run->store, run->loaded.sweep.id, &detail) : 0;
+    if (rc == 0 && paired < 0) {
+        rc = paired;
+        *err = detail;
+    }
+    if (rc == 0)
+        rc = set_state(run, own.n_open > 0 ? SWEEP_STOPPED : SWEEP_COMPLETE, err);
+    outcome->n_failed += own.n_failed;
+    outcome->n_open += own.n_open;
+    outcome->was_interrupted = outcome->was_interrupted || own.was_interrupted;
+    arena_done(&first);
+    return rc;
+}
+
+int run_sweeps(const struct run_options *options, struct run_outcome *outcome, struct err *err)
+{
+    struct store *store = NULL;
+    struct timespec start, now;
+    *outcome = (struct run_outcome){0};
+    if (options->new_name && options->n_files != 1)
+        return err_set(err, ERR_USAGE, "--new names one sweep, %d definitions were given", options->n_files);
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    int rc = store_open(&store, options->store, STORE_WRITE, err);
+    for (int i = 0; i < options->n_files && rc == 0 && !outcome->was_interrupted; i++) {
+        struct run_sweep run = {.options = options, .store = store};
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        double elapsed = (double)(now.tv_sec - start.tv_sec) + 1e-9 * (double)(now.tv_nsec - start.tv_nsec);
+        rc = run_one(&run, options->files[i], elapsed, outcome, err);
+        plan_done(&run.plan);
+        free(run.output_folder);
+        arena_done(&run.arena);
+        definition_done(&run.definition);
+    }
+    store_close(store);
+    return rc;
+}
