@@ -397,6 +397,28 @@ static const char *method_name(struct coordinator *c, const char *settings)
     return out ? out : "";
 }
 
+/* "rank 4, learning_rate 0.001": the searched values but the method, for people. */
+static const char *describe(struct coordinator *c, const char *parameters)
+{
+    cJSON *json = NULL;
+    struct text text = {0};
+    if (!parameters || json_parse(parameters, strlen(parameters), &json, NULL) < 0)
+        return "";
+    for (const cJSON *item = json->child; item; item = item->next) {
+        if (strcmp(item->string, "method") == 0)
+            continue;
+        text_printf(&text, "%s%s ", text.len ? ", " : "", item->string);
+        if (cJSON_IsString(item))
+            text_add(&text, item->valuestring);
+        else
+            json_add(&text, item);
+    }
+    const char *out = text.data ? arena_strdup(&c->arena, text.data) : "";
+    text_done(&text);
+    json_free(json);
+    return out ? out : "";
+}
+
 static int make_trials(struct coordinator *c, struct err *err)
 {
     const struct store_loaded *loaded = c->options->loaded;
@@ -412,7 +434,6 @@ static int make_trials(struct coordinator *c, struct err *err)
         struct live_trial *trial = &c->trials[i];
         *trial = (struct live_trial){.stored = stored,
                                      .settings = configuration->settings,
-                                     .parameters = configuration->parameters,
                                      .state = stored->state,
                                      .is_wanted = c->options->is_wanted[i],
                                      .is_baseline = configuration->is_baseline,
@@ -421,6 +442,7 @@ static int make_trials(struct coordinator *c, struct err *err)
                                      .checkpoint_sha256 = stored->checkpoint_sha256,
                                      .checkpoint_step = stored->checkpoint_step};
         trial->method = method_name(c, configuration->settings);
+        trial->parameters = describe(c, configuration->parameters);
         trial->checkpoint = stored->checkpoint_path ? strdup(stored->checkpoint_path) : NULL;
         bool counts = stored->state == TRIAL_COMPLETE && !trial->is_baseline && stored->value.is_known;
         bool is_better = counts && (!c->best.is_known ||

@@ -304,9 +304,9 @@ void attempt_complete(struct coordinator *c, struct coordinator_slot *slot, cons
     c->n_starts = 0;
     if (!trial->is_baseline && is_better(c, values[0]))
         c->best = known_real(values[0]);
-    progress_say(c->options->progress, "trial_complete", "trial %" PRId64 " (%s %s): %s %.4f, %.1f s",
-                 trial->stored->number, trial->method, trial->parameters, c->definition->objectives[0].metric,
-                 values[0], trial->seconds);
+    progress_say(c->options->progress, "trial_complete", "trial %" PRId64 " (%s%s%s): %s %.4f, %.1f s",
+                 trial->stored->number, trial->method, trial->parameters[0] ? ", " : "", trial->parameters,
+                 c->definition->objectives[0].metric, values[0], trial->seconds);
 }
 
 void attempt_fail(struct coordinator *c, struct coordinator_slot *slot, enum trial_reason reason, const char *message)
@@ -329,8 +329,9 @@ void attempt_fail(struct coordinator *c, struct coordinator_slot *slot, enum tri
     else
         set_waiting(c, trial);
     progress_say(c->options->progress, is_final ? "trial_failed" : "attempt_failed",
-                 "trial %" PRId64 " (%s %s) %s: %s, %.300s", trial->stored->number, trial->method, trial->parameters,
-                 is_final ? "failed" : "will be tried again", trial_reason_name(reason), message ? message : "");
+                 "trial %" PRId64 " (%s%s%s) %s: %s, %.300s", trial->stored->number, trial->method,
+                 trial->parameters[0] ? ", " : "", trial->parameters, is_final ? "failed" : "will be tried again",
+                 trial_reason_name(reason), message ? message : "");
 }
 
 void attempt_suspend(struct coordinator *c, struct coordinator_slot *slot, enum attempt_state state,

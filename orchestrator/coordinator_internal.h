@@ -16,8 +16,9 @@ enum {
 /* A trial as it is worked on. Its rows are in the store; this is what dispatch needs. */
 struct live_trial {
     const struct store_trial *stored;
-    const char *method;                /* "lora+prompt" */
-    const char *settings, *parameters; /* canonical JSON */
+    const char *method;     /* "lora+prompt" */
+    const char *settings;   /* canonical JSON */
+    const char *parameters; /* "rank 4, learning_rate 0.001" */
     enum trial_state state;
     bool is_wanted, is_baseline;
     int failures;                  /* attempts that count as retries */
