@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const methods[] = {"full",       "partial", "linear_probe", "bitfit",
-                                      "layer_norm", "lora",    "adapter",      NULL};
+static const char *const methods[] = {"full", "partial", "linear_probe", "bitfit", "layer_norm", "lora",
+                                      "dora", "vera",    "adalora",      "ia3",    "adapter",    NULL};
 static const char *const optimizers[] = {"adamw", "sgd", NULL};
 static const char *const schedules[] = {"constant", "linear", "cosine", "inverse_sqrt", NULL};
 static const char *const placements[] = {"houlsby", "pfeiffer", "parallel", NULL};
@@ -27,13 +27,14 @@ static const char *const computes[] = {"fp32", NULL};
 #define BOOL               .types = SETTING_BOOL
 #define CHOICE(names)      .types = SETTING_CHOICE, .choices = (names)
 #define WHEN(name, values) .when = (name), .when_values = (values)
-#define LORA               WHEN("method", "lora")
+#define LORA               WHEN("method", "lora dora pissa adalora")
 #define ADAPTER            WHEN("method", "adapter")
 
 const struct setting settings_table[] = {
     {"method", "method", .types = SETTING_CHOICE | SETTING_CHOICES, .choices = methods, .default_json = "\"full\"",
      .help = "how the model is adapted; a list attaches several, in order"},
-    {"rank", "method", INT(1, 65536), .default_json = "8", LORA, .help = "rank r of the LoRA matrices"},
+    {"rank", "method", INT(1, 65536), .default_json = "8", WHEN("method", "lora dora pissa adalora vera"),
+     .help = "rank r of the LoRA matrices; AdaLoRA: to begin with"},
     {"alpha", "method", NUMBER(0, LARGE), .min_is_open = true, .default_json = "16", LORA,
      .help = "LoRA scaling numerator: the update is scaled by alpha/rank"},
     {"rank_stabilized", "method", BOOL, .default_json = "false", LORA, .help = "scale by alpha/sqrt(rank) instead"},
@@ -41,14 +42,31 @@ const struct setting settings_table[] = {
      .help = "other ranks for modules whose name ends with the key"},
     {"alpha_pattern", "method", .types = SETTING_NUMBER_MAP, .min = 0, .max = LARGE, .min_is_open = true, LORA,
      .help = "other alphas for modules whose name ends with the key"},
-    {"lora_bias", "method", CHOICE(lora_biases), .default_json = "\"none\"", LORA,
+    {"lora_bias", "method", CHOICE(lora_biases), .default_json = "\"none\"", WHEN("method", "lora"),
      .help = "which biases of the base model are trained beside LoRA"},
-    {"lora_init", "method", CHOICE(lora_inits), .default_json = "\"kaiming\"", LORA,
+    {"lora_init", "method", CHOICE(lora_inits), .default_json = "\"kaiming\"", WHEN("method", "lora dora"),
      .help = "initialisation of A: uniform ±1/sqrt(in) or normal with deviation 1/rank; B starts at zero"},
-    {"targets", "method", .types = SETTING_TEXT_LIST, LORA,
-     .help = "modules that get the method, by the end of their name (default: the model's usual, query and value)"},
+    {"target_rank", "method", INT(1, 65536), .default_json = "4", WHEN("method", "adalora"),
+     .help = "mean rank that AdaLoRA's allocation ends with"},
+    {"orthogonality_weight", "method", NUMBER(0, LARGE), .default_json = "0.5", WHEN("method", "adalora"),
+     .help = "weight of the loss that holds AdaLoRA's factors near orthonormal"},
+    {"allocation_warmup", "method", NUMBER(0, 1), .default_json = "0.1", WHEN("method", "adalora"),
+     .help = "share of the steps before AdaLoRA begins to cut ranks"},
+    {"allocation_final", "method", NUMBER(0, 1), .default_json = "0.3", WHEN("method", "adalora"),
+     .help = "share of the steps at the end in which AdaLoRA's ranks stay as they are"},
+    {"allocation_every", "method", INT(1, 1e9), .default_json = "1", WHEN("method", "adalora"),
+     .help = "AdaLoRA cuts ranks every so many steps"},
+    {"allocation_beta1", "method", NUMBER(0, 1), .max_is_open = true, .default_json = "0.85", WHEN("method", "adalora"),
+     .help = "smoothing of AdaLoRA's sensitivity over steps"},
+    {"allocation_beta2", "method", NUMBER(0, 1), .max_is_open = true, .default_json = "0.85", WHEN("method", "adalora"),
+     .help = "smoothing of AdaLoRA's uncertainty over steps"},
+    {"targets", "method", .types = SETTING_TEXT_LIST, WHEN("method", "lora dora pissa adalora vera ia3"),
+     .help = "modules that get the method, by the end of their name (default: the model's usual, query and value; IA3: "
+             "key, value and the feed-forward's output)"},
+    {"feed_forward_targets", "method", .types = SETTING_TEXT_LIST, WHEN("method", "ia3"),
+     .help = "those of IA3's targets whose input is scaled instead of their output"},
     {"layers", "method", .types = SETTING_INT_LIST, .min = 0, .max = 65535,
-     WHEN("method", "lora adapter bitfit layer_norm"),
+     WHEN("method", "lora dora pissa adalora vera ia3 adapter bitfit layer_norm"),
      .help = "layers that get the method, counted from 0 (default: all)"},
     {"top_layers", "method", INT(0, 65535), .default_json = "2", WHEN("method", "partial"),
      .help = "how many of the highest layers are trained whole; methods beside it go to the layers below"},
@@ -68,8 +86,9 @@ const struct setting settings_table[] = {
      .help = "a layer norm in front of each adapter"},
     {"adapter_norm_after", "method", BOOL, .default_json = "false", ADAPTER,
      .help = "a layer norm behind each adapter"},
-    {"method_dropout", "method", NUMBER(0, 1), .max_is_open = true, .default_json = "0", WHEN("method", "lora adapter"),
-     .help = "dropout inside the method (LoRA: on its input; adapter: on its output)"},
+    {"method_dropout", "method", NUMBER(0, 1), .max_is_open = true, .default_json = "0",
+     WHEN("method", "lora dora pissa adalora vera adapter"),
+     .help = "dropout inside the method (LoRA and its kind: on its input; adapter: on its output)"},
 
     {"learning_rate", "optimisation", NUMBER(0, LARGE), .min_is_open = true, .default_json = "0.001",
      .help = "peak learning rate (default by method: full 5e-5, partial 1e-4, linear_probe 5e-3, adapter 5e-4, others "

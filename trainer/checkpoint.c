@@ -2,8 +2,8 @@
  *
  *     "NSCHKPT1" | u64 header length | header (JSON) | data | SHA-256 of all before
  *
- * Data, for every trained tensor in the order of parameters: values, first moment, second moment (AdamW), best values.
- */
+ * Data, for every trained tensor in the order of parameters: values, first moment, second moment (AdamW), best values;
+ * for every tensor of a method's state: its values. */
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,9 +52,10 @@ static int blocks_of(const struct trial *trial, size_t index, real *blocks[4])
 {
     struct param *param = trial->model.params.items[index];
     int n = 0;
+    if (param->is_trained || param->is_state)
+        blocks[n++] = param->value.data;
     if (!param->is_trained)
-        return 0;
-    blocks[n++] = param->value.data;
+        return n;
     blocks[n++] = param->moment1;
     if (param->moment2)
         blocks[n++] = param->moment2;

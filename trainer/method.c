@@ -10,12 +10,9 @@
 #include "common/settings.h"
 #include "trainer/methods/method_file.h"
 
-extern const struct method_kind method_full, method_partial, method_linear_probe, method_bitfit, method_layer_norm,
-    method_lora, method_adapter;
-
 const struct method_kind *const method_kinds[] = {
-    &method_full,       &method_partial, &method_linear_probe, &method_bitfit,
-    &method_layer_norm, &method_lora,    &method_adapter,      NULL};
+    &method_full, &method_partial, &method_linear_probe, &method_bitfit, &method_layer_norm, &method_lora,
+    &method_dora, &method_vera,    &method_adalora,      &method_ia3,    &method_adapter,    NULL};
 
 enum { MAX_METHODS = 8 };
 
@@ -83,6 +80,26 @@ int methods_attach(struct model *model, const cJSON *settings, uint64_t seed, st
     }
     if (rc == 0)
         set_learning_rates(model, settings);
+    return rc;
+}
+
+int methods_loaded(struct model *model, const cJSON *settings, struct err *err)
+{
+    const struct method_kind *kinds[MAX_METHODS];
+    int n, rc = list_methods(settings, kinds, &n, err);
+    for (int m = 0; rc == 0 && m < n; m++)
+        if (kinds[m]->loaded)
+            rc = kinds[m]->loaded(model, settings, err);
+    return rc;
+}
+
+int methods_step(struct model *model, const cJSON *settings, int64_t step, int64_t total, struct err *err)
+{
+    const struct method_kind *kinds[MAX_METHODS];
+    int n, rc = list_methods(settings, kinds, &n, err);
+    for (int m = 0; rc == 0 && m < n; m++)
+        if (kinds[m]->step)
+            rc = kinds[m]->step(model, settings, step, total, err);
     return rc;
 }
 
@@ -233,5 +250,5 @@ int methods_load(struct model *model, const cJSON *settings, const char *const *
     if (rc == 0 && n > 1 && file_exists(head))
         rc = method_file_read(model, NULL, head, err);
     free(head);
-    return rc;
+    return rc < 0 ? rc : methods_loaded(model, settings, err);
 }

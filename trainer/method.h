@@ -13,6 +13,10 @@ struct method_kind {
      * tensors are drawn from (seed, RNG_INIT, tensor name). ERR_UNSUPPORTED when it would train nothing on this model
      * or does not fit it, with the reason. */
     int (*attach)(struct model *model, const cJSON *settings, uint64_t seed, struct err *err);
+    /* After the starting values of its tensors were replaced (by a saved adapter), or NULL. */
+    int (*loaded)(struct model *model, const cJSON *settings, struct err *err);
+    /* After optimiser step `step` (from 1) of `total`, with values and gradients as they are then, or NULL. */
+    int (*step)(struct model *model, const cJSON *settings, int64_t step, int64_t total, struct err *err);
     /* Writes what it trained into `folder` in the ecosystem's format (Hugging Face PEFT for LoRA, AdapterHub for
      * adapters, a safetensors file of the changed base tensors for the others); NULL: the default, the changed base
      * tensors. */
@@ -22,10 +26,15 @@ struct method_kind {
 };
 
 extern const struct method_kind *const method_kinds[]; /* NULL-terminated */
+extern const struct method_kind method_full, method_partial, method_linear_probe, method_bitfit, method_layer_norm,
+    method_lora, method_dora, method_vera, method_adalora, method_ia3, method_adapter;
 
 const struct method_kind *method_find(const char *name); /* NULL when unknown */
 /* Attaches the settings' method or methods in list order; the head is trained with all of them. */
 int methods_attach(struct model *model, const cJSON *settings, uint64_t seed, struct err *err) MUST_CHECK;
+/* Tells all attached methods that their starting values were replaced; that a step was taken. */
+int methods_loaded(struct model *model, const cJSON *settings, struct err *err) MUST_CHECK;
+int methods_step(struct model *model, const cJSON *settings, int64_t step, int64_t total, struct err *err) MUST_CHECK;
 /* Saves adapter, head and labels (label names in order of their class) into `folder` (made if missing). */
 int methods_save(const struct model *model, const cJSON *settings, const char *const *labels, const char *folder,
                  struct err *err) MUST_CHECK;

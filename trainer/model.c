@@ -253,6 +253,11 @@ int model_linear(struct model *model, struct site **site, const char *role, int 
     return model_tensor(model, &made->bias, layer, 1, shape, tensor, err);
 }
 
+void pass_add_loss(struct pass *pass, struct value *loss)
+{
+    pass->extra_loss = pass->extra_loss ? op_add(pass->tape, pass->extra_loss, loss) : loss;
+}
+
 double model_forward_flops(const struct model *model, int n_tokens)
 {
     double linear = 0;

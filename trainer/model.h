@@ -20,6 +20,7 @@ struct pass {
     struct tape *tape;
     struct model *model;
     const struct batch *batch;
+    struct value *extra_loss; /* what methods add to the loss (1 × 1, already weighted), or NULL; see pass_add_loss */
 };
 
 struct model_options {
@@ -41,6 +42,14 @@ struct model_kind {
 };
 
 struct safetensors;
+struct method_kind;
+
+/* What an attached method keeps; see method_keep. */
+struct method_state {
+    const struct method_kind *kind;
+    void *state;
+    struct method_state *next;
+};
 
 struct model {
     const struct model_kind *kind;
@@ -54,7 +63,8 @@ struct model {
     const char *pooling;
     double dropout, attention_dropout, classifier_dropout;
     double initializer_range;
-    void *state; /* the family's own: layers and their sites (trial arena) */
+    struct method_state *method_states; /* what methods keep for the steps of training (trial arena) */
+    void *state;                        /* the family's own: layers and their sites (trial arena) */
 };
 
 extern const struct model_kind *const model_kinds[]; /* NULL-terminated */
@@ -89,6 +99,8 @@ struct site *model_add_site(struct model *model, enum site_kind kind, const char
                             const char *name_format, ...) __attribute__((format(printf, 5, 6)));
 /* The first site of that name, or NULL. */
 struct site *model_find_site(const struct model *model, const char *name);
+/* For methods: adds a weighted loss of 1 × 1 to the pass's. */
+void pass_add_loss(struct pass *pass, struct value *loss);
 /* The number of classes of the head the model folder itself carries (0: none), without loading it. */
 int model_head_classes(const char *folder, int *n_classes, struct err *err) MUST_CHECK;
 /* Forward FLOPs of one sequence of n tokens: 2·in·out a token in each linear + 4·n·hidden a token and layer in

@@ -2,7 +2,10 @@
  *
  * With S = scale q kᵀ, P = softmax(S), D = dropout(P) and o = D v:
  *     dD = do vᵀ    dP = mask(dD)/(1 − rate)    dS = P ⊙ (dP − rowsum(dP ⊙ P))    dq = scale dS k    dk = scale dSᵀ q
- * Only the log-sum-exp of each row is kept; P and the dropout mask are computed again in backward. */
+ * Only the log-sum-exp of each row is kept; P and the dropout mask are computed again in backward.
+ *
+ * With a gate g a row i sees its extra keys and values as g_i k and g_i v: the columns of S and of D that belong to
+ * them are multiplied by g_i, and dg_i = Σ_j D_ij (do_i·v_j) + Σ_j dS_ij (scale q_i·k_j) over those columns. */
 #include <math.h>
 
 #include "trainer/op_internal.h"
@@ -111,6 +114,37 @@ static void drop(const struct tape *tape, const struct attention *options, const
         values[i] = words[i] >= threshold ? values[i] * factor : 0;
 }
 
+/* The extra columns of each row times the row's gate. */
+static void gate_rows(const struct attention *options, const struct head *head, real *values)
+{
+    for (int i = 0; options->extra_gate && i < head->segment->rows; i++)
+        for (int j = 0; j < head->n_extra; j++)
+            values[(size_t)i * (size_t)head->n_keys + (size_t)j] *= options->extra_gate->data[head->segment->first + i];
+}
+
+/* dg_i += Σ over the extra columns of left ⊙ right. */
+static void gate_grad_products(const struct attention *options, const struct head *head, const real *left,
+                               const real *right)
+{
+    for (int i = 0; i < head->segment->rows; i++)
+        options->extra_gate->grad[head->segment->first + i] += kernels()->dot(
+            left + (size_t)i * (size_t)head->n_keys, right + (size_t)i * (size_t)head->n_keys, (size_t)head->n_extra);
+}
+
+/* dg_i += Σ_j dS_ij (scale q_i·k_j) over the extra columns. */
+static void gate_grad_scores(const struct attention *options, const struct head *head, const real *slopes,
+                             const struct value *q)
+{
+    for (int i = 0; i < head->segment->rows; i++) {
+        const real *row = q->data + query_at(head, q) + (size_t)i * (size_t)q->cols;
+        real total = 0;
+        for (int j = 0; j < head->n_extra; j++)
+            total += slopes[(size_t)i * (size_t)head->n_keys + (size_t)j] *
+                     kernels()->dot(row, value_row(options->extra_keys, j) + extra_at(head), (size_t)head->size);
+        options->extra_gate->grad[head->segment->first + i] += (real)options->scale * total;
+    }
+}
+
 static bool drops(const struct tape *tape, const struct attention *options)
 {
     return tape->is_training && options->dropout > 0;
@@ -168,18 +202,23 @@ static void head_backward(struct tape *tape, const struct attention_node *node, 
     real *p = scratch->scores, *ds = scratch->slopes, scale = (real)options->scale;
 
     times_keys(head, p, q->data + query_at(head, q), q->cols, options->extra_keys, k, scale);
+    gate_rows(options, head, p);
     probabilities_again(options, head, p, node->log_sum + (size_t)head->index * (size_t)q->rows + head->segment->first);
     if (needs(v) || needs(options->extra_values)) {
         memcpy(ds, p, n * sizeof(real));
         if (drops(tape, options))
             drop(tape, options, head, scratch->words, ds);
+        gate_rows(options, head, ds);
         scatter_keys(head, ds, dout, o->cols, options->extra_values, v, 1);
     }
-    if (!needs(q) && !needs(k) && !needs(options->extra_keys))
+    if (!needs(q) && !needs(k) && !needs(options->extra_keys) && !needs(options->extra_gate))
         return;
     times_keys(head, ds, dout, o->cols, options->extra_values, v, 1);
     if (drops(tape, options))
         drop(tape, options, head, scratch->words, ds);
+    if (needs(options->extra_gate))
+        gate_grad_products(options, head, p, ds);
+    gate_rows(options, head, ds);
     for (int i = 0; i < head->segment->rows; i++) {
         real *slope = ds + (size_t)i * (size_t)head->n_keys;
         const real *row = p + (size_t)i * (size_t)head->n_keys;
@@ -187,6 +226,9 @@ static void head_backward(struct tape *tape, const struct attention_node *node, 
         for (int j = 0; j < head->n_keys; j++)
             slope[j] = row[j] * (slope[j] - mean);
     }
+    if (needs(options->extra_gate))
+        gate_grad_scores(options, head, ds, q);
+    gate_rows(options, head, ds);
     if (needs(q))
         weigh_keys(head, q->grad + query_at(head, q), q->cols, ds, options->extra_keys, k, scale, 1);
     scatter_keys(head, ds, q->data + query_at(head, q), q->cols, options->extra_keys, k, scale);
@@ -212,7 +254,8 @@ static void attention_backward(struct tape *tape, struct tape_node *base)
     const struct layout *layout = node->q->layout;
     struct scratch scratch;
     bool is_open = open_grad(tape, node->q) && open_grad(tape, node->k) && open_grad(tape, node->v) &&
-                   open_grad(tape, options->extra_keys) && open_grad(tape, options->extra_values);
+                   open_grad(tape, options->extra_keys) && open_grad(tape, options->extra_values) &&
+                   open_grad(tape, options->extra_gate);
     struct arena_mark mark = arena_mark(tape->arena);
     if (is_open && scratch_alloc(tape, options, layout, &scratch))
         for (int s = 0; s < layout->n_segments; s++)
@@ -228,9 +271,11 @@ static void head_forward(struct tape *tape, const struct attention *options, con
 {
     times_keys(head, scratch->scores, q->data + query_at(head, q), q->cols, options->extra_keys, k,
                (real)options->scale);
+    gate_rows(options, head, scratch->scores);
     softmax_rows(options, head, scratch->scores, log_sum);
     if (drops(tape, options))
         drop(tape, options, head, scratch->words, scratch->scores);
+    gate_rows(options, head, scratch->scores);
     weigh_keys(head, o->data + query_at(head, o), o->cols, scratch->scores, options->extra_values, v, 1, 0);
 }
 
@@ -258,8 +303,8 @@ struct value *op_attention(struct tape *tape, struct value *q, struct value *k, 
     arena_rewind(tape->arena, mark);
     if (tape->failed)
         return NULL;
-    if (!tape->is_recording ||
-        !(needs(q) || needs(k) || needs(v) || needs(options->extra_keys) || needs(options->extra_values)))
+    if (!tape->is_recording || !(needs(q) || needs(k) || needs(v) || needs(options->extra_keys) ||
+                                 needs(options->extra_values) || needs(options->extra_gate)))
         return o;
     struct attention_node *node = op_node(tape, "attention", sizeof(*node), o, attention_backward);
     if (!node)

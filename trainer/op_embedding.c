@@ -58,7 +58,7 @@ static const struct layout *pooled_layout(struct tape *tape, const struct layout
         return NULL;
     for (int s = 0; s < layout->n_segments; s++)
         segments[s] = (struct segment){s, 1, 1, 0, layout->segments[s].example};
-    *pooled = (struct layout){layout->n_segments, layout->n_segments, segments};
+    *pooled = (struct layout){.n_segments = layout->n_segments, .n_rows = layout->n_segments, .segments = segments};
     return pooled;
 }
 

@@ -61,6 +61,8 @@ struct attention {
     uint32_t site;
     /* Extra keys and values in front of every sequence's own (prefix methods), (n_extra, n_kv_heads·size) or NULL. */
     struct value *extra_keys, *extra_values;
+    /* A factor for each row (n, 1) on the extra keys and values it sees, or NULL: 1. */
+    struct value *extra_gate;
 };
 /* softmax(scale q kᵀ + mask) v for each sequence of the layout and each head, without forming padding. Memory: only one
  * row statistic (log-sum-exp) per row and head is kept; probabilities are computed again in backward.
@@ -69,8 +71,31 @@ struct value *op_attention(struct tape *tape, struct value *q, struct value *k, 
                            const struct attention *attention);
 /* The given rows of x: first tokens for pooling. The result's layout has one row a sequence. */
 struct value *op_first_rows(struct tape *tape, struct value *x);
+/* Each sequence with `rows` (P, d) in front of it, or behind its first row. The result's layout has P more rows a
+ * sequence; origin is −1 for them. */
+struct value *op_insert_rows(struct tape *tape, struct value *x, struct value *rows, bool behind_first);
 /* Mean over each sequence's rows: (n_segments, d). */
 struct value *op_mean_rows(struct tape *tape, struct value *x);
+
+/* Parts of values. x with another number of rows and columns, same elements in the same order; columns
+ * [first, first + n); rows [first, first + n); (a | b); base with row i of x added at row rows[i]; x[i][cols[i]] as
+ * (n, 1); columns `ids` of a table (r, V) as rows (n_ids, r). Index lists are kept for the step. */
+struct value *op_reshape(struct tape *tape, struct value *x, int rows, int cols);
+struct value *op_columns(struct tape *tape, struct value *x, int first, int n);
+struct value *op_row_range(struct tape *tape, struct value *x, int first, int n);
+struct value *op_beside(struct tape *tape, struct value *a, struct value *b);
+struct value *op_add_at_rows(struct tape *tape, struct value *base, struct value *x, const int32_t *rows);
+struct value *op_pick(struct tape *tape, struct value *x, const int32_t *cols);
+struct value *op_embedding_columns(struct tape *tape, struct value *table, const int32_t *ids, int n_ids,
+                                   const struct layout *layout);
+/* x + s v for every row (v: (1, d)); row i times v_i (v: (n, 1)); softmax of each row. */
+struct value *op_add_row(struct tape *tape, struct value *x, struct value *v, double s);
+struct value *op_multiply_column(struct tape *tape, struct value *x, struct value *v);
+struct value *op_softmax(struct tape *tape, struct value *x);
+/* For every row the mean over all rows of its sequence (carried padding counts), or over those up to itself. */
+struct value *op_sequence_mean(struct tape *tape, struct value *x, bool is_causal);
+/* ‖X Xᵀ − I‖ (Frobenius), or ‖Xᵀ X − I‖ of the columns: 1 × 1. */
+struct value *op_orthogonality(struct tape *tape, struct value *x, bool of_columns);
 
 struct loss_options {
     const int32_t *labels; /* a class a row; −100: the row does not count */

@@ -123,7 +123,7 @@ void params_hash_frozen(const struct params *params, char hex[65])
         abort(); /* SHA-256 is always there; without memory for its state nothing else would go on either */
     for (size_t i = 0; i < params->count; i++) {
         const struct param *param = params->items[i];
-        if (param->is_trained)
+        if (param->is_trained || param->is_state)
             continue;
         EVP_DigestUpdate(context, param->name, strlen(param->name) + 1);
         EVP_DigestUpdate(context, param->value.data, param_size(param) * sizeof(real));

@@ -27,6 +27,7 @@ struct param {
     bool is_mapped;       /* data lies in a read-only file map; param_train copies it first */
     bool is_bias_or_norm; /* biases and layer-norm weights: no weight decay unless decay_biases */
     bool never_decays;    /* methods whose values must not be pulled to zero (IA3) */
+    bool is_state;        /* not trained, but changes in training: a checkpoint carries it, an adapter file does not */
     double learning_rate_factor;
     real *moment1, *moment2; /* optimiser state, sized like data; NULL until the optimiser starts */
 };

@@ -44,11 +44,48 @@ struct value *site_sublayer(struct pass *pass, struct site *site, struct value *
     return op_add_layer_norm(pass->tape, h, z, &site->norm_weight->value, &site->norm_bias->value, site->norm_epsilon);
 }
 
-void site_attention(struct pass *pass, struct site *site, struct attention *attention)
+void site_attention(struct pass *pass, struct site *site, struct value *x, struct attention *attention)
 {
     for (struct hook *hook = site->hooks; hook; hook = hook->next)
         if (hook->attention)
-            hook->attention(hook->state, pass, attention);
+            hook->attention(hook->state, pass, x, attention);
+}
+
+/* The same rows at other positions. */
+static const struct layout *shifted(struct tape *tape, const struct layout *layout, int shift)
+{
+    struct layout *out = tape_alloc(tape, "embedding", sizeof(*out));
+    struct segment *segments = tape_alloc(tape, "embedding", (size_t)layout->n_segments * sizeof(*segments));
+    if (!out || !segments)
+        return NULL;
+    for (int s = 0; s < layout->n_segments; s++) {
+        segments[s] = layout->segments[s];
+        segments[s].position += shift;
+    }
+    *out = *layout;
+    out->segments = segments;
+    return out;
+}
+
+struct value *site_embedding(struct pass *pass, struct site *site, const int32_t *ids, const struct layout *layout)
+{
+    struct tape *tape = pass->tape;
+    if (site->position_shift && !(layout = shifted(tape, layout, site->position_shift)))
+        return NULL;
+    struct value *x = op_embedding(tape, &site->weight->value, ids, layout->n_rows, layout);
+    for (struct hook *hook = site->hooks; hook; hook = hook->next)
+        if (hook->embed)
+            x = hook->embed(hook->state, pass, ids, x);
+    if (site->scale != 0)
+        x = op_scale(tape, x, site->scale);
+    for (struct hook *hook = site->hooks; hook; hook = hook->next) {
+        bool behind_first = false;
+        if (hook->insert) {
+            struct value *rows = hook->insert(hook->state, pass, &behind_first);
+            x = op_insert_rows(tape, x, rows, behind_first);
+        }
+    }
+    return x;
 }
 
 struct value *site_replace(struct pass *pass, struct site *site, struct value *x)

@@ -13,8 +13,9 @@ enum site_kind {
     SITE_LINEAR,    /* y = x Wᵀ + b */
     SITE_SUBLAYER,  /* how a sublayer's output h joins the residual stream, with its layer norm */
     SITE_ATTENTION, /* extra keys and values */
-    SITE_EMBEDDING, /* embedded tokens, before position embeddings: rows may be inserted */
-    SITE_BLOCK      /* a whole layer */
+    SITE_EMBEDDING, /* the table of tokens: rows may be inserted, positions shifted */
+    SITE_BLOCK      /* hidden states on their way: role "embeddings" in front of the first layer, "layer" behind each
+                     * one, "output" in front of a language model's output embedding */
 };
 
 struct site;
@@ -29,9 +30,13 @@ struct hook {
     struct value *(*output)(void *state, struct pass *pass, struct value *x, struct value *y);
     /* sublayer: h' from h (the sublayer's dense output, after dropout) and z (the residual), before h' + z and norm. */
     struct value *(*sublayer)(void *state, struct pass *pass, struct value *h, struct value *z);
-    /* attention: may set extra_keys and extra_values. */
-    void (*attention)(void *state, struct pass *pass, struct attention *attention);
-    /* embedding and block: the value that goes on instead. */
+    /* attention: may set extra_keys, extra_values and extra_gate. x is what queries are made from. */
+    void (*attention)(void *state, struct pass *pass, struct value *x, struct attention *attention);
+    /* embedding: the rows that go on instead of the table's rows `ids`. */
+    struct value *(*embed)(void *state, struct pass *pass, const int32_t *ids, struct value *x);
+    /* embedding: rows (P, width) put into every sequence, in front of it or behind its first row. */
+    struct value *(*insert)(void *state, struct pass *pass, bool *behind_first);
+    /* block: the value that goes on instead; its layout may be another, with rows inserted. */
     struct value *(*replace)(void *state, struct pass *pass, struct value *x);
     void *state;
     struct hook *next;
@@ -42,9 +47,12 @@ struct site {
     const char *name; /* "bert.encoder.layer.3.attention.self.query" */
     const char *role; /* query key value attention_output intermediate output; attention, feed_forward for sublayers */
     int layer;        /* from 0; −1: outside the layers */
-    int in, out;      /* linear: features; others: width in both */
+    int in, out;      /* linear: features; attention: width of x and of its keys; others: width in both */
     bool is_transposed;          /* linear: W stored (in, out) */
-    struct param *weight, *bias; /* linear; bias may be NULL */
+    bool is_decoder;             /* of an encoder-decoder model: it belongs to the decoder */
+    struct param *weight, *bias; /* linear; bias may be NULL. embedding: the table (tokens, width) */
+    double scale;                /* embedding: factor on the rows looked up; 0: none */
+    int position_shift;          /* embedding: what methods add to the position of every sequence */
     /* sublayer: post-norm models normalise after the sum (norm is used by pfeiffer adapters), pre-norm ones have none
      * here */
     struct param *norm_weight, *norm_bias;
@@ -59,10 +67,13 @@ int site_hook(struct site *site, struct arena *trial, const struct hook *hook, s
 struct value *site_linear(struct pass *pass, struct site *site, struct value *x);
 /* LN(h' + z) for post-norm sublayers, h' + z for others. */
 struct value *site_sublayer(struct pass *pass, struct site *site, struct value *h, struct value *z);
-void site_attention(struct pass *pass, struct site *site, struct attention *attention);
+void site_attention(struct pass *pass, struct site *site, struct value *x, struct attention *attention);
+/* The rows `ids` of the embedding, with the rows that methods insert. The result's layout is the one of all hidden
+ * states behind it: positions start at position_shift, and `origin` tells inserted rows. */
+struct value *site_embedding(struct pass *pass, struct site *site, const int32_t *ids, const struct layout *layout);
 struct value *site_replace(struct pass *pass, struct site *site, struct value *x);
 
-/* Whether the site's name is one of the targets in PEFT's sense: equal, or ending with "." + target. */
+/* Whether the site's name is the target in PEFT's sense: equal, or ending with "." + target. */
 bool site_matches(const struct site *site, const char *target);
 
 #endif

@@ -30,6 +30,8 @@ struct segment {
 struct layout {
     int n_segments, n_rows;
     const struct segment *segments;
+    /* For each row the row of the batch it came from, −1 for rows that a method inserted; NULL: they are the same. */
+    const int32_t *origin;
 };
 
 struct value {

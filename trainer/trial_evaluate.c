@@ -29,14 +29,22 @@ const struct batch *trial_pack(const struct example *examples, const uint32_t *i
         labels[i] = example->label;
         at += example->n_tokens;
     }
-    *batch = (struct batch){{(int)n, at, segments}, ids, types, labels};
+    *batch = (struct batch){
+        .layout = {.n_segments = (int)n, .n_rows = at, .segments = segments},
+        .ids = ids,
+        .type_ids = types,
+        .labels = labels,
+    };
     return batch;
 }
 
-struct value *trial_logits(struct trial *trial, const struct batch *batch)
+struct value *trial_logits(struct trial *trial, const struct batch *batch, struct value **extra_loss)
 {
-    struct pass pass = {&trial->tape, &trial->model, batch};
-    return batch ? trial->model.kind->classify(&pass) : NULL;
+    struct pass pass = {.tape = &trial->tape, .model = &trial->model, .batch = batch};
+    struct value *logits = batch ? trial->model.kind->classify(&pass) : NULL;
+    if (extra_loss)
+        *extra_loss = pass.extra_loss;
+    return logits;
 }
 
 static int argmax(const real *values, int n)
@@ -52,7 +60,7 @@ static int predict_batch(struct trial *trial, const struct dataset *dataset, siz
 {
     tape_begin(&trial->tape, &trial->step_arena);
     const struct batch *batch = trial_pack(dataset->examples, NULL, first, n, &trial->step_arena);
-    struct value *logits = trial_logits(trial, batch);
+    struct value *logits = trial_logits(trial, batch, NULL);
     size_t classes = (size_t)p->n_classes;
     struct loss_options options = {.labels = batch ? batch->labels : NULL};
     struct value *loss =

@@ -55,10 +55,11 @@ int trial_micro_batch(struct trial *trial, uint32_t micro_step, size_t first, si
     tape->step = micro_step;
     tape_begin(tape, &trial->step_arena);
     const struct batch *batch = trial_pack(trial->train.examples, trial->order, first, n, &trial->step_arena);
-    struct value *logits = trial_logits(trial, batch);
+    struct value *extra = NULL, *logits = trial_logits(trial, batch, &extra);
     struct loss_options options = {
         .labels = batch ? batch->labels : NULL, .weights = trial->class_weights, .smoothing = trial->label_smoothing};
     struct value *value = op_cross_entropy(tape, logits, &options, NULL, NULL);
+    value = extra ? op_add(tape, value, extra) : value;
     tape_backward(tape, value, share);
     int rc = tape_check(tape, err);
     if (rc < 0)
@@ -121,7 +122,7 @@ static int train_step(struct trial *trial, struct err *err)
                        not_finite(&trial->model.params), (long long)step + 1);
     optimizer_step(&trial->optimizer, &trial->model.params, rate, norm);
     trial->progress.step++;
-    return 0;
+    return methods_step(&trial->model, trial->job->settings, trial->progress.step, trial->total_steps, err);
 }
 
 /* Validation ------------------------------------------------------------------------------------------------------- */

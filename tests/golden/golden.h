@@ -6,13 +6,23 @@
 
 #include "common/arena.h"
 #include "common/text.h"
-#include "trainer/param.h"
+#include "trainer/method.h"
+#include "trainer/safetensors.h"
 
 /* Our settings for a case (owned by the caller). ERR_UNSUPPORTED when the method or model is not built in. */
 int golden_settings(const cJSON *spec, const char *folder, cJSON **settings, struct err *err) MUST_CHECK;
 /* Trains the case in `folder` and writes out/result.json and out/adapter.safetensors. */
 int golden_train(const cJSON *spec, const cJSON *settings, const char *folder, const char *out,
                  struct err *err) MUST_CHECK;
+/* The tensors a case hands back, under the keys of its files. */
+struct golden_outputs;
+/* Reads the case's start values into the model (with methods attached) and lists what it hands back (trial arena).
+ * ERR_NUMERIC when other tensors are trained than the case trains. */
+int golden_start(struct model *model, const cJSON *spec, const cJSON *settings, const char *folder,
+                 struct golden_outputs **outputs, struct err *err) MUST_CHECK;
+/* Saves the methods' files as out/adapter/ and what the case hands back as out/adapter.safetensors. */
+int golden_finish(struct model *model, const cJSON *settings, const struct golden_outputs *outputs, const char *out,
+                  struct err *err) MUST_CHECK;
 /* Compares both with the case's expected.json and expected_adapter/ within the tolerances of FORMAT.md.
  * ERR_NUMERIC with the first difference. */
 int golden_check(const char *folder, const char *out, struct err *err) MUST_CHECK;

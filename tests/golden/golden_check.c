@@ -82,8 +82,10 @@ static int check_tensor(const struct tensor *truth, const struct safetensors *re
 
 static int check_tensors(const char *folder, const struct safetensors *results, const cJSON *expected, struct err *err)
 {
-    static const char *const names[] = {"adapter_model.safetensors", "adapter.safetensors", "extra.safetensors",
-                                        "head.safetensors", "trainable.safetensors"};
+    static const char *const names[] = {
+        "adapter_model.safetensors", "adapter.safetensors",   "prompt_encoder.safetensors",
+        "extra.safetensors",         "head.safetensors",      "trainable.safetensors",
+        "a/adapter.safetensors",     "b/adapter.safetensors", "fusion/adapter_fusion.safetensors"};
     int rc = 0, n_files = 0;
     for (size_t k = 0; k < sizeof(names) / sizeof(names[0]) && rc == 0; k++) {
         char path[4096];

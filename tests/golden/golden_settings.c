@@ -31,14 +31,21 @@ static int unsupported(const char *what, const char *name, struct err *err)
     return err_set(err, ERR_UNSUPPORTED, "%s '%s' is not built in", what, name);
 }
 
-/* Every key of a configuration must be one we understand: a case with more is another method. */
+static bool is_word(const char *words, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *w = words; *w; w += strcspn(w, " "), w += strspn(w, " "))
+        if (strcspn(w, " ") == n && strncmp(w, word, n) == 0)
+            return true;
+    return false;
+}
+
+/* Every key of a configuration must be one we understand (or null): a case with more is another method. */
 static int check_keys(const cJSON *config, const char *known, struct err *err)
 {
-    for (const cJSON *item = config->child; item; item = item->next) {
-        const char *found = strstr(known, item->string);
-        if (!found || found[strlen(item->string)] != ' ' || (found != known && found[-1] != ' '))
+    for (const cJSON *item = config->child; item; item = item->next)
+        if (!cJSON_IsNull(item) && !is_word(known, item->string))
             return unsupported("option", item->string, err);
-    }
     return 0;
 }
 
@@ -91,9 +98,47 @@ static int base_method(cJSON *settings, const cJSON *spec, struct err *err)
     return 0;
 }
 
-/* The modules that a case's LoRA went to, in full, with the rank and alpha that PEFT's patterns give each: what PEFT
+/* PEFT's kinds: the names their keys have here, the tensor that tells which modules they went to, and further keys that
+ * say nothing else. */
+static const struct peft_kind {
+    const char *type, *method, *tensor;
+    const char *names[8][2];
+    const char *others;
+} peft_kinds[] = {
+    {"LORA",
+     "lora",
+     ".lora_A.weight",
+     {{"r", "rank"},
+      {"lora_alpha", "alpha"},
+      {"lora_dropout", "method_dropout"},
+      {"use_rslora", "rank_stabilized"},
+      {"bias", "lora_bias"}},
+     "target_modules exclude_modules layers_to_transform layers_pattern rank_pattern alpha_pattern use_dora "
+     "init_lora_weights fan_in_fan_out "},
+    {"ADALORA",
+     "adalora",
+     ".lora_A",
+     {{"init_r", "rank"},
+      {"target_r", "target_rank"},
+      {"lora_alpha", "alpha"},
+      {"lora_dropout", "method_dropout"},
+      {"orth_reg_weight", "orthogonality_weight"}},
+     "target_modules exclude_modules layers_to_transform layers_pattern total_step fan_in_fan_out "},
+    {"VERA",
+     "vera",
+     ".vera_lambda_d",
+     {{"r", "rank"}, {"vera_dropout", "method_dropout"}},
+     "target_modules layers_to_transform layers_pattern d_initial projection_prng_key save_projection fan_in_fan_out "},
+    {"IA3",
+     "ia3",
+     ".ia3_l",
+     {{"feedforward_modules", "feed_forward_targets"}},
+     "target_modules exclude_modules fan_in_fan_out "},
+};
+
+/* The modules that a case's method went to, in full, with the rank and alpha that PEFT's patterns give each: what PEFT
  * makes of its targets (lists, regular expressions, "all-linear", layers) is not ours to repeat. */
-static int lora_modules(cJSON *settings, const cJSON *spec, struct err *err)
+static int peft_modules(cJSON *settings, const cJSON *spec, const char *tensor, struct err *err)
 {
     static const char *const names[][2] = {{"rank_pattern", "rank"}, {"alpha_pattern", "alpha"}};
     const cJSON *peft = json_get(spec, "peft"), *found;
@@ -101,10 +146,10 @@ static int lora_modules(cJSON *settings, const cJSON *spec, struct err *err)
     for (size_t p = 0; p < 2; p++)
         cJSON_AddObjectToObject(settings, names[p][0]);
     for (const cJSON *item = json_get(spec, "trainable")->child; item; item = item->next) {
-        size_t n = strlen(item->valuestring);
-        if (n < strlen(".lora_A.weight") || strcmp(item->valuestring + n - strlen(".lora_A.weight"), ".lora_A.weight"))
+        size_t n = strlen(item->valuestring), m = strlen(tensor);
+        if (n < m || strcmp(item->valuestring + n - m, tensor) != 0)
             continue;
-        char *module = strndup(item->valuestring, n - strlen(".lora_A.weight"));
+        char *module = strndup(item->valuestring, n - m);
         cJSON_AddItemToArray(targets, cJSON_CreateString(module));
         int rc = 0;
         for (size_t p = 0; p < 2 && rc == 0; p++) {
@@ -119,29 +164,66 @@ static int lora_modules(cJSON *settings, const cJSON *spec, struct err *err)
     return 0;
 }
 
+/* Values that make it another method than the one the kind says. */
+static int peft_variants(cJSON *settings, const cJSON *peft, const char **method, struct err *err)
+{
+    const cJSON *start = json_get(peft, "init_lora_weights");
+    if (cJSON_IsTrue(json_get(peft, "use_dora")))
+        *method = "dora";
+    if (cJSON_IsString(start) && strcmp(start->valuestring, "pissa") == 0)
+        *method = "pissa";
+    else if (cJSON_IsString(start) && strcmp(start->valuestring, "gaussian") == 0)
+        cJSON_AddStringToObject(settings, "lora_init", "gaussian");
+    else if (cJSON_IsString(start))
+        return unsupported("init_lora_weights", start->valuestring, err);
+    /* Ranks are not allocated in these cases: the budget is never cut. */
+    if (strcmp(*method, "adalora") == 0)
+        cJSON_AddNumberToObject(settings, "allocation_warmup", 1);
+    return 0;
+}
+
+static int check_peft_keys(const struct peft_kind *kind, const cJSON *peft, struct err *err)
+{
+    struct text known = {0};
+    text_printf(&known, "task_type peft_type %s", kind->others);
+    for (size_t i = 0; i < 8 && kind->names[i][0]; i++)
+        text_printf(&known, "%s ", kind->names[i][0]);
+    int rc = known.failed ? err_set(err, ERR_NOMEM, "no memory") : check_keys(peft, known.data, err);
+    text_done(&known);
+    return rc;
+}
+
+static int layer_norms(cJSON *settings, const cJSON *peft, struct err *err)
+{
+    const cJSON *targets = json_get(peft, "target_modules");
+    if (!cJSON_IsArray(targets) || !targets->child || strcmp(targets->child->valuestring, "LayerNorm") != 0)
+        return unsupported("LN_TUNING of", "some layer norms", err);
+    cJSON_AddStringToObject(settings, "method", "layer_norm");
+    return check_keys(peft, "task_type peft_type target_modules ", err);
+}
+
 static int peft_method(cJSON *settings, const cJSON *spec, struct err *err)
 {
     const cJSON *peft = json_get(spec, "peft");
-    if (strcmp(text_of(peft, "peft_type"), "LN_TUNING") == 0) {
-        const cJSON *targets = json_get(peft, "target_modules");
-        if (!cJSON_IsArray(targets) || !targets->child || strcmp(targets->child->valuestring, "LayerNorm") != 0)
-            return unsupported("LN_TUNING of", "some layer norms", err);
-        cJSON_AddStringToObject(settings, "method", "layer_norm");
-        return check_keys(peft, "task_type peft_type target_modules ", err);
+    const char *type = text_of(peft, "peft_type");
+    if (strcmp(type, "LN_TUNING") == 0)
+        return layer_norms(settings, peft, err);
+    for (size_t k = 0; k < sizeof(peft_kinds) / sizeof(peft_kinds[0]); k++) {
+        const struct peft_kind *kind = &peft_kinds[k];
+        const char *method = kind->method;
+        if (strcmp(kind->type, type) != 0)
+            continue;
+        for (size_t i = 0; i < 8 && kind->names[i][0]; i++)
+            copy_as(settings, kind->names[i][1], peft, kind->names[i][0]);
+        int rc = check_peft_keys(kind, peft, err);
+        if (rc == 0)
+            rc = peft_modules(settings, spec, kind->tensor, err);
+        if (rc == 0)
+            rc = peft_variants(settings, peft, &method, err);
+        cJSON_AddStringToObject(settings, "method", method);
+        return rc;
     }
-    if (strcmp(text_of(peft, "peft_type"), "LORA") != 0)
-        return unsupported("method", text_of(peft, "peft_type"), err);
-    cJSON_AddStringToObject(settings, "method", "lora");
-    copy_as(settings, "rank", peft, "r");
-    copy_as(settings, "alpha", peft, "lora_alpha");
-    copy_as(settings, "rank_stabilized", peft, "use_rslora");
-    copy_as(settings, "lora_bias", peft, "bias");
-    int rc = lora_modules(settings, spec, err);
-    return rc < 0 ? rc
-                  : check_keys(peft,
-                               "task_type peft_type r lora_alpha lora_dropout target_modules exclude_modules "
-                               "layers_to_transform layers_pattern rank_pattern alpha_pattern use_rslora bias ",
-                               err);
+    return unsupported("method", type, err);
 }
 
 /* AdapterHub counts the layers to leave out. */

@@ -1,5 +1,4 @@
 /* Runs one case: fixed batches, no shuffling, no dropout; the trainer's own model, methods and optimiser. */
-#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,7 +62,8 @@ static int read_rows(struct rows *rows, const char *folder, const char *name, st
 }
 
 /* Rows [first, first + n) packed: their tokens lie behind each other already. */
-static struct value *logits_of(struct run *run, const struct rows *rows, int first, int n, struct batch *batch)
+static struct value *logits_of(struct run *run, const struct rows *rows, int first, int n, struct batch *batch,
+                               struct value **extra_loss)
 {
     static struct segment segments[MAX_ROWS];
     int base = rows->segments[first].first, n_rows = 0;
@@ -72,9 +72,16 @@ static struct value *logits_of(struct run *run, const struct rows *rows, int fir
         segments[i].first -= base;
         n_rows += segments[i].rows;
     }
-    *batch = (struct batch){{n, n_rows, segments}, rows->ids + base, rows->types + base, rows->labels + first};
-    struct pass pass = {&run->tape, &run->model, batch};
-    return run->model.kind->classify(&pass);
+    *batch = (struct batch){
+        .layout = {.n_segments = n, .n_rows = n_rows, .segments = segments},
+        .ids = rows->ids + base,
+        .type_ids = rows->types + base,
+        .labels = rows->labels + first,
+    };
+    struct pass pass = {.tape = &run->tape, .model = &run->model, .batch = batch};
+    struct value *logits = run->model.kind->classify(&pass);
+    *extra_loss = pass.extra_loss;
+    return logits;
 }
 
 static void add_number(struct text *json, const char *separator, double value)
@@ -89,10 +96,11 @@ static void add_number(struct text *json, const char *separator, double value)
 static int evaluate(struct run *run, const char *name, struct text *json, struct err *err)
 {
     struct batch batch;
+    struct value *extra;
     real losses[MAX_ROWS];
     run->tape.is_training = run->tape.is_recording = false;
     tape_begin(&run->tape, &run->step);
-    struct value *logits = logits_of(run, &run->eval, 0, run->eval.n, &batch);
+    struct value *logits = logits_of(run, &run->eval, 0, run->eval.n, &batch, &extra);
     struct loss_options options = {.labels = batch.labels};
     struct value *loss = op_cross_entropy(&run->tape, logits, &options, losses, NULL);
     int rc = tape_check(&run->tape, err);
@@ -125,11 +133,14 @@ static int train_step(struct run *run, const cJSON *optim, int step, double *los
     params_zero_grad(&run->model.params);
     for (int part = 0; part < parts && rc == 0; part++) {
         struct batch batch;
+        struct value *extra;
         run->tape.is_training = run->tape.is_recording = true;
         tape_begin(&run->tape, &run->step);
-        struct value *logits = logits_of(run, &run->train, (step * parts + part) % n_batches * size, size, &batch);
+        struct value *logits =
+            logits_of(run, &run->train, (step * parts + part) % n_batches * size, size, &batch, &extra);
         struct loss_options options = {.labels = batch.labels};
         struct value *value = op_cross_entropy(&run->tape, logits, &options, NULL, NULL);
+        value = extra ? op_add(&run->tape, value, extra) : value;
         tape_backward(&run->tape, value, 1.0 / parts);
         rc = tape_check(&run->tape, err);
         if (rc == 0)
@@ -156,6 +167,7 @@ static int train(struct run *run, const cJSON *spec, const cJSON *settings, stru
             break;
         double norm = optimizer_grad_norm(&run->model.params);
         optimizer_step(&optimizer, &run->model.params, rate, norm);
+        rc = methods_step(&run->model, settings, step + 1, steps, err);
         add_number(&losses, step ? "," : "", loss);
         add_number(&norms, step ? "," : "", norm);
         add_number(&rates, step ? "," : "", rate);
@@ -168,112 +180,22 @@ static int train(struct run *run, const cJSON *spec, const cJSON *settings, stru
     return rc;
 }
 
-/* Files of tensors ------------------------------------------------------------------------------------------------- */
-
-static struct param *find_param(const struct model *model, const char *key)
-{
-    char name[512], own[512];
-    method_file_name(key, name, sizeof(name));
-    for (size_t i = 0; i < model->params.count; i++) {
-        method_file_name(model->params.items[i]->name, own, sizeof(own));
-        if (strcmp(own, name) == 0)
-            return model->params.items[i];
-    }
-    return NULL;
-}
-
-struct outputs {
-    struct tensor_source items[1024];
-    size_t n;
-};
-
-static int add_output(struct outputs *outputs, const struct model *model, struct arena *arena, const char *key,
-                      struct err *err)
-{
-    const struct param *param = find_param(model, key);
-    if (!param)
-        return err_set(err, ERR_FORMAT, "tensor '%s' is no parameter of ours", key);
-    if (outputs->n == sizeof(outputs->items) / sizeof(outputs->items[0]))
-        return err_set(err, ERR_NOMEM, "more than %zu tensors", outputs->n);
-    outputs->items[outputs->n++] =
-        (struct tensor_source){arena_strdup(arena, key), param->n_dims, param->shape, param->value.data};
-    return 0;
-}
-
-/* Loads a start file and lists its tensors as outputs; what it trains beside the method is trained. */
-static int load_start(struct run *run, const char *folder, const char *name, struct outputs *outputs, struct err *err)
-{
-    char *path = file_join(folder, name);
-    struct safetensors *file = NULL;
-    bool is_extra = strcmp(name, "extra.safetensors") == 0;
-    int rc = safetensors_open(&file, path, err);
-    for (size_t i = 0; rc == 0 && i < safetensors_count(file); i++) {
-        const char *key = safetensors_at(file, i)->name;
-        struct param *param = find_param(&run->model, key);
-        if (is_extra && param)
-            rc = param_train(&run->model.params, param, "partial", err);
-        if (rc == 0)
-            rc = add_output(outputs, &run->model, &run->trial, key, err);
-    }
-    if (rc == 0)
-        rc = method_file_read(&run->model, NULL, path, err);
-    safetensors_close(file);
-    free(path);
-    return rc;
-}
-
-static int start(struct run *run, const cJSON *spec, const char *folder, struct outputs *outputs, struct err *err)
-{
-    static const char *const names[] = {"adapter_model.safetensors", "adapter.safetensors", "extra.safetensors",
-                                        "head.safetensors"};
-    char *init = file_join(folder, "init_adapter");
-    int rc = 0;
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && rc == 0; i++) {
-        char *path = file_join(init, names[i]);
-        if (file_exists(path))
-            rc = load_start(run, init, names[i], outputs, err);
-        free(path);
-    }
-    for (const cJSON *item = json_get(spec, "trainable")->child; rc == 0 && outputs->n < 1024 && item;
-         item = item->next)
-        if (!file_is_folder(init))
-            rc = add_output(outputs, &run->model, &run->trial, item->valuestring, err);
-    free(init);
-    return rc;
-}
-
-/* What is trained must be what the case trains, neither more nor less. */
-static int check_trained(const struct model *model, const cJSON *spec, struct err *err)
-{
-    size_t n = 0, expected = (size_t)cJSON_GetArraySize(json_get(spec, "trainable"));
-    for (const cJSON *item = json_get(spec, "trainable")->child; item; item = item->next) {
-        const struct param *param = find_param(model, item->valuestring);
-        if (!param || !param->is_trained)
-            return err_set(err, ERR_NUMERIC, "'%s' should be trained", item->valuestring);
-    }
-    for (size_t i = 0; i < model->params.count; i++)
-        n += model->params.items[i]->is_trained;
-    return n == expected ? 0 : err_set(err, ERR_NUMERIC, "%zu tensors are trained, %zu should be", n, expected);
-}
-
 static int run_case(struct run *run, const cJSON *spec, const cJSON *settings, const char *folder, const char *out,
-                    struct outputs *outputs, struct err *err)
+                    struct err *err)
 {
     struct text json = {0};
+    struct golden_outputs *outputs = NULL;
     char frozen[2][65];
     struct model_options options = {
         .pooling = "pooler", .use_model_head = true, .dropout = -1, .attention_dropout = -1};
     char *model_folder = file_join(folder, json_get(spec, "model_dir")->valuestring);
-    char *adapter_path = file_join(out, "adapter.safetensors");
     int rc = model_head_classes(model_folder, &options.n_classes, err);
     if (rc == 0)
         rc = model_open(&run->model, model_folder, &options, &run->trial, err);
     if (rc == 0)
         rc = methods_attach(&run->model, settings, 0, err);
     if (rc == 0)
-        rc = start(run, spec, folder, outputs, err);
-    if (rc == 0)
-        rc = check_trained(&run->model, spec, err);
+        rc = golden_start(&run->model, spec, settings, folder, &outputs, err);
     if (rc == 0)
         rc = read_rows(&run->train, folder, "data.jsonl", err);
     if (rc == 0)
@@ -295,25 +217,21 @@ static int run_case(struct run *run, const cJSON *spec, const cJSON *settings, c
     if (rc == 0)
         rc = method_file_write_text(out, "result.json", &json, err);
     if (rc == 0)
-        rc = safetensors_write(adapter_path, outputs->items, outputs->n, err);
+        rc = golden_finish(&run->model, settings, outputs, out, err);
     text_done(&json);
     free(model_folder);
-    free(adapter_path);
     return rc;
 }
 
 int golden_train(const cJSON *spec, const cJSON *settings, const char *folder, const char *out, struct err *err)
 {
     struct run *run = calloc(1, sizeof(*run));
-    struct outputs *outputs = calloc(1, sizeof(*outputs));
-    int rc = run && outputs ? run_case(run, spec, settings, folder, out, outputs, err)
-                            : err_set(err, ERR_NOMEM, "no memory for a case");
+    int rc = run ? run_case(run, spec, settings, folder, out, err) : err_set(err, ERR_NOMEM, "no memory for a case");
     if (run) {
         model_close(&run->model);
         arena_done(&run->trial);
         arena_done(&run->step);
     }
     free(run);
-    free(outputs);
     return rc;
 }

@@ -136,7 +136,7 @@ static const struct {
      "parameters.epochs.when.rank: 'rank' cannot be 99 here"},
     {"{\"epochs\":[{\"values\":[1]},{\"values\":[2],\"when\":{\"method\":\"lora\"}}]}", "{\"method\":\"lora\"}",
      "parameters.epochs[1]: is never reached"},
-    {"{\"rank\":{\"values\":[8]}}", "{}", "parameters.rank: 'rank' exists only when 'method' is one of 'lora'"},
+    {"{\"rank\":{\"values\":[8]}}", "{}", "parameters.rank: 'rank' exists only when 'method' is one of 'lora "},
     {"{\"rank\":{\"values\":[8]},\"method\":{\"values\":[\"full\",\"adapter\"]}}", "{}", "cannot be chosen here"},
     {"{\"epochs\":{\"values\":[1]}}", "{\"rank\":4}", "settings.rank: 'rank' exists only when"},
     {"{\"momentum\":{\"values\":[0.5]}}", "{}", "'momentum' exists only when 'optimizer' is one of 'sgd'"},

@@ -1,6 +1,8 @@
 /* Reading and writing what methods trained, and reading their settings. */
 #include "trainer/methods/method_file.h"
 
+#include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,15 +15,16 @@
 
 static bool belongs(const struct param *param, const char *method, bool with_head)
 {
-    if (!param->is_trained)
-        return false;
     if (param->origin == PARAM_HEAD)
-        return with_head;
+        return with_head && param->is_trained;
+    if (param->is_state || (!param->is_trained && param->origin != PARAM_METHOD))
+        return false;
     return method && param->method && strcmp(param->method, method) == 0;
 }
 
-int method_file_write(const struct model *model, const char *method, const char *key_prefix, bool with_head,
-                      const char *path, struct err *err)
+static int write_params(const struct model *model, const char *method, const char *key_prefix,
+                        const char *(*prefix_of)(const struct param *), bool with_head, const char *path,
+                        struct err *err)
 {
     struct arena arena = {0};
     struct tensor_source *tensors = arena_calloc(&arena, model->params.count, sizeof(*tensors));
@@ -31,7 +34,7 @@ int method_file_write(const struct model *model, const char *method, const char 
         const struct param *param = model->params.items[i];
         if (!belongs(param, method, with_head))
             continue;
-        const char *name = arena_printf(&arena, "%s%s", key_prefix, param->name);
+        const char *name = arena_printf(&arena, "%s%s", prefix_of ? prefix_of(param) : key_prefix, param->name);
         if (!name)
             rc = err_set(err, ERR_NOMEM, "'%s': no memory to write it", path);
         tensors[n++] = (struct tensor_source){name, param->n_dims, param->shape, param->value.data};
@@ -40,6 +43,18 @@ int method_file_write(const struct model *model, const char *method, const char 
         rc = safetensors_write(path, tensors, n, err);
     arena_done(&arena);
     return rc;
+}
+
+int method_file_write(const struct model *model, const char *method, const char *key_prefix, bool with_head,
+                      const char *path, struct err *err)
+{
+    return write_params(model, method, key_prefix, NULL, with_head, path, err);
+}
+
+int method_file_write_as(const struct model *model, const char *method, const char *(*prefix_of)(const struct param *),
+                         bool with_head, const char *path, struct err *err)
+{
+    return write_params(model, method, "", prefix_of, with_head, path, err);
 }
 
 /* Removes the first `part` from the name. */
@@ -54,9 +69,13 @@ void method_file_name(const char *key, char *out, size_t size)
 {
     snprintf(out, size, "%s", key);
     remove_part(out, "base_model.model.");
+    remove_part(out, "base_model.");
     remove_part(out, "base_layer.");
     remove_part(out, "modules_to_save.");
     remove_part(out, "ln_tuning_layers.");
+    char *magnitude = strstr(out, "lora_magnitude_vector.weight");
+    if (magnitude)
+        magnitude[strlen("lora_magnitude_vector")] = '\0';
     char *adapter = strstr(out, ".adapters."), *lora = strstr(out, ".loras.");
     if (adapter) { /* the name people gave the adapter */
         char *name = adapter + strlen(".adapters."), *rest = strchr(name, '.');
@@ -83,7 +102,7 @@ static int read_tensor(struct model *model, const struct tensor *tensor, struct 
     }
     if (!param)
         return err_set(err, ERR_FORMAT, "tensor '%s' belongs to nothing in this model with this method", tensor->name);
-    if (!param->is_trained)
+    if (!param->is_trained && param->origin != PARAM_METHOD)
         return err_set(err, ERR_FORMAT, "tensor '%s' is not trained by this method", tensor->name);
     if (tensor->n_dims != param->n_dims ||
         memcmp(tensor->shape, param->shape, (size_t)param->n_dims * sizeof(int64_t)) != 0)
@@ -127,6 +146,101 @@ int method_file_write_text(const char *folder, const char *name, struct text *js
     free(path);
     text_done(json);
     return rc;
+}
+
+/* Parameters ------------------------------------------------------------------------------------------------------- */
+
+int method_add_shape(struct model *model, struct param **param, const char *method, int layer, int n_dims,
+                     const int64_t *shape, const char *name, struct err *err)
+{
+    const struct param *other = params_find(&model->params, name);
+    if (other)
+        return err_set(err, ERR_UNSUPPORTED, "methods '%s' and '%s' both have a tensor '%s': they do not go together",
+                       other->method ? other->method : "none", method, name);
+    *param = params_add(&model->params, name, n_dims, shape, NULL, PARAM_METHOD);
+    if (!*param)
+        return err_set(err, ERR_NOMEM, "no memory for '%s'", name);
+    (*param)->layer = layer;
+    (*param)->method = method;
+    (*param)->is_bias_or_norm = n_dims == 1;
+    return param_train(&model->params, *param, method, err);
+}
+
+int method_add(struct model *model, struct param **param, struct method_param what, struct err *err,
+               const char *name_format, ...)
+{
+    char name[512];
+    const int64_t shape[2] = {what.rows > 0 ? what.rows : what.cols, what.cols};
+    va_list arguments;
+    va_start(arguments, name_format);
+    vsnprintf(name, sizeof(name), name_format, arguments);
+    va_end(arguments);
+    int rc = method_add_shape(model, param, what.method, what.layer, what.rows > 0 ? 2 : 1, shape, name, err);
+    if (rc == 0 && what.is_frozen)
+        (*param)->is_trained = (*param)->value.needs_grad = false;
+    return rc;
+}
+
+void method_init_normal(struct param *param, uint64_t seed, double deviation)
+{
+    struct rng_stream stream = rng_stream(rng_make(seed, RNG_INIT), 0, 0, rng_site(param->name));
+    for (size_t i = 0; i < param_size(param); i++)
+        param->value.data[i] = (real)(deviation * rng_normal(&stream));
+}
+
+void method_init_uniform(struct param *param, uint64_t seed, double bound)
+{
+    struct rng_stream stream = rng_stream(rng_make(seed, RNG_INIT), 0, 0, rng_site(param->name));
+    for (size_t i = 0; i < param_size(param); i++)
+        param->value.data[i] = (real)((2 * rng_uniform(&stream) - 1) * bound);
+}
+
+void method_init_fill(struct param *param, double value)
+{
+    for (size_t i = 0; i < param_size(param); i++)
+        param->value.data[i] = (real)value;
+}
+
+void method_init_linear(struct param *weight, struct param *bias, uint64_t seed)
+{
+    double bound = 1 / sqrt((double)weight->value.cols);
+    method_init_uniform(weight, seed, bound);
+    if (bias)
+        method_init_uniform(bias, seed, bound);
+}
+
+int method_keep(struct model *model, const struct method_kind *kind, void *state, struct err *err)
+{
+    struct method_state *kept = arena_alloc(model->params.arena, sizeof(*kept));
+    if (!kept)
+        return err_set(err, ERR_NOMEM, "no memory for '%s'", kind->name);
+    *kept = (struct method_state){kind, state, model->method_states};
+    model->method_states = kept;
+    return 0;
+}
+
+void *method_kept(const struct model *model, const struct method_kind *kind)
+{
+    const struct method_state *kept = model->method_states;
+    while (kept && kept->kind != kind)
+        kept = kept->next;
+    return kept ? kept->state : NULL;
+}
+
+const char *method_task_type(const struct model *model)
+{
+    if (model->n_classes > 0)
+        return "SEQ_CLS";
+    for (size_t i = 0; i < model->n_sites; i++)
+        if (model->sites[i]->is_decoder)
+            return "SEQ_2_SEQ_LM";
+    return "CAUSAL_LM";
+}
+
+void method_prefix(const struct model *model, char *out, size_t size)
+{
+    const char *name = model->n_sites ? model->sites[0]->name : "";
+    snprintf(out, size, "%.*s", (int)strcspn(name, "."), name);
 }
 
 /* Settings --------------------------------------------------------------------------------------------------------- */

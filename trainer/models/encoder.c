@@ -149,7 +149,7 @@ static int load_layer(struct model *model, struct encoder *encoder, int index, i
         model_add_site(model, SITE_ATTENTION, "attention", index, "%s.encoder.layer.%d.attention.self", prefix, index);
     if (!layer->attention)
         return err_set(err, ERR_NOMEM, "no memory for layer %d", index);
-    layer->attention->in = layer->attention->out = d;
+    layer->attention->in = layer->attention->out = d; /* keys are as wide as hidden states */
     layer->attention_dropout_site = rng_site(layer->attention->name);
     snprintf(name, sizeof(name), "%s.encoder.layer.%d.attention.output", prefix, index);
     layer->attention_output_dropout_site = rng_site(name);
@@ -163,6 +163,11 @@ static int load_layer(struct model *model, struct encoder *encoder, int index, i
     if (rc == 0)
         rc = sublayer(model, &layer->output, &layer->output_sublayer, "feed_forward", "output", index, intermediate,
                       name, encoder->norm_epsilon, err);
+    layer->block = model_add_site(model, SITE_BLOCK, "layer", index, "%s.encoder.layer.%d", prefix, index);
+    if (rc == 0 && !layer->block)
+        rc = err_set(err, ERR_NOMEM, "no memory for layer %d", index);
+    if (layer->block)
+        layer->block->in = layer->block->out = d;
     return rc;
 }
 
@@ -191,7 +196,14 @@ int encoder_load(struct model *model, struct encoder *encoder, const char *prefi
     rc = norm(model, &encoder->norm_weight, &encoder->norm_bias, -1, name, err);
     encoder->embedding = model_add_site(model, SITE_EMBEDDING, "embedding", -1, "%s.word_embeddings", name);
     encoder->layers = arena_calloc(model->params.arena, (size_t)model->n_layers, sizeof(*encoder->layers));
-    if (rc == 0 && (!encoder->embedding || !encoder->layers))
+    if (encoder->embedding) {
+        encoder->embedding->weight = encoder->words;
+        encoder->embedding->in = encoder->embedding->out = model->hidden_size;
+    }
+    encoder->embeddings = model_add_site(model, SITE_BLOCK, "embeddings", -1, "%s", name);
+    if (encoder->embeddings)
+        encoder->embeddings->in = encoder->embeddings->out = model->hidden_size;
+    if (rc == 0 && (!encoder->embedding || !encoder->embeddings || !encoder->layers))
         rc = err_set(err, ERR_NOMEM, "no memory for %d layers", model->n_layers);
     encoder->embedding_dropout_site = rng_site(name);
     for (int i = 0; i < model->n_layers && rc == 0; i++)
@@ -204,11 +216,19 @@ int encoder_load(struct model *model, struct encoder *encoder, const char *prefi
     return rc;
 }
 
+static int32_t type_of(const struct batch *batch, int row, int n_types)
+{
+    return row >= 0 && batch->type_ids && batch->type_ids[row] < n_types ? batch->type_ids[row] : 0;
+}
+
 /* Word, position and type embeddings, summed, normalised. */
 static struct value *embed(struct pass *pass, const struct encoder *encoder)
 {
     struct tape *tape = pass->tape;
-    const struct layout *layout = &pass->batch->layout;
+    struct value *x = site_embedding(pass, encoder->embedding, pass->batch->ids, &pass->batch->layout);
+    if (!x)
+        return NULL;
+    const struct layout *layout = x->layout;
     int n = layout->n_rows;
     int32_t *positions = tape_alloc(tape, "embedding", (size_t)n * sizeof(int32_t));
     int32_t *types = tape_alloc(tape, "embedding", (size_t)n * sizeof(int32_t));
@@ -217,16 +237,13 @@ static struct value *embed(struct pass *pass, const struct encoder *encoder)
     for (int s = 0; s < layout->n_segments; s++)
         for (int i = 0; i < layout->segments[s].rows; i++)
             positions[layout->segments[s].first + i] = layout->segments[s].position + i + encoder->position_offset;
-    for (int i = 0; i < n; i++) /* a model with one type has none to tell apart */
-        types[i] = pass->batch->type_ids && pass->batch->type_ids[i] < encoder->types->value.rows
-                       ? pass->batch->type_ids[i]
-                       : 0;
-    struct value *x = op_embedding(tape, &encoder->words->value, pass->batch->ids, n, layout);
-    x = site_replace(pass, encoder->embedding, x);
+    for (int i = 0; i < n; i++) /* a model with one type has none to tell apart; inserted rows have the first */
+        types[i] = type_of(pass->batch, layout->origin ? layout->origin[i] : i, encoder->types->value.rows);
     x = op_add(tape, x, op_embedding(tape, &encoder->types->value, types, n, layout));
     x = op_add_layer_norm(tape, x, op_embedding(tape, &encoder->positions->value, positions, n, layout),
                           &encoder->norm_weight->value, &encoder->norm_bias->value, encoder->norm_epsilon);
-    return op_dropout(tape, x, pass->model->dropout, encoder->embedding_dropout_site);
+    x = op_dropout(tape, x, pass->model->dropout, encoder->embedding_dropout_site);
+    return site_replace(pass, encoder->embeddings, x);
 }
 
 static struct value *layer_forward(struct pass *pass, const struct encoder *encoder, const struct encoder_layer *layer,
@@ -244,13 +261,13 @@ static struct value *layer_forward(struct pass *pass, const struct encoder *enco
     struct value *q = site_linear(pass, layer->query, x);
     struct value *k = site_linear(pass, layer->key, x);
     struct value *v = site_linear(pass, layer->value, x);
-    site_attention(pass, layer->attention, &attention);
+    site_attention(pass, layer->attention, x, &attention);
     struct value *h = site_linear(pass, layer->attention_output, op_attention(tape, q, k, v, &attention));
     h = op_dropout(tape, h, model->dropout, layer->attention_output_dropout_site);
     struct value *middle = site_sublayer(pass, layer->attention_sublayer, h, x);
     h = op_activation(tape, site_linear(pass, layer->intermediate, middle), encoder->activation);
     h = op_dropout(tape, site_linear(pass, layer->output, h), model->dropout, layer->output_dropout_site);
-    return site_sublayer(pass, layer->output_sublayer, h, middle);
+    return site_replace(pass, layer->block, site_sublayer(pass, layer->output_sublayer, h, middle));
 }
 
 struct value *encoder_forward(struct pass *pass, const struct encoder *encoder)

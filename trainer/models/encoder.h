@@ -6,13 +6,13 @@
 
 struct encoder_layer {
     struct site *query, *key, *value, *attention_output, *intermediate, *output;
-    struct site *attention, *attention_sublayer, *output_sublayer;
+    struct site *attention, *attention_sublayer, *output_sublayer, *block;
     uint32_t attention_dropout_site, attention_output_dropout_site, output_dropout_site;
 };
 
 struct encoder {
     struct param *words, *positions, *types, *norm_weight, *norm_bias;
-    struct site *embedding;
+    struct site *embedding, *embeddings;
     struct encoder_layer *layers;
     struct site *pooler; /* NULL: none */
     int n_heads, position_offset;

@@ -1,0 +1,102 @@
+/* The operations of the methods. */
+#include "tests/gradient/gradient.h"
+
+static struct value *build_insert(struct tape *tape, struct problem *p)
+{
+    return op_insert_rows(tape, &p->inputs[0], &p->inputs[1], p->option & 1);
+}
+
+Test(gradient, insert_rows)
+{
+    struct arena arena = {0};
+    for (int option = 0; option < 2; option++) {
+        struct problem p;
+        begin(&p, build_insert, option);
+        add_input(&p, &arena, 8, 3, true);
+        add_input(&p, &arena, 2, 3, false);
+        check(&p, "insert_rows");
+    }
+    arena_done(&arena);
+}
+
+static struct value *build_shape(struct tape *tape, struct problem *p)
+{
+    static const int32_t rows[] = {3, 0, 3}, cols[] = {0, 2, 1, 1, 4, 3, 0, 2}, ids[] = {4, 0, 4, 1};
+    struct value *a = &p->inputs[0], *b = &p->inputs[1];
+    switch (p->option) {
+    case 0:
+        return op_multiply(tape, op_reshape(tape, a, 4, 10), op_reshape(tape, a, 4, 10));
+    case 1:
+        return op_columns(tape, a, 1, 3);
+    case 2:
+        return op_multiply(tape, op_row_range(tape, a, 2, 3), op_row_range(tape, a, 4, 3));
+    case 3:
+        return op_beside(tape, a, b);
+    case 4:
+        return op_add_at_rows(tape, a, op_row_range(tape, b, 0, 3), rows);
+    case 5:
+        return op_pick(tape, a, cols);
+    default:
+        return op_embedding_columns(tape, a, ids, 4, NULL);
+    }
+}
+
+Test(gradient, shape)
+{
+    struct arena arena = {0};
+    for (int option = 0; option < 7; option++) {
+        struct problem p;
+        begin(&p, build_shape, option);
+        add_input(&p, &arena, 8, 5, true);
+        if (option == 3 || option == 4)
+            add_input(&p, &arena, 8, 5, true);
+        check(&p, "shape");
+    }
+    arena_done(&arena);
+}
+
+static struct value *build_gate(struct tape *tape, struct problem *p)
+{
+    struct value *a = &p->inputs[0], *b = &p->inputs[1];
+    switch (p->option) {
+    case 0:
+        return op_add_row(tape, a, b, -0.7);
+    case 1:
+        return op_multiply_column(tape, a, b);
+    case 2:
+        return op_softmax(tape, a);
+    default:
+        return op_sequence_mean(tape, op_activation(tape, a, ACTIVATION_SIGMOID), p->option == 4);
+    }
+}
+
+Test(gradient, gate)
+{
+    struct arena arena = {0};
+    for (int option = 0; option < 5; option++) {
+        struct problem p;
+        begin(&p, build_gate, option);
+        add_input(&p, &arena, 8, 5, true);
+        if (option < 2)
+            add_input(&p, &arena, option ? 8 : 1, option ? 1 : 5, false);
+        check(&p, "gate");
+    }
+    arena_done(&arena);
+}
+
+static struct value *build_orthogonality(struct tape *tape, struct problem *p)
+{
+    return op_orthogonality(tape, &p->inputs[0], p->option);
+}
+
+Test(gradient, orthogonality)
+{
+    struct arena arena = {0};
+    for (int option = 0; option < 2; option++) {
+        struct problem p;
+        begin(&p, build_orthogonality, option);
+        add_input(&p, &arena, 3, 4, false);
+        check(&p, "orthogonality");
+    }
+    arena_done(&arena);
+}
