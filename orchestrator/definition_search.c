@@ -261,7 +261,7 @@ int definition_read_stopping(struct definition_reader *r)
         problems_add(&r->problems, "stopping: is reserved for what this version does not do yet");
         return 0;
     }
-    for (int i = 0; stop_kinds[i] && i < KINDS_MAX - 1; i++)
+    for (int i = 0; i < KINDS_MAX - 1 && stop_kinds[i]; i++)
         names[i] = stop_kinds[i]->name;
     int rc = definition_note(r, json_get_string(section, "rule", "stopping", &rule, &r->err));
     if (rc < 0 || !rule)
