@@ -5,5 +5,6 @@
 #include "orchestrator/command.h"
 
 extern const struct command command_status, command_show, command_export, command_train, command_doctor;
+extern const struct command command_suggest, command_tell;
 
 #endif

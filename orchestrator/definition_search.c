@@ -8,7 +8,7 @@
 #include "orchestrator/search.h"
 #include "orchestrator/stop.h"
 
-enum { OBJECTIVES_MAX = 8, CONSTRAINTS_MAX = 32, FIRST_MAX = 10000, KINDS_MAX = 16 };
+enum { CONSTRAINTS_MAX = 32, FIRST_MAX = 10000, KINDS_MAX = 16 };
 static const double configurations_max = 1000000;
 
 /* Search ----------------------------------------------------------------------------------------------------------- */
