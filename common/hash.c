@@ -57,6 +57,8 @@ int hash_file_cached(const char *path, const char *cache_path, char hex[HASH_HEX
     char key[KEY_SIZE];
     char *cache = NULL;
     size_t len = 0;
+    if (!cache_path)
+        return hash_file(path, hex, err);
     int rc = cache_key(path, key, err);
     if (rc < 0)
         return rc;
@@ -83,11 +85,6 @@ int hash_file_cached(const char *path, const char *cache_path, char hex[HASH_HEX
     return rc;
 }
 
-static int hash_maybe_cached(const char *path, const char *cache_path, char hex[HASH_HEX_SIZE], struct err *err)
-{
-    return cache_path ? hash_file_cached(path, cache_path, hex, err) : hash_file(path, hex, err);
-}
-
 /* A folder could not be listed. */
 static int no_folder(const char *folder, const char *what, struct err *err)
 {
@@ -112,7 +109,7 @@ int hash_model(const char *folder, const char *cache_path, char hex[HASH_HEX_SIZ
         char own[HASH_HEX_SIZE];
         char *path = file_join(folder, entries[i]->d_name);
         if (rc == 0)
-            rc = path ? hash_maybe_cached(path, cache_path, own, err)
+            rc = path ? hash_file_cached(path, cache_path, own, err)
                       : err_set(err, ERR_NOMEM, "no memory to hash '%s'", folder);
         if (rc == 0)
             text_printf(&all, "%s %s\n", entries[i]->d_name, own);
@@ -145,7 +142,7 @@ int hash_tokenizer(const char *folder, const char *cache_path, char hex[HASH_HEX
     else if (!file_exists(path))
         rc = hash_no_tokenizer(folder, err);
     else
-        rc = hash_maybe_cached(path, cache_path, hex, err);
+        rc = hash_file_cached(path, cache_path, hex, err);
     free(path);
     return rc;
 }
@@ -171,7 +168,7 @@ static int add_folder(struct text *all, const char *base, const char *below, con
             rc = err_set(err, ERR_NOMEM, "no memory to hash '%s'", base);
         else if (rc == 0 && file_is_folder(path))
             rc = add_folder(all, base, name, cache_path, err);
-        else if (rc == 0 && (rc = hash_maybe_cached(path, cache_path, own, err)) == 0)
+        else if (rc == 0 && (rc = hash_file_cached(path, cache_path, own, err)) == 0)
             text_printf(all, "%s %s\n", name, own);
         free(name);
         free(path);

@@ -12,7 +12,8 @@ void hash_bytes(const void *data, size_t n, char hex[HASH_HEX_SIZE]);
 /* Hash of a file's content (mapped, not read). */
 int hash_file(const char *path, char hex[HASH_HEX_SIZE], struct err *err) MUST_CHECK;
 /* The same, but remembered in `cache_path` by device, inode, size and modification time in nanoseconds, so that a
- * 90 MB model is hashed once. A missing or damaged cache is rebuilt; failing to write it is no error. */
+ * 90 MB model is hashed once. A missing or damaged cache is rebuilt; failing to write it is no error. cache_path NULL:
+ * nothing is remembered. */
 int hash_file_cached(const char *path, const char *cache_path, char hex[HASH_HEX_SIZE], struct err *err) MUST_CHECK;
 /* Hash of a model folder: over config.json and every .safetensors file (names and hashes, in order of name). With
  * cache_path (may be NULL) the files' hashes are cached. */

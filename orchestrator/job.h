@@ -4,7 +4,8 @@
 
 #include "orchestrator/definition.h"
 
-/* Hashes of what a sweep reads, cached by device, inode, size and time below the store's folder. */
+/* Hashes of what a sweep reads, cached by device, inode, size and time below the store's folder (cache_path NULL: not
+ * cached). */
 struct input_hashes {
     char model[HASH_HEX_SIZE]; /* over config.json and the weights */
     char tokenizer[HASH_HEX_SIZE];

@@ -150,8 +150,8 @@ void progress_update(struct progress *progress, const struct progress_state *sta
 /* Kinds that --quiet shows too: what went wrong, and why it ended early. */
 static bool is_loud(const char *kind)
 {
-    return text_ends_with(kind, "failed") || text_equal(kind, "error") || text_equal(kind, "warning") ||
-           text_equal(kind, "deadline");
+    return text_ends_with(kind, "failed") || text_ends_with(kind, "_lost") || text_ends_with(kind, "_held") ||
+           text_equal(kind, "error") || text_equal(kind, "warning") || text_equal(kind, "deadline");
 }
 
 static void add_event(struct progress *progress, const char *kind, const char *message)

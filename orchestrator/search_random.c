@@ -3,8 +3,7 @@
 
 static int propose(const struct definition *definition, int64_t index, cJSON **configuration, struct err *err)
 {
-    bool is_limited = definition->configurations > 0 && index >= definition->configurations;
-    if (is_limited || index > UINT32_MAX) {
+    if (index >= definition->configurations || index > UINT32_MAX) {
         *configuration = NULL;
         return 0;
     }

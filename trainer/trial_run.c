@@ -376,8 +376,10 @@ int trial_run(struct trial *trial, struct err *err)
     while (rc == 0 && trial->progress.step < trial->total_steps && !trial->progress.is_stopped_early) {
         if (atomic_load(trial->stop))
             return stop(trial, true, err);
-        if (trial->job->stop_after_steps && steps_here == trial->job->stop_after_steps)
+        if (trial->job->stop_after_steps && steps_here == trial->job->stop_after_steps) {
+            send_progress(trial, &clocks);
             return stop(trial, false, err);
+        }
         rc = one_step(trial, &clocks, err);
         steps_here++;
         if (trial->records->failed)

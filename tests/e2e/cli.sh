@@ -216,6 +216,133 @@ training() {
     [ -n "$(find "$folder/long" -name '*.checkpoint')" ] || fail 'no checkpoint'
 }
 
+# A definition on the tiny model: name, parameters, more members
+definition() {
+    printf '{"name":"%s","model":"bert","task":{"kind":"classification","train":"train.jsonl","validation":' "$1"
+    printf '"validation.jsonl","text":"text","label":"label"},"settings":{"epochs":3},"seeds":2,"parameters":%s%s}' "$2" "${3:-}"
+}
+
+plans() {
+    local parameters='{"method":{"values":["lora","bitfit","full"]},"learning_rate":{"values":[0.001,0.01]},"rank":{"values":[1,2,2],"when":{"method":"lora"}}}'
+    export NIGHTSWEEP_STORE="$folder/plan/none.db"
+    definition small "$parameters" >"$folder/job/small.json"
+    expect 0 plan "$folder/job/small.json"
+    has "sweep 'small' (grid): 8 configurations with 2 seeds, 16 trials"
+    has '16 new, 0 kept, 0 dropped'
+    has '2 of 10 proposals are equal'
+    has 'rank 2'
+    has 'time    about'
+    [ -e "$folder/plan" ] && fail 'plan leaves something where the store would be'
+    [ -z "$(find "${TMPDIR:-/tmp}" -maxdepth 1 -name 'nightsweep-plan-*' -newer "$folder/job/small.json" -user "$(id -un)")" ] ||
+        fail 'plan leaves a folder'
+    expect 0 plan --json "$folder/job/small.json"
+    json 'len(j["sweeps"][0]["costs"]) == 4 and all(c["timed"] for c in j["sweeps"][0]["costs"])'
+    # lora of rank r on query and value of 2 layers of width 32, and a head of 2 classes: 4 (32 r + 32 r) + 66
+    json 'sorted(c["trained_parameters"] for c in j["sweeps"][0]["costs"] if c["method"] == "lora") == [4 * 64 + 66, 8 * 64 + 66]'
+    json 'j["sweeps"][0]["seconds"] > 0 and j["sweeps"][0]["memory_bytes"] > 0'
+    expect 0 plan --no-timing --json "$folder/job/small.json" "$folder/job/small.json"
+    json 'len(j["sweeps"]) == 2 and j["sweeps"][0]["seconds"] is None and not j["sweeps"][0]["costs"][0]["timed"]'
+    # What the trainer refuses is found before anything runs.
+    definition refused '{"method":{"values":["lora"]},"targets":{"values":["query","no.such.layer"]}}' >"$folder/job/refused.json"
+    expect 0 plan "$folder/job/refused.json"
+    has 'these trials would fail:'
+    has 'no.such.layer'
+    expect 2 plan --new Bad/Name "$folder/job/small.json"
+    says 'Bad/Name'
+    expect 2 plan "$folder/job/none.json"
+    expect 2 plan
+    says 'an argument is missing'
+    definition wrong '{"rnk":{"values":[1]}}' >"$folder/job/wrong.json"
+    expect 2 plan "$folder/job/wrong.json"
+    says "rnk"
+    expect 2 plan "$folder/job/small.json" --new x "$folder/job/small.json"
+    says '--new names one sweep'
+    # Against a store in which a sweep of this name has been begun.
+    export NIGHTSWEEP_STORE="$folder/s.db"
+    definition ranks "$parameters" >"$folder/job/ranks.json"
+    expect 2 plan "$folder/job/ranks.json"
+    expect 0 plan --no-timing --new other "$folder/job/ranks.json"
+    has "sweep 'other'"
+    unset NIGHTSWEEP_STORE
+}
+
+# Waits up to 30 s until the command succeeds.
+await() {
+    local tries
+    for ((tries = 0; tries < 600; tries++)); do
+        "$@" >/dev/null 2>&1 && return 0
+        sleep 0.05
+    done
+    fail "in vain: $*"
+}
+# shellcheck disable=SC2317 # called by await
+is_gone() { ! kill -0 "$1" 2>/dev/null; }
+
+runs() {
+    export NIGHTSWEEP_STORE="$folder/runs/n.db"
+    definition tiny '{"method":{"values":["lora","full"]}}' >"$folder/job/tiny.json"
+    # shellcheck disable=SC2016 # for the shell that is called
+    expect 0 run "$folder/job/tiny.json" --on-finish 'echo "$NIGHTSWEEP_OUTCOME $NIGHTSWEEP_STATUS $NIGHTSWEEP_FAILED $NIGHTSWEEP_LEFT $NIGHTSWEEP_SWEEPS $NIGHTSWEEP_PAGES"; exit 3'
+    has "sweep 'tiny': 4 complete"
+    has 'validation/accuracy, 95 % over seeds'
+    has "page: $folder/runs/tiny.html"
+    has "complete 0 0 0 tiny $folder/runs/tiny.html"
+    says 'on-finish ended with status 3'
+    [ -s "$folder/runs/tiny.html" ] || fail 'no page'
+    expect 0 run "$folder/job/tiny.json" --quiet
+    has "sweep 'tiny': 4 complete"
+    [ -s "$folder/errors" ] && fail 'quiet is not'
+    expect 0 run "$folder/job/tiny.json" --new other --json
+    python3 -c 'import json,sys; l=[json.loads(x) for x in open(sys.argv[1])]; assert all(x["v"] == 1 for x in l); assert l[-1]["type"] == "end" and l[-1]["outcome"] == "complete"; assert l[-2]["summary"]["trials"]["COMPLETE"] == 4' "$folder/out" ||
+        fail 'run --json'
+    expect 0 plan --json --no-timing "$folder/job/tiny.json"
+    json 'j["sweeps"][0]["kept"] == 4 and j["sweeps"][0]["done"] == 4 and j["sweeps"][0]["new"] == 0'
+    definition tiny '{"method":{"values":["lora","bitfit"]}}' >"$folder/job/tiny.json"
+    expect 0 plan --no-timing "$folder/job/tiny.json"
+    has '2 new, 2 kept (2 of them done), 2 dropped'
+    has 'trials 3, 4'
+    # Some trials fail.
+    expect 1 run "$folder/job/refused.json"
+    has '2 trials failed'
+    expect 0 status refused
+    has 'infeasible'
+    # The deadline comes, in the background; a second one is refused meanwhile.
+    sed 's/"epochs":3/"steps":10000000/' "$folder/job/small.json" >"$folder/job/long.json"
+    expect 0 run "$folder/job/long.json" "$folder/job/tiny.json" --detach --for 1h --slots 1
+    local pid
+    pid=$(grep -o 'process [0-9]*' "$folder/out" | grep -o '[0-9]*')
+    has "its log is '$folder/runs/small.log'"
+    await "$nightsweep" show small/1
+    expect 3 run "$folder/job/tiny.json"
+    says "$pid"
+    expect 0 status small
+    has "in use by process $pid"
+    kill -TERM "$pid"
+    await is_gone "$pid"
+    grep -q 'stopped as asked: 16 trials are left' "$folder/runs/small.log" || fail "no end in the log: $(cat "$folder/runs/small.log")"
+    # shellcheck disable=SC2016
+    expect 1 run "$folder/job/long.json" --for 1s --on-finish 'echo "$NIGHTSWEEP_OUTCOME $NIGHTSWEEP_STATUS $NIGHTSWEEP_LEFT"'
+    has 'the deadline came: 16 trials are left; `nightsweep run'
+    has 'deadline 1 16'
+    says 'the deadline has come'
+    expect 2 run "$folder/job/tiny.json" --until 25:00
+    says "--until: '25:00' is no time of day"
+    expect 2 run "$folder/job/tiny.json" --at soon
+    says '--at'
+    expect 2 run "$folder/job/tiny.json" --for 0s
+    says 'a duration above 0'
+    expect 2 run "$folder/job/tiny.json" --slots 0
+    says '--slots'
+    expect 2 run "$folder/job/tiny.json" --new T
+    says "'T'"
+    expect 2 run "$folder/job/tiny.json" "$folder/job/tiny.json"
+    says "are both the sweep 'tiny'"
+    expect 2 run "$folder/job/wrong.json" --detach
+    says 'rnk'
+    [ -e "$folder/runs/wrong.log" ] && fail 'a wrong definition is detached'
+    unset NIGHTSWEEP_STORE
+}
+
 doctor() {
     expect 0 doctor --store "$folder/s.db"
     has 'OpenBLAS'
@@ -239,5 +366,7 @@ wrong_usage
 small_store
 hostile_store
 training
+plans
+runs
 doctor
 exit "$failed"
