@@ -105,6 +105,18 @@ static int check_params(struct trial *trial, struct gradient_error *errors, size
     return rc == 0 && n_wrong ? err_set(err, ERR_NUMERIC, "%zu of %zu tensors have a wrong gradient", n_wrong, *n) : rc;
 }
 
+/* The first attached method that detaches, or NULL. */
+static const char *detached(const struct params *params)
+{
+    for (size_t i = 0; i < params->count; i++) {
+        const struct param *param = params->items[i];
+        const struct method_kind *kind = param->method ? method_find(param->method) : NULL;
+        if (param->is_trained && kind && kind->detaches)
+            return kind->name;
+    }
+    return NULL;
+}
+
 int check_gradient(struct trial *trial, struct gradient_error **errors, size_t *n, struct err *err)
 {
     *n = 0;
@@ -112,6 +124,11 @@ int check_gradient(struct trial *trial, struct gradient_error **errors, size_t *
         return err_set(
             err, ERR_UNSUPPORTED,
             "--check-grad needs numbers of double precision: make VARIANT=f64, then build/f64/nightsweep-trainer");
+    const char *name = detached(&trial->model.params);
+    if (name)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "method '%s' takes a part of its forward pass as a constant: finite differences do not apply",
+                       name);
     *errors = arena_calloc(&trial->arena, trial->model.params.count, sizeof(**errors));
     if (!*errors)
         return err_set(err, ERR_NOMEM, "no memory to check gradients");

@@ -15,7 +15,7 @@ struct gradient_error {
 /* Compares the gradient of the loss of the first examples, dropout on, with central differences in elements of every
  * trained tensor, at a place a little off the start (where LoRA's B = 0 would hide the gradient of A). *errors (the
  * trial's arena) holds one entry a tensor. ERR_UNSUPPORTED in a build whose numbers are single: there differences show
- * only rounding; ERR_NUMERIC when a tensor's gradient is wrong. */
+ * only rounding, and for a method that detaches; ERR_NUMERIC when a tensor's gradient is wrong. */
 int check_gradient(struct trial *trial, struct gradient_error **errors, size_t *n, struct err *err) MUST_CHECK;
 
 #endif

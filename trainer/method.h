@@ -9,6 +9,9 @@
 struct method_kind {
     const char *name; /* as in the settings table */
     const char *paper;
+    /* Its backward pass takes something that moves as a constant, by design (DoRA's norm): finite differences of the
+     * loss say nothing about it. */
+    bool detaches;
     /* Marks base parameters trained, adds its own, hooks into sites. `settings` is the job's resolved settings; new
      * tensors are drawn from (seed, RNG_INIT, tensor name). ERR_UNSUPPORTED when it would train nothing on this model
      * or does not fit it, with the reason. */

@@ -123,5 +123,9 @@ static int dora_load(struct model *model, const cJSON *settings, const char *fol
     return lora_load_files(model, settings, "dora", folder, err);
 }
 
-const struct method_kind method_dora = {
-    .name = "dora", .paper = "arXiv:2402.09353", .attach = dora_attach, .save = dora_save, .load = dora_load};
+const struct method_kind method_dora = {.name = "dora",
+                                        .paper = "arXiv:2402.09353",
+                                        .detaches = true,
+                                        .attach = dora_attach,
+                                        .save = dora_save,
+                                        .load = dora_load};
