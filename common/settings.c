@@ -295,6 +295,8 @@ static int check_map(const struct setting *setting, const cJSON *map, const char
 
 int settings_check(const struct setting *setting, const cJSON *value, const char *where, struct err *err)
 {
+    if (setting->types & SETTING_ANY)
+        return 0;
     if (cJSON_IsNumber(value) && (setting->types & SETTING_NUMBER))
         return check_number(setting, value->valuedouble, where, err);
     if (cJSON_IsNumber(value) && (setting->types & SETTING_INT))
@@ -351,7 +353,7 @@ bool settings_applies(const struct setting *setting, const cJSON *values)
 cJSON *settings_default(const struct setting *setting, const cJSON *values)
 {
     const char *json = setting->default_json;
-    if (strcmp(setting->name, "learning_rate") == 0) {
+    if (!(setting->types & SETTING_ANY) && strcmp(setting->name, "learning_rate") == 0) {
         const cJSON *method = json_get(values, "method");
         const cJSON *first = cJSON_IsArray(method) ? method->child : method;
         const char *name = cJSON_IsString(first) ? first->valuestring : "full";

@@ -23,7 +23,8 @@ enum setting_type {
     SETTING_TEXT = 1 << 5,
     SETTING_TEXT_LIST = 1 << 6, /* a text or a list of texts */
     SETTING_INT_LIST = 1 << 7,
-    SETTING_NUMBER_MAP = 1 << 8 /* an object of numbers */
+    SETTING_NUMBER_MAP = 1 << 8, /* an object of numbers */
+    SETTING_ANY = 1 << 9         /* whatever JSON has: names of a definition without a model */
 };
 
 struct setting {

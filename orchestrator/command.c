@@ -8,8 +8,9 @@
 
 #include "orchestrator/command_kinds.h"
 
-const struct command *const commands[] = {&command_plan,   &command_run,   &command_status, &command_show,
-                                          &command_export, &command_train, &command_doctor, NULL};
+const struct command *const commands[] = {
+    &command_plan,  &command_run,    &command_status,  &command_show, &command_export,
+    &command_train, &command_doctor, &command_suggest, &command_tell, NULL};
 
 const struct command_option command_common_options[] = {
     {"store", "FILE", "the store (default: $NIGHTSWEEP_STORE, or runs/nightsweep.db)"},
@@ -86,7 +87,7 @@ static int read_option(struct command_line *line, int argc, char **argv, int *i,
     if (own >= 0)
         line->values[own] = value ? value : "";
     else if (option->value)
-        line->store = value;
+        line->store = line->given_store = value;
     else
         line->action = COMMAND_HELP;
     return 0;

@@ -7,18 +7,11 @@
 #include <string.h>
 
 #include "common/file.h"
-#include "orchestrator/search.h"
+#include "orchestrator/definition_internal.h"
 
 enum { DEFINITION_MAX_BYTES = 4 << 20, NAME_MAX_LENGTH = 64, CHECKS_MAX = 16 };
 
-struct reader {
-    struct definition *definition;
-    struct problems problems;
-    struct err err; /* of the last failed call, for problems_add_err */
-};
-
-/* Adds what `err` says as a problem unless it is about memory. */
-static int note(struct reader *r, int rc)
+int definition_note(struct definition_reader *r, int rc)
 {
     if (rc == 0 || rc == ERR_NOMEM)
         return rc;
@@ -26,8 +19,8 @@ static int note(struct reader *r, int rc)
     return 0;
 }
 
-static void check_keys(struct reader *r, const cJSON *object, const char *where, const char *const *known,
-                       const char *const *reserved)
+void definition_check_keys(struct definition_reader *r, const cJSON *object, const char *where,
+                           const char *const *known, const char *const *reserved)
 {
     for (const cJSON *item = object->child; item; item = item->next) {
         bool is_known = false, is_reserved = false;
@@ -45,8 +38,7 @@ static void check_keys(struct reader *r, const cJSON *object, const char *where,
     }
 }
 
-/* A member of the root that must be an object; NULL when it is absent or reported. */
-static const cJSON *section(struct reader *r, const char *key)
+const cJSON *definition_section(struct definition_reader *r, const char *key)
 {
     const cJSON *item = json_get(r->definition->root, key);
     if (!item || cJSON_IsObject(item))
@@ -55,7 +47,7 @@ static const cJSON *section(struct reader *r, const char *key)
     return NULL;
 }
 
-static char *keep(struct reader *r, char *heap)
+static char *keep(struct definition_reader *r, char *heap)
 {
     char *kept = heap ? arena_strdup(&r->definition->arena, heap) : NULL;
     free(heap);
@@ -63,7 +55,7 @@ static char *keep(struct reader *r, char *heap)
 }
 
 /* An absolute path of a file or folder that must be there. */
-static int read_path(struct reader *r, const char *name, const char *where, bool is_folder, const char **out)
+static int read_path(struct definition_reader *r, const char *name, const char *where, bool is_folder, const char **out)
 {
     char *joined = file_join(r->definition->folder, name), *absolute = NULL;
     if (!joined)
@@ -94,25 +86,34 @@ int definition_check_name(const char *name, struct err *err)
     return 0;
 }
 
-static int read_name(struct reader *r)
+static int read_name(struct definition_reader *r)
 {
     struct definition *d = r->definition;
     int64_t seed = 0;
-    int rc = json_get_string(d->root, "name", "definition", &d->name, &r->err);
+    int rc = 0;
+    if (d->is_free)
+        d->name = "suggest";
+    if (!d->is_free || json_get(d->root, "name"))
+        rc = json_get_string(d->root, "name", "definition", &d->name, &r->err);
     if (rc < 0)
-        return note(r, rc);
+        return definition_note(r, rc);
     if (definition_check_name(d->name, &r->err) < 0)
         problems_add_err(&r->problems, &r->err);
     rc = json_opt_int64(d->root, "seed", "definition", &seed, &r->err);
     if (rc == 0 && seed < 0)
         problems_add(&r->problems, "seed: %lld is below 0", (long long)seed);
     d->seed = (uint64_t)seed;
-    return note(r, rc);
+    return definition_note(r, rc);
 }
 
-static int read_model(struct reader *r)
+static int read_model(struct definition_reader *r)
 {
     const cJSON *model = json_get(r->definition->root, "model");
+    /* Trained elsewhere: the model names what its settings are called, its files need not be here. */
+    if (r->is_elsewhere && (!model || cJSON_IsString(model))) {
+        r->definition->model = model ? model->valuestring : NULL;
+        return 0;
+    }
     if (cJSON_IsObject(model)) {
         problems_add(&r->problems,
                      "model: a model built from a config is reserved for what this version does not do yet; "
@@ -128,7 +129,7 @@ static int read_model(struct reader *r)
 }
 
 /* A copy of a text member under `key`, or null. */
-static int copy_text(struct reader *r, const cJSON *task, const char *key, bool is_required, bool is_file)
+static int copy_text(struct definition_reader *r, const cJSON *task, const char *key, bool is_required, bool is_file)
 {
     const cJSON *item = json_get(task, key);
     const char *path = NULL;
@@ -151,19 +152,21 @@ static int copy_text(struct reader *r, const cJSON *task, const char *key, bool 
     return rc;
 }
 
-static int read_task(struct reader *r)
+static int read_task(struct definition_reader *r)
 {
     static const char *const keys[] = {"kind",      "train", "validation", "test", "text",
                                        "text_pair", "label", "format",     NULL};
     static const char *const reserved[] = {"template", "source_language", "target_language", NULL};
     static const char *const formats[] = {"jsonl", "csv", "tsv", NULL};
-    const cJSON *task = section(r, "task"), *kind;
+    const cJSON *task = definition_section(r, "task"), *kind;
+    if (r->is_elsewhere)
+        return 0;
     if (!task) {
         if (!json_get(r->definition->root, "task"))
             problems_add(&r->problems, "task: is missing, an object was expected");
         return 0;
     }
-    check_keys(r, task, "task", keys, reserved);
+    definition_check_keys(r, task, "task", keys, reserved);
     kind = json_get(task, "kind");
     if (kind && (!cJSON_IsString(kind) || strcmp(kind->valuestring, "classification") != 0))
         problems_add(&r->problems, "task.kind: classification was expected, the only one of this version");
@@ -196,7 +199,7 @@ static bool is_cases(const cJSON *value)
     return cJSON_IsArray(value) && cJSON_IsObject(value->child) && json_get(value->child, "value");
 }
 
-static int move_cases(struct reader *r, cJSON *parameters, cJSON *setting)
+static int move_cases(struct definition_reader *r, cJSON *parameters, cJSON *setting)
 {
     for (cJSON *item = setting->child; item; item = item->next) {
         cJSON *value = cJSON_DetachItemFromObjectCaseSensitive(item, "value"), *values = cJSON_CreateArray();
@@ -213,10 +216,10 @@ static int move_cases(struct reader *r, cJSON *parameters, cJSON *setting)
     return 0;
 }
 
-static int read_settings(struct reader *r)
+static int read_settings(struct definition_reader *r)
 {
     struct definition *d = r->definition;
-    cJSON *settings = (cJSON *)(uintptr_t)section(r, "settings");
+    cJSON *settings = (cJSON *)(uintptr_t)definition_section(r, "settings");
     cJSON *parameters = cJSON_GetObjectItemCaseSensitive(d->root, "parameters");
     char where[256];
     int rc = 0;
@@ -228,20 +231,22 @@ static int read_settings(struct reader *r)
         const char *near = text_nearest(item->string, settings_names());
         next = item->next;
         snprintf(where, sizeof(where), "settings.%.200s", item->string);
+        if (d->is_free)
+            continue;
         if (!setting)
             problems_add(&r->problems, "%s: is not known%s%s%s", where, near ? ", nearest is '" : "", near ? near : "",
                          near ? "'" : "");
         else if (is_cases(item) && cJSON_IsObject(parameters) && !json_get(parameters, item->string))
             rc = move_cases(r, parameters, cJSON_DetachItemViaPointer(settings, item));
         else
-            rc = note(r, settings_check(setting, item, where, &r->err));
+            rc = definition_note(r, settings_check(setting, item, where, &r->err));
     }
-    if (json_get(settings, "steps") && json_get(settings, "epochs"))
+    if (!d->is_free && json_get(settings, "steps") && json_get(settings, "epochs"))
         problems_add(&r->problems, "settings.steps: stands beside 'epochs'; one of them decides the length");
     return rc;
 }
 
-static int read_space(struct reader *r)
+static int read_space(struct definition_reader *r)
 {
     struct definition *d = r->definition;
     const cJSON *parameters = json_get(d->root, "parameters");
@@ -249,104 +254,13 @@ static int read_space(struct reader *r)
         problems_add(&r->problems, "parameters: is missing, an object of parameters was expected");
         return 0;
     }
-    return note(r, space_read(&d->space, parameters, d->settings, &d->arena, &r->problems, &r->err));
+    if (d->is_free)
+        return definition_note(r,
+                               space_read_free(&d->space, parameters, d->settings, &d->arena, &r->problems, &r->err));
+    return definition_note(r, space_read(&d->space, parameters, d->settings, &d->arena, &r->problems, &r->err));
 }
 
-static int read_search(struct reader *r)
-{
-    static const char *const keys[] = {"algorithm", "configurations", NULL};
-    struct definition *d = r->definition;
-    const cJSON *search = section(r, "search");
-    int64_t size = r->problems.n == 0 ? space_grid_size(&d->space) : -1;
-    const char *names[8] = {0};
-    d->search = size > 0 ? "grid" : "random";
-    for (int i = 0; i < 7 && search_kinds[i]; i++)
-        names[i] = search_kinds[i]->name;
-    int rc = 0;
-    if (search) {
-        check_keys(r, search, "search", keys, NULL);
-        rc = note(r, json_opt_string(search, "algorithm", "search", &d->search, &r->err));
-        if (rc == 0)
-            rc = note(r, json_opt_int64(search, "configurations", "search", &d->configurations, &r->err));
-    }
-    if (!search_find(d->search)) {
-        const char *near = text_nearest(d->search, names);
-        problems_add(&r->problems, "search.algorithm: '%s', grid or random was expected%s%s%s", d->search,
-                     near ? "; nearest is '" : "", near ? near : "", near ? "'" : "");
-    } else if (strcmp(d->search, "grid") == 0 && size < 0 && r->problems.n == 0) {
-        problems_add(&r->problems, "search.algorithm: grid cannot enumerate a range without quantum; use random, give "
-                                   "the range a quantum, or list values");
-    }
-    if (d->configurations < 0 || d->configurations > 1000000)
-        problems_add(&r->problems, "search.configurations: %lld, 1 to 1000000 was expected",
-                     (long long)d->configurations);
-    else if (search && json_get(search, "configurations") && d->configurations == 0)
-        problems_add(&r->problems, "search.configurations: 0, 1 to 1000000 was expected");
-    if (d->configurations == 0 && strcmp(d->search, "random") == 0)
-        d->configurations = 20;
-    return rc;
-}
-
-static int read_objectives(struct reader *r)
-{
-    static const char *const keys[] = {"metric", "goal", NULL};
-    static const char *const metrics[] = {"validation/accuracy", "validation/macro_f1", "validation/loss",
-                                          "validation/ece", NULL};
-    struct definition *d = r->definition;
-    const cJSON *list = json_get(d->root, "objectives");
-    int n = cJSON_IsArray(list) ? cJSON_GetArraySize(list) : 0;
-    char where[64];
-    d->objectives = arena_calloc(&d->arena, OBJECTIVES_MAX, sizeof(*d->objectives));
-    if (!d->objectives)
-        return ERR_NOMEM;
-    d->n_objectives = 1;
-    d->objectives[0] = (struct objective){"validation/accuracy", true};
-    if (!list)
-        return 0;
-    if (n == 0 || n > OBJECTIVES_MAX) {
-        problems_add(&r->problems, "objectives: a list of 1 to %d objectives was expected", OBJECTIVES_MAX);
-        return 0;
-    }
-    d->n_objectives = n;
-    for (int i = 0, rc = 0; i < n && rc == 0; i++) {
-        const cJSON *item = cJSON_GetArrayItem(list, i);
-        const char *metric = metrics[0], *goal;
-        snprintf(where, sizeof(where), "objectives[%d]", i);
-        if (!cJSON_IsObject(item)) {
-            problems_add(&r->problems, "%s: %s was found, an object was expected", where, json_type_name(item));
-            continue;
-        }
-        check_keys(r, item, where, keys, NULL);
-        rc = note(r, json_get_string(item, "metric", where, &metric, &r->err));
-        /* Of a loss or an error the least is best unless the file says otherwise. */
-        bool is_error = strcmp(metric, "validation/loss") == 0 || strcmp(metric, "validation/ece") == 0;
-        goal = is_error ? "minimize" : "maximize";
-        if (rc == 0)
-            rc = note(r, json_opt_string(item, "goal", where, &goal, &r->err));
-        bool is_known = false;
-        for (const char *const *m = metrics; *m && !is_known; m++)
-            is_known = strcmp(*m, metric) == 0;
-        const char *near = text_nearest(metric, metrics);
-        if (text_starts_with(metric, "test/"))
-            problems_add(&r->problems,
-                         "%s.metric: '%s': choosing by the test set would make its scores worthless; use "
-                         "the same metric of validation",
-                         where, metric);
-        else if (!is_known)
-            problems_add(&r->problems,
-                         "%s.metric: '%s', validation/accuracy, validation/macro_f1, validation/loss or "
-                         "validation/ece was expected%s%s%s",
-                         where, metric, near ? "; nearest is '" : "", near ? near : "", near ? "'" : "");
-        if (strcmp(goal, "maximize") != 0 && strcmp(goal, "minimize") != 0)
-            problems_add(&r->problems, "%s.goal: '%s', maximize or minimize was expected", where, goal);
-        d->objectives[i] = (struct objective){metric, strcmp(goal, "maximize") == 0};
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
-}
-
-static int read_check(struct reader *r, const cJSON *item, int index)
+static int read_check(struct definition_reader *r, const cJSON *item, int index)
 {
     static const char *const keys[] = {"kind", "file", "items", NULL};
     struct definition *d = r->definition;
@@ -359,22 +273,22 @@ static int read_check(struct reader *r, const cJSON *item, int index)
         problems_add(&r->problems, "%s: %s was found, an object was expected", where, json_type_name(item));
         return 0;
     }
-    check_keys(r, item, where, keys, NULL);
-    int rc = note(r, json_get_string(item, "kind", where, &check->kind, &r->err));
+    definition_check_keys(r, item, where, keys, NULL);
+    int rc = definition_note(r, json_get_string(item, "kind", where, &check->kind, &r->err));
     if (rc == 0 && check->kind && strcmp(check->kind, "counterfactual") != 0)
         problems_add(&r->problems, "%s.kind: '%s', counterfactual was expected, the only one of this version", where,
                      check->kind);
     if (rc == 0)
-        rc = note(r, json_get_string(item, "file", where, &file, &r->err));
+        rc = definition_note(r, json_get_string(item, "file", where, &file, &r->err));
     if (rc == 0 && file)
         rc = read_path(r, file, file_where, false, &check->file);
     if (rc == 0)
-        rc = note(r, json_opt_bool(item, "items", where, &check->items, &r->err));
+        rc = definition_note(r, json_opt_bool(item, "items", where, &check->items, &r->err));
     check->name = arena_printf(&d->arena, "%d:%s", index, check->kind ? check->kind : "");
     return check->name ? rc : ERR_NOMEM;
 }
 
-static int read_checks(struct reader *r)
+static int read_checks(struct definition_reader *r)
 {
     struct definition *d = r->definition;
     const cJSON *list = json_get(d->root, "checks");
@@ -394,14 +308,13 @@ static int read_checks(struct reader *r)
     return rc;
 }
 
-/* A number with its bounds; whole when is_int. */
-static int read_number(struct reader *r, const cJSON *object, const char *section_name, const char *key, double min,
-                       double max, bool is_int, double *out)
+int definition_number(struct definition_reader *r, const cJSON *object, const char *section_name, const char *key,
+                      double min, double max, bool is_int, double *out)
 {
     double value = *out;
-    int rc = note(r, json_opt_double(object, key, section_name, &value, &r->err));
+    int rc = definition_note(r, json_opt_double(object, key, section_name, &value, &r->err));
     if (rc == 0 && (value < min || value > max || (is_int && value != floor(value))))
-        problems_add(&r->problems, "%s.%s: %g, a %snumber from %g to %g was expected", section_name, key, value,
+        problems_add(&r->problems, "%s.%s: %g, a %snumber from %.10g to %.10g was expected", section_name, key, value,
                      is_int ? "whole " : "", min, max);
     else
         *out = value;
@@ -409,7 +322,8 @@ static int read_number(struct reader *r, const cJSON *object, const char *sectio
 }
 
 /* A number of seconds, or a text such as "20m". */
-static int read_duration(struct reader *r, const cJSON *object, const char *section_name, const char *key, double *out)
+static int read_duration(struct definition_reader *r, const cJSON *object, const char *section_name, const char *key,
+                         double *out)
 {
     const cJSON *item = json_get(object, key);
     if (!item)
@@ -421,21 +335,21 @@ static int read_duration(struct reader *r, const cJSON *object, const char *sect
     return 0;
 }
 
-static int read_resources(struct reader *r)
+static int read_resources(struct definition_reader *r)
 {
     static const char *const keys[] = {"slots", "threads", "memory", "time", "retries", NULL};
     struct resources *out = &r->definition->resources;
-    const cJSON *resources = section(r, "resources"), *memory;
+    const cJSON *resources = definition_section(r, "resources"), *memory;
     double slots = 0, threads = 1, retries = 2;
     *out = (struct resources){.threads = 1, .retries = 2};
     if (!resources)
         return 0;
-    check_keys(r, resources, "resources", keys, NULL);
-    int rc = read_number(r, resources, "resources", "slots", 0, 4096, true, &slots);
+    definition_check_keys(r, resources, "resources", keys, NULL);
+    int rc = definition_number(r, resources, "resources", "slots", 0, 4096, true, &slots);
     if (rc == 0)
-        rc = read_number(r, resources, "resources", "threads", 1, 1024, true, &threads);
+        rc = definition_number(r, resources, "resources", "threads", 1, 1024, true, &threads);
     if (rc == 0)
-        rc = read_number(r, resources, "resources", "retries", 0, 1000, true, &retries);
+        rc = definition_number(r, resources, "resources", "retries", 0, 1000, true, &retries);
     if (rc == 0)
         rc = read_duration(r, resources, "resources", "time", &out->time_seconds);
     memory = json_get(resources, "memory");
@@ -456,17 +370,20 @@ static bool is_time_of_day(const char *text)
            strtol(text, NULL, 10) < 24 && strtol(text + 3, NULL, 10) < 60;
 }
 
-static int read_budget(struct reader *r)
+static int read_budget(struct definition_reader *r)
 {
-    static const char *const keys[] = {"trials", "for", "until", NULL};
+    static const char *const keys[] = {"trials", "steps", "for", "until", NULL};
     struct budget *out = &r->definition->budget;
-    const cJSON *budget = section(r, "budget"), *until;
-    double trials = 0;
+    const cJSON *budget = definition_section(r, "budget"), *until;
+    double trials = 0, steps = 0;
     if (!budget)
         return 0;
-    check_keys(r, budget, "budget", keys, NULL);
-    int rc = json_get(budget, "trials") ? read_number(r, budget, "budget", "trials", 1, 1e9, true, &trials) : 0;
+    definition_check_keys(r, budget, "budget", keys, NULL);
+    int rc = json_get(budget, "trials") ? definition_number(r, budget, "budget", "trials", 1, 1e9, true, &trials) : 0;
     out->trials = (int64_t)trials;
+    if (rc == 0 && json_get(budget, "steps"))
+        rc = definition_number(r, budget, "budget", "steps", 1, 1e15, true, &steps);
+    out->steps = (int64_t)steps;
     if (rc == 0)
         rc = read_duration(r, budget, "budget", "for", &out->seconds);
     until = json_get(budget, "until");
@@ -477,16 +394,16 @@ static int read_budget(struct reader *r)
     return rc;
 }
 
-static int read_root(struct reader *r)
+static int read_root(struct definition_reader *r)
 {
-    static const char *const keys[] = {"name",   "seed",    "model",      "task",   "settings",  "parameters",
-                                       "search", "seeds",   "objectives", "checks", "resources", "budget",
-                                       "reuse",  "$schema", "notes",      NULL};
-    static const char *const reserved[] = {"tasks",       "stages",    "init_adapter",    "stopping",        "order",
-                                           "constraints", "templates", "source_language", "target_language", NULL};
+    static const char *const keys[] = {"name",   "seed",    "model",      "task",     "settings",    "parameters",
+                                       "search", "seeds",   "objectives", "checks",   "resources",   "budget",
+                                       "reuse",  "$schema", "notes",      "stopping", "constraints", NULL};
+    static const char *const reserved[] = {"tasks",     "stages",          "init_adapter",    "order",
+                                           "templates", "source_language", "target_language", NULL};
     struct definition *d = r->definition;
     double seeds = 1;
-    check_keys(r, d->root, "", keys, reserved);
+    definition_check_keys(r, d->root, "", keys, reserved);
     int rc = read_name(r);
     if (rc == 0)
         rc = read_model(r);
@@ -497,27 +414,31 @@ static int read_root(struct reader *r)
     if (rc == 0)
         rc = read_space(r);
     if (rc == 0)
-        rc = read_search(r);
+        rc = definition_read_search(r);
     if (rc == 0)
-        rc = read_number(r, d->root, "definition", "seeds", 1, 10000, true, &seeds);
+        rc = definition_number(r, d->root, "definition", "seeds", 1, 10000, true, &seeds);
     d->seeds = (int)seeds;
     if (rc == 0)
-        rc = read_objectives(r);
+        rc = definition_read_objectives(r);
+    if (rc == 0)
+        rc = definition_read_stopping(r);
+    if (rc == 0)
+        rc = definition_read_constraints(r);
     if (rc == 0)
         rc = read_checks(r);
     if (rc == 0)
         rc = read_resources(r);
     if (rc == 0)
         rc = read_budget(r);
-    return rc < 0 ? rc : note(r, json_opt_bool(d->root, "reuse", "definition", &d->reuse, &r->err));
+    return rc < 0 ? rc : definition_note(r, json_opt_bool(d->root, "reuse", "definition", &d->reuse, &r->err));
 }
 
 /* Whole file ------------------------------------------------------------------------------------------------------- */
 
-int definition_parse(struct definition *definition, const char *text, const char *folder, const char *path,
-                     struct err *err)
+static int parse(struct definition *definition, const char *text, const char *folder, const char *path,
+                 bool is_elsewhere, struct err *err)
 {
-    struct reader r = {.definition = definition};
+    struct definition_reader r = {.definition = definition, .is_elsewhere = is_elsewhere};
     *definition = (struct definition){.reuse = true, .resources = {.threads = 1, .retries = 2}};
     int rc = json_parse(text, strlen(text), &definition->root, err);
     if (rc < 0)
@@ -529,6 +450,7 @@ int definition_parse(struct definition *definition, const char *text, const char
     definition->text = arena_strdup(&definition->arena, text);
     definition->folder = arena_strdup(&definition->arena, folder);
     definition->task = cJSON_CreateObject();
+    definition->is_free = is_elsewhere && !json_get(definition->root, "model");
     rc = definition->text && definition->folder && definition->task ? read_root(&r) : ERR_NOMEM;
     if (rc < 0)
         rc = err_set(err, ERR_NOMEM, "'%s': no memory to read it", path);
@@ -538,7 +460,18 @@ int definition_parse(struct definition *definition, const char *text, const char
     return rc;
 }
 
-int definition_read(struct definition *definition, const char *path, struct err *err)
+int definition_parse(struct definition *definition, const char *text, const char *folder, const char *path,
+                     struct err *err)
+{
+    return parse(definition, text, folder, path, false, err);
+}
+
+int definition_parse_elsewhere(struct definition *definition, const char *text, const char *path, struct err *err)
+{
+    return parse(definition, text, ".", path, true, err);
+}
+
+static int read_file(struct definition *definition, const char *path, bool is_elsewhere, struct err *err)
 {
     char *text = NULL, *absolute = NULL, *folder = NULL;
     size_t n = 0;
@@ -551,11 +484,21 @@ int definition_read(struct definition *definition, const char *path, struct err 
     if (rc == 0 && !(folder = file_folder(absolute)))
         rc = err_set(err, ERR_NOMEM, "'%s': no memory to read it", path);
     if (rc == 0)
-        rc = definition_parse(definition, text, folder, path, err);
+        rc = parse(definition, text, folder, path, is_elsewhere, err);
     free(text);
     free(absolute);
     free(folder);
     return rc;
+}
+
+int definition_read(struct definition *definition, const char *path, struct err *err)
+{
+    return read_file(definition, path, false, err);
+}
+
+int definition_read_elsewhere(struct definition *definition, const char *path, struct err *err)
+{
+    return read_file(definition, path, true, err);
 }
 
 void definition_done(struct definition *definition)

@@ -12,6 +12,34 @@ struct objective {
     bool is_maximized;
 };
 
+struct stop_kind;
+
+/* The stopping rule and what is said about it; what a rule does not know stays at its default. */
+struct stopping {
+    const struct stop_kind *kind; /* NULL: trials run to their end */
+    const char *metric;           /* default: the first objective's */
+    bool is_maximized;
+    double min_resource;     /* steps before the first decision; default 1 */
+    double max_resource;     /* steps of a whole trial; 0: not known */
+    double reduction_factor; /* of asha and hyperband; default 3 */
+    double patience;         /* decisions without a better value; default 5 */
+    double min_delta;        /* what counts as better; default 0 */
+    double min_trials;       /* trials that must have been there before the first decision */
+    double percentile;       /* of median: 50 */
+    double interval;         /* steps between decisions; default 1 */
+    double upper, lower;     /* of threshold */
+    bool has_upper, has_lower;
+};
+
+/* A condition that a configuration (over parameters) or a result (over a metric) must meet. */
+struct constraint {
+    const char *text;                /* "bias/flip_rate <= 0.05" */
+    const char *metric;              /* of a result; NULL: over parameters … */
+    struct expression *left, *right; /* … then left and right are compared */
+    double bound;                    /* of a result */
+    bool is_at_least, is_strict;     /* >=, >; else <=, < */
+};
+
 struct check {
     const char *name; /* "0:counterfactual": position and kind */
     const char *kind; /* counterfactual */
@@ -29,6 +57,7 @@ struct resources {
 
 struct budget {
     int64_t trials;    /* 0: no limit */
+    int64_t steps;     /* optimiser steps of all trials together; 0: no limit */
     double seconds;    /* "for": 0: no limit */
     const char *until; /* "HH:MM" local time, the next one; NULL: none */
 };
@@ -46,9 +75,15 @@ struct definition {
                             * text_pair, label, format */
     const cJSON *settings; /* as given; {} when absent */
     struct space space;
-    const char *search;     /* grid, random; default: grid when the space can be enumerated, else random */
-    int64_t configurations; /* of random: default 20; of grid: at most so many, 0: all */
-    int seeds;              /* default 1 */
+    bool is_free;       /* no model: names are the definition's own, trials are trained elsewhere */
+    const char *search; /* name of the algorithm; default: auto when trained elsewhere, else grid when the space can be
+                         * enumerated, else random */
+    int64_t configurations; /* at most so many, 0: no limit; default 20 of random and what is based on a model */
+    const cJSON *first;     /* configurations to start with; NULL: none */
+    struct stopping stopping;
+    struct constraint *constraints;
+    int n_constraints;
+    int seeds; /* default 1 */
     struct objective *objectives;
     int n_objectives; /* at least 1; default validation/accuracy maximize */
     struct check *checks;
@@ -65,6 +100,11 @@ int definition_read(struct definition *definition, const char *path, struct err 
 /* The same from text; `folder` is where relative paths start, `path` stands in messages. */
 int definition_parse(struct definition *definition, const char *text, const char *folder, const char *path,
                      struct err *err) MUST_CHECK;
+/* The same for trials that are trained elsewhere: model and task may be missing, their files are not looked at, and
+ * without a model names and values of parameters and the names of metrics are free (is_free). */
+int definition_read_elsewhere(struct definition *definition, const char *path, struct err *err) MUST_CHECK;
+int definition_parse_elsewhere(struct definition *definition, const char *text, const char *path,
+                               struct err *err) MUST_CHECK;
 void definition_done(struct definition *definition);
 /* Whether a sweep may be called that: 1 to 64 of a-z 0-9 . _ -, a letter or digit first. ERR_USAGE. */
 int definition_check_name(const char *name, struct err *err) MUST_CHECK;

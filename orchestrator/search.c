@@ -5,7 +5,7 @@
 
 #include "orchestrator/search_kinds.h"
 
-const struct search_kind *const search_kinds[] = {&search_grid, &search_random, NULL};
+const struct search_kind *const search_kinds[] = {&search_auto, &search_grid, &search_random, NULL};
 
 const struct search_kind *search_find(const char *name)
 {

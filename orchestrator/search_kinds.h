@@ -4,7 +4,13 @@
 
 #include "orchestrator/search.h"
 
+extern const struct search_kind search_auto;
 extern const struct search_kind search_grid;
 extern const struct search_kind search_random;
+extern const struct search_kind search_sobol;
+extern const struct search_kind search_tpe;
+extern const struct search_kind search_gp;
+extern const struct search_kind search_cmaes;
+extern const struct search_kind search_nsga2;
 
 #endif

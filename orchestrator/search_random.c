@@ -3,7 +3,8 @@
 
 static int propose(const struct definition *definition, int64_t index, cJSON **configuration, struct err *err)
 {
-    if (index >= definition->configurations || index > UINT32_MAX) {
+    bool is_limited = definition->configurations > 0 && index >= definition->configurations;
+    if (is_limited || index > UINT32_MAX) {
         *configuration = NULL;
         return 0;
     }

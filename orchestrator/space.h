@@ -53,6 +53,7 @@ struct space {
     struct parameter *parameters; /* in evaluation order */
     int n_parameters;
     const cJSON *settings; /* fixed values, for conditions on settings; borrowed from the definition */
+    bool is_free;          /* names are the definition's own: the settings table says nothing about them */
 };
 
 /* Reads definition.parameters into `space` (arena's memory; the JSON is borrowed). Reports every error found into
@@ -62,6 +63,9 @@ struct space {
  * method that cannot be chosen. 0 also when there were problems; ERR_NOMEM. */
 int space_read(struct space *space, const cJSON *parameters, const cJSON *settings, struct arena *arena,
                struct problems *problems, struct err *err) MUST_CHECK;
+/* The same with names and values of the definition's own, for trials that are trained elsewhere. */
+int space_read_free(struct space *space, const cJSON *parameters, const cJSON *settings, struct arena *arena,
+                    struct problems *problems, struct err *err) MUST_CHECK;
 /* Draws a configuration; *configuration is owned by the caller. ERR_USAGE when an expression has no value or one that
  * the setting refuses. */
 int space_draw(const struct space *space, struct rng_stream *stream, cJSON **configuration, struct err *err) MUST_CHECK;

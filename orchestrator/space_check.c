@@ -14,9 +14,8 @@ struct checker {
 typedef void on_name_fn(const char *name, bool in_expression, void *context);
 
 /* What decides whether the setting of this name applies, up to the root: momentum, optimizer, … */
-static void each_applying(const char *name, on_name_fn *on_name, void *context)
+static void each_applying(const struct setting *setting, on_name_fn *on_name, void *context)
 {
-    const struct setting *setting = settings_find(name);
     for (int level = 0; setting && setting->when && level < 8; level++) {
         on_name(setting->when, false, context);
         setting = settings_find(setting->when);
@@ -38,12 +37,14 @@ static int visit_expression_name(const char *name, void *context)
 void space_each_dependency(const struct parameter *parameter, on_name_fn *on_name, void *context)
 {
     struct visit visit = {on_name, context};
-    each_applying(parameter->name, on_name, context);
+    bool is_free = parameter->setting->types & SETTING_ANY;
+    each_applying(parameter->setting, on_name, context);
     for (int i = 0; i < parameter->n_cases; i++) {
         const struct distribution *distribution = &parameter->cases[i];
         for (int k = 0; k < distribution->n_conditions; k++) {
             on_name(distribution->conditions[k].name, false, context);
-            each_applying(distribution->conditions[k].name, on_name, context);
+            if (!is_free)
+                each_applying(settings_find(distribution->conditions[k].name), on_name, context);
         }
         if (distribution->expression)
             expression_each_name(distribution->expression, visit_expression_name, &visit);
@@ -116,7 +117,7 @@ static bool can_apply(const struct space *space, const struct setting *setting)
 
 static void check_applies(struct checker *checker, const char *part, const char *name)
 {
-    const struct setting *setting = settings_find(name);
+    const struct setting *setting = space_setting(checker->space, name);
     if (!setting || can_apply(checker->space, setting))
         return;
     problems_add(checker->problems, "%s.%s: '%s' exists only when '%s' is one of '%s', which cannot be chosen here",
@@ -129,7 +130,7 @@ static void check_applies(struct checker *checker, const char *part, const char 
  * may stay when one of them is left out. */
 static void check_condition(struct checker *checker, const char *where, const struct condition *condition)
 {
-    const struct setting *setting = settings_find(condition->name);
+    const struct setting *setting = space_setting(checker->space, condition->name);
     struct text text = {0};
     struct err err;
     char place[256];

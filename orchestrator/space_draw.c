@@ -14,6 +14,15 @@ int space_find(const struct space *space, const char *name)
     return -1;
 }
 
+const struct setting *space_setting(const struct space *space, const char *name)
+{
+    static const struct setting fixed = {.name = "", .types = SETTING_ANY, .min = -INFINITY, .max = INFINITY};
+    if (!space->is_free)
+        return settings_find(name);
+    int i = space_find(space, name);
+    return i >= 0 ? space->parameters[i].setting : json_get(space->settings, name) ? &fixed : NULL;
+}
+
 bool space_value_matches(const cJSON *value, const cJSON *wanted)
 {
     if (json_equal(value, wanted))
@@ -25,9 +34,9 @@ bool space_value_matches(const cJSON *value, const cJSON *wanted)
 }
 
 /* What a trial will use counts: the given value, or the default where none is given. */
-static bool condition_holds(const struct condition *condition, const cJSON *values)
+static bool condition_holds(const struct space *space, const struct condition *condition, const cJSON *values)
 {
-    const struct setting *setting = settings_find(condition->name);
+    const struct setting *setting = space_setting(space, condition->name);
     if (!setting || !settings_applies(setting, values))
         return false;
     const cJSON *given = json_get(values, condition->name);
@@ -40,14 +49,14 @@ static bool condition_holds(const struct condition *condition, const cJSON *valu
     return holds;
 }
 
-const struct distribution *space_case(const struct parameter *parameter, const cJSON *values)
+const struct distribution *space_case(const struct space *space, const struct parameter *parameter, const cJSON *values)
 {
     if (!settings_applies(parameter->setting, values))
         return NULL;
     for (int i = 0; i < parameter->n_cases; i++) {
         const struct distribution *distribution = &parameter->cases[i];
         int held = 0;
-        while (held < distribution->n_conditions && condition_holds(&distribution->conditions[held], values))
+        while (held < distribution->n_conditions && condition_holds(space, &distribution->conditions[held], values))
             held++;
         if (held == distribution->n_conditions)
             return distribution;
@@ -246,7 +255,7 @@ int space_draw(const struct space *space, struct rng_stream *stream, cJSON **con
     int rc = space_start(space, &values, err);
     for (int i = 0; i < space->n_parameters && rc == 0; i++) {
         const struct parameter *parameter = &space->parameters[i];
-        const struct distribution *distribution = space_case(parameter, values);
+        const struct distribution *distribution = space_case(space, parameter, values);
         cJSON *value = NULL;
         if (!distribution)
             continue;

@@ -110,7 +110,7 @@ static int64_t count_from(struct grid *grid, int i)
 {
     if (i == grid->space->n_parameters || ++grid->visits > GRID_MAX_VISITS)
         return 1;
-    const struct distribution *distribution = space_case(&grid->space->parameters[i], grid->values);
+    const struct distribution *distribution = space_case(grid->space, &grid->space->parameters[i], grid->values);
     if (!distribution)
         return count_from(grid, i + 1);
     int64_t n = distribution_size(distribution), total = 0;
@@ -143,7 +143,7 @@ int64_t space_grid_size(const struct space *space)
 /* Puts the value of parameter i under which the index-th configuration lies; *index becomes its position there. */
 static int put_indexed(struct grid *grid, int i, int64_t *index, struct err *err)
 {
-    const struct distribution *distribution = space_case(&grid->space->parameters[i], grid->values);
+    const struct distribution *distribution = space_case(grid->space, &grid->space->parameters[i], grid->values);
     if (!distribution)
         return 0;
     int64_t n = distribution_size(distribution);

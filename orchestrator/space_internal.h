@@ -7,10 +7,14 @@
 
 /* Position of the parameter in `space`, or -1. */
 int space_find(const struct space *space, const char *name);
+/* What may stand under the name: the setting, or of a free space what its parameters and settings bring; NULL:
+ * unknown. */
+const struct setting *space_setting(const struct space *space, const char *name);
 /* Whether the value equals `wanted`, or is a list that contains it. */
 bool space_value_matches(const cJSON *value, const cJSON *wanted);
 /* The case that applies beside `values`; NULL: the parameter does not exist. */
-const struct distribution *space_case(const struct parameter *parameter, const cJSON *values);
+const struct distribution *space_case(const struct space *space, const struct parameter *parameter,
+                                      const cJSON *values);
 /* Distance of neighbouring values of a range: quantum, 1 of ints, 0 when it is continuous. */
 double space_step(const struct distribution *distribution);
 /* How many values a range with steps has (at most 2^53). */

@@ -16,6 +16,8 @@ struct reader {
     struct problems *problems;
     const struct setting *setting; /* of the parameter that is read */
     const char *where;             /* JSON path of the case that is read */
+    const cJSON *parameters;
+    const char *const *names; /* of a free space, NULL-terminated */
 };
 
 static const char *const keys_of_values[] = {"values", "probabilities", "when", NULL};
@@ -307,8 +309,11 @@ static int read_when(struct reader *reader, const cJSON *when, struct distributi
         return no_memory(err);
     for (const cJSON *item = when->child; item; item = item->next) {
         struct condition *condition = &out->conditions[out->n_conditions];
-        if (!settings_find(item->string)) {
-            add_unknown(reader->problems, where, "name", item->string, settings_names());
+        if (reader->space->is_free
+                ? !json_get(reader->parameters, item->string) && !json_get(reader->space->settings, item->string)
+                : !settings_find(item->string)) {
+            add_unknown(reader->problems, where, "name", item->string,
+                        reader->space->is_free ? reader->names : settings_names());
             continue;
         }
         if (cJSON_IsArray(item) && !item->child)
@@ -378,21 +383,54 @@ static int read_parameter(struct reader *reader, const cJSON *item, struct param
     return rc;
 }
 
-int space_read(struct space *space, const cJSON *parameters, const cJSON *settings, struct arena *arena,
-               struct problems *problems, struct err *err)
+/* What the names of a free space may have: numbers where the case is a range, else anything. */
+static const struct setting *free_setting(struct reader *reader, const char *name)
 {
-    struct reader reader = {.space = space, .arena = arena, .problems = problems};
-    *space = (struct space){.settings = cJSON_IsObject(settings) ? settings : NULL};
+    struct setting *setting = arena_calloc(reader->arena, 1, sizeof(*setting));
+    if (setting)
+        *setting = (struct setting){
+            .name = name,
+            .group = "",
+            .types = SETTING_ANY | SETTING_NUMBER | SETTING_INT,
+            .min = -INFINITY,
+            .max = INFINITY,
+            .help = "",
+        };
+    return setting;
+}
+
+static const char **free_names(const struct reader *reader)
+{
+    const cJSON *const objects[] = {reader->parameters, reader->space->settings};
+    size_t n = 0;
+    for (int i = 0; i < 2; i++)
+        n += objects[i] ? (size_t)cJSON_GetArraySize(objects[i]) : 0;
+    const char **names = arena_calloc(reader->arena, n + 1, sizeof(*names));
+    n = 0;
+    for (int i = 0; i < 2 && names; i++)
+        for (const cJSON *item = objects[i] ? objects[i]->child : NULL; item; item = item->next)
+            names[n++] = item->string;
+    return names;
+}
+
+static int read_space(struct space *space, const cJSON *parameters, const cJSON *settings, bool is_free,
+                      struct arena *arena, struct problems *problems, struct err *err)
+{
+    struct reader reader = {.space = space, .arena = arena, .problems = problems, .parameters = parameters};
+    *space = (struct space){.settings = cJSON_IsObject(settings) ? settings : NULL, .is_free = is_free};
     if (!cJSON_IsObject(parameters)) {
         problems_add(problems, "parameters: %s was found, an object of parameters was expected",
                      json_type_name(parameters));
         return 0;
     }
     space->parameters = arena_calloc(arena, (size_t)cJSON_GetArraySize(parameters) + 1, sizeof(*space->parameters));
-    if (!space->parameters)
+    reader.names = is_free ? free_names(&reader) : settings_names();
+    if (!space->parameters || !reader.names)
         return no_memory(err);
     for (const cJSON *item = parameters->child; item; item = item->next) {
-        reader.setting = settings_find(item->string);
+        reader.setting = is_free ? free_setting(&reader, item->string) : settings_find(item->string);
+        if (!reader.setting && is_free)
+            return no_memory(err);
         if (!reader.setting) {
             add_unknown(problems, "parameters", "name", item->string, settings_names());
             continue;
@@ -405,4 +443,16 @@ int space_read(struct space *space, const cJSON *parameters, const cJSON *settin
             return rc;
     }
     return space_check(space, arena, problems, err);
+}
+
+int space_read(struct space *space, const cJSON *parameters, const cJSON *settings, struct arena *arena,
+               struct problems *problems, struct err *err)
+{
+    return read_space(space, parameters, settings, false, arena, problems, err);
+}
+
+int space_read_free(struct space *space, const cJSON *parameters, const cJSON *settings, struct arena *arena,
+                    struct problems *problems, struct err *err)
+{
+    return read_space(space, parameters, settings, true, arena, problems, err);
 }

@@ -11,9 +11,9 @@
 #include "common/json.h"
 #include "trainer/safetensors.h"
 
-extern const struct model_kind model_bert, model_roberta;
+extern const struct model_kind model_bert, model_roberta, model_gpt2;
 
-const struct model_kind *const model_kinds[] = {&model_bert, &model_roberta, NULL};
+const struct model_kind *const model_kinds[] = {&model_bert, &model_roberta, &model_gpt2, NULL};
 
 static const struct model_kind *find_kind(const char *model_type)
 {
@@ -36,6 +36,14 @@ static int unknown_kind(const char *folder, const char *model_type, struct err *
     return rc;
 }
 
+static int check_task(const struct model_kind *kind, enum model_task task, struct err *err)
+{
+    static const char *const names[] = {"classification", "causal language modelling", "sequence to sequence"};
+    bool fits = task == TASK_CLASSIFICATION ? kind->classify != NULL
+                                            : kind->decode && kind->is_seq2seq == (task == TASK_SEQ2SEQ);
+    return fits ? 0 : err_set(err, ERR_UNSUPPORTED, "%s is not built in for '%s' models", names[task], kind->name);
+}
+
 static int read_config(cJSON **config, const char *folder, struct err *err)
 {
     char *path = file_join(folder, "config.json");
@@ -51,12 +59,15 @@ int model_open(struct model *model, const char *folder, const struct model_optio
                struct err *err)
 {
     const char *model_type;
-    *model = (struct model){.folder = folder, .params.arena = trial, .pooling = options->pooling};
+    *model =
+        (struct model){.folder = folder, .params.arena = trial, .pooling = options->pooling, .task = options->task};
     int rc = read_config(&model->config, folder, err);
     if (rc == 0)
         rc = json_get_string(model->config, "model_type", "config.json", &model_type, err);
     if (rc == 0 && !(model->kind = find_kind(model_type)))
         rc = unknown_kind(folder, model_type, err);
+    if (rc == 0)
+        rc = check_task(model->kind, options->task, err);
     if (rc == 0)
         rc = safetensors_open_model(&model->weights, folder, err);
     if (rc == 0 && (rc = model->kind->load(model, options, err)) < 0)
@@ -81,6 +92,7 @@ int model_head_classes(const char *folder, int *n_classes, struct err *err)
         return rc;
     const struct tensor *head = safetensors_find(weights, "classifier.weight");
     head = head ? head : safetensors_find(weights, "classifier.out_proj.weight");
+    head = head ? head : safetensors_find(weights, "score.weight");
     *n_classes = head && head->n_dims == 2 ? (int)head->shape[0] : 0;
     safetensors_close(weights);
     return 0;
@@ -113,6 +125,27 @@ int model_config_real(const struct model *model, const char *key, double fallbac
     return 0;
 }
 
+int model_config_bool(const struct model *model, const char *key, bool fallback, bool *out, struct err *err)
+{
+    *out = fallback;
+    return json_opt_bool(model->config, key, "config.json", out, err);
+}
+
+int model_config_activation(const struct model *model, const char *key, const char *fallback, enum activation *out,
+                            struct err *err)
+{
+    const char *name = fallback;
+    int rc = json_opt_string(model->config, key, "config.json", &name, err);
+    if (rc < 0)
+        return rc;
+    int activation = activation_from_name(name);
+    if (activation < 0)
+        return err_set(err, ERR_UNSUPPORTED, "config.json: %s '%s' is not one of gelu, gelu_new, relu, silu, tanh", key,
+                       name);
+    *out = (enum activation)activation;
+    return 0;
+}
+
 /* Tensors ---------------------------------------------------------------------------------------------------------- */
 
 /* Writes `name` with `from` at its end replaced by `to` into out. */
@@ -133,9 +166,9 @@ static const struct tensor *find_tensor(const struct model *model, const char *n
                     replace_end(old, sizeof(old), name, "LayerNorm.bias", "LayerNorm.beta")))
         tensor = safetensors_find(model->weights, old);
     /* A folder saved without its head has the names without the family's prefix. */
-    const char *dot = strchr(name, '.');
-    bool has_prefix = strncmp(name, "bert.", 5) == 0 || strncmp(name, "roberta.", 8) == 0;
-    return tensor || !has_prefix ? tensor : find_tensor(model, dot + 1);
+    const char *prefix = model->kind->prefix;
+    bool has_prefix = prefix && strncmp(name, prefix, strlen(prefix)) == 0;
+    return tensor || !has_prefix ? tensor : find_tensor(model, name + strlen(prefix));
 }
 
 static int shape_error(const struct tensor *tensor, const char *name, int n_dims, const int64_t *shape, struct err *err)
@@ -221,6 +254,7 @@ struct site *model_add_site(struct model *model, enum site_kind kind, const char
     site->kind = kind;
     site->role = role;
     site->layer = layer;
+    site->in = site->out = model->hidden_size;
     site->hooks_end = &site->hooks;
     model->sites[model->n_sites++] = site;
     return site;
@@ -234,23 +268,65 @@ struct site *model_find_site(const struct model *model, const char *name)
     return NULL;
 }
 
-int model_linear(struct model *model, struct site **site, const char *role, int layer, int in, int out,
-                 const char *name, struct err *err)
+int model_linear_site(struct model *model, struct site **site, const char *role, int layer, struct linear_shape shape,
+                      const char *name, struct err *err)
 {
     char tensor[512];
-    const int64_t shape[2] = {out, in};
+    const int64_t weight[2] = {shape.is_transposed ? shape.in : shape.out, shape.is_transposed ? shape.out : shape.in};
+    const int64_t bias[1] = {shape.out};
     struct site *made = model_add_site(model, SITE_LINEAR, role, layer, "%s", name);
     if (!made)
         return err_set(err, ERR_NOMEM, "no memory for the site '%s'", name);
-    made->in = in;
-    made->out = out;
+    made->in = shape.in;
+    made->out = shape.out;
+    made->is_transposed = shape.is_transposed;
     snprintf(tensor, sizeof(tensor), "%s.weight", name);
-    int rc = model_tensor(model, &made->weight, layer, 2, shape, tensor, err);
+    int rc = model_tensor(model, &made->weight, layer, 2, weight, tensor, err);
+    snprintf(tensor, sizeof(tensor), "%s.bias", name);
+    if (rc == 0 && shape.has_bias)
+        rc = model_tensor(model, &made->bias, layer, 1, bias, tensor, err);
+    *site = made;
+    return rc;
+}
+
+int model_linear(struct model *model, struct site **site, const char *role, int layer, int in, int out,
+                 const char *name, struct err *err)
+{
+    const struct linear_shape shape = {.in = in, .out = out, .has_bias = true};
+    return model_linear_site(model, site, role, layer, shape, name, err);
+}
+
+int model_norm(struct model *model, struct param **weight, struct param **bias, int layer, int width, const char *name,
+               struct err *err)
+{
+    char tensor[512];
+    const int64_t shape[1] = {width};
+    snprintf(tensor, sizeof(tensor), "%s.weight", name);
+    int rc = model_tensor(model, weight, layer, 1, shape, tensor, err);
     if (rc < 0)
         return rc;
+    (*weight)->is_norm = (*weight)->is_bias_or_norm = true;
+    if (!bias)
+        return 0;
     snprintf(tensor, sizeof(tensor), "%s.bias", name);
-    *site = made;
-    return model_tensor(model, &made->bias, layer, 1, shape, tensor, err);
+    rc = model_tensor(model, bias, layer, 1, shape, tensor, err);
+    if (rc == 0)
+        (*bias)->is_norm = true;
+    return rc;
+}
+
+int model_output_embedding(struct model *model, struct param *tied, struct err *err)
+{
+    const int64_t shape[2] = {model->vocab_size, model->hidden_size};
+    model->output = model_add_site(model, SITE_BLOCK, "output", model->n_layers, "output");
+    struct site *site = model_add_site(model, SITE_LINEAR, "output_embedding", model->n_layers, "lm_head");
+    if (!model->output || !site)
+        return err_set(err, ERR_NOMEM, "no memory for the output embedding");
+    model->output->in = model->output->out = site->in = model->hidden_size;
+    site->out = model->vocab_size;
+    site->weight = tied;
+    model->output_embedding = site;
+    return tied ? 0 : model_tensor(model, &site->weight, model->n_layers, 2, shape, "lm_head.weight", err);
 }
 
 void pass_add_loss(struct pass *pass, struct value *loss)

@@ -6,12 +6,20 @@
 
 #include "trainer/site.h"
 
+/* What is learned: a class a sequence; the next token; the tokens of a second sequence, given the first. */
+enum model_task { TASK_CLASSIFICATION, TASK_CAUSAL, TASK_SEQ2SEQ };
+
 /* A packed batch: the tokens of all sequences one behind the other. */
 struct batch {
     struct layout layout;
     const int32_t *ids;      /* layout.n_rows token ids */
     const int32_t *type_ids; /* 0 or 1 each, or NULL: all 0 */
-    const int32_t *labels;   /* classification: one a sequence; NULL when not known */
+    /* classification: one a sequence. causal: one a row, the row's own token (the row before predicts it). seq2seq: one
+     * a decoder row, what this row predicts. −100: does not count. NULL when not known. */
+    const int32_t *labels;
+    /* seq2seq: the decoder's input, as many segments as layout has. */
+    struct layout decoder_layout;
+    const int32_t *decoder_ids;
 };
 
 struct model;
@@ -24,6 +32,7 @@ struct pass {
 };
 
 struct model_options {
+    enum model_task task;
     const char *pooling;               /* pooler, mean, first */
     int n_classes;                     /* of the head; 0: as many as the model's own head */
     bool use_model_head;               /* take the head's tensors from the model */
@@ -35,10 +44,15 @@ struct model_kind {
     const char *name;                /* bert */
     const char *const *model_types;  /* config.json's model_type: bert; roberta, xlm-roberta */
     const char *const *lora_targets; /* what LoRA goes to when the job does not say */
+    const char *prefix; /* first part of tensor names that folders saved without a head leave out: "bert." */
+    bool is_seq2seq;    /* its language model has an encoder: TASK_SEQ2SEQ, not TASK_CAUSAL */
     /* Reads the config, adds parameters and sites; every tensor's name, type and shape is checked. */
     int (*load)(struct model *model, const struct model_options *options, struct err *err);
-    /* Logits (n_segments, n_classes) of a classification batch. */
+    /* Logits (n_segments, n_classes) of a classification batch; NULL when not built in. */
     struct value *(*classify)(struct pass *pass);
+    /* Language models: what goes into the output embedding, (rows, hidden), a row a token of the (decoder's) sequence;
+     * its layout tells which rows a method inserted. NULL when not built in. See language_model.h. */
+    struct value *(*decode)(struct pass *pass);
 };
 
 struct safetensors;
@@ -59,7 +73,11 @@ struct model {
     struct params params;        /* in the trial arena */
     struct site **sites;
     size_t n_sites, sites_capacity;
-    int n_layers, hidden_size, max_positions, vocab_size, n_classes;
+    enum model_task task;
+    struct site *output_embedding; /* language models: the linear site "lm_head" (the token embedding's when tied) */
+    struct site *output;           /* what goes into it: replaced by methods that changed the embedded tokens */
+    int n_layers; /* encoder-decoders: the encoder's come first, the decoder's are numbered on behind them */
+    int hidden_size, max_positions, vocab_size, n_classes;
     const char *pooling;
     double dropout, attention_dropout, classifier_dropout;
     double initializer_range;
@@ -78,7 +96,7 @@ void model_close(struct model *model);
 /* For model files ----------------------------------------------------------------------------------------------------
  */
 
-/* The base tensor `name`, found in the weights under its own name, without its first part ("bert."), or with the old
+/* The base tensor `name`, found in the weights under its own name, without the family's prefix, or with the old
  * gamma and beta for layer norms; mapped where type and alignment allow. ERR_FORMAT when the shape differs,
  * ERR_NOT_FOUND when it is missing. */
 int model_tensor(struct model *model, struct param **param, int layer, int n_dims, const int64_t *shape,
@@ -90,11 +108,28 @@ int model_head_tensor(struct model *model, struct param **param, const struct mo
 /* A linear site with its weight (out, in) and bias tensors. */
 int model_linear(struct model *model, struct site **site, const char *role, int layer, int in, int out,
                  const char *name, struct err *err) MUST_CHECK;
+/* The same with a choice: stored (in, out), without a bias. */
+struct linear_shape {
+    int in, out;
+    bool is_transposed, has_bias;
+};
+int model_linear_site(struct model *model, struct site **site, const char *role, int layer, struct linear_shape shape,
+                      const char *name, struct err *err) MUST_CHECK;
+/* A layer norm's tensors <name>.weight and, when `bias` is not NULL, <name>.bias. */
+int model_norm(struct model *model, struct param **weight, struct param **bias, int layer, int width, const char *name,
+               struct err *err) MUST_CHECK;
+/* Sets output_embedding and output: a linear site "lm_head" whose weight is `tied` (the token embedding) or, when that
+ * is NULL, the tensor lm_head.weight. */
+int model_output_embedding(struct model *model, struct param *tied, struct err *err) MUST_CHECK;
 /* Members of config.json with a range; a missing one takes `fallback` (an int fallback of −1: it must be there). */
 int model_config_int(const struct model *model, const char *key, int fallback, int *out, struct err *err) MUST_CHECK;
 int model_config_real(const struct model *model, const char *key, double fallback, double *out,
                       struct err *err) MUST_CHECK;
-/* Adds a site; NULL when memory is used up. */
+int model_config_bool(const struct model *model, const char *key, bool fallback, bool *out, struct err *err) MUST_CHECK;
+/* An activation by its name; ERR_UNSUPPORTED lists those built in. */
+int model_config_activation(const struct model *model, const char *key, const char *fallback, enum activation *out,
+                            struct err *err) MUST_CHECK;
+/* Adds a site of the model's width; NULL when memory is used up. */
 struct site *model_add_site(struct model *model, enum site_kind kind, const char *role, int layer,
                             const char *name_format, ...) __attribute__((format(printf, 5, 6)));
 /* The first site of that name, or NULL. */

@@ -1,4 +1,4 @@
-/* Rows of a table, and rows and means of sequences: gathers and their scatters. */
+/* Rows of a table, and rows and means of sequences, rows selected: gathers and their scatters. */
 #include "trainer/op_internal.h"
 
 struct embedding_node {
@@ -128,5 +128,75 @@ struct value *op_mean_rows(struct tape *tape, struct value *x)
             kernels()->axpy(value_row(y, s), value_row(x, segment->first + i), 1 / (real)segment->keys,
                             (size_t)x->cols);
     }
+    return y;
+}
+
+/* Positions -------------------------------------------------------------------------------------- */
+
+const int32_t *layout_positions(struct tape *tape, const struct layout *layout, int offset)
+{
+    int32_t *positions = tape_alloc(tape, "positions", (size_t)layout->n_rows * sizeof(*positions));
+    for (int s = 0; positions && s < layout->n_segments; s++) {
+        const struct segment *segment = &layout->segments[s];
+        for (int i = 0; i < segment->rows; i++)
+            positions[segment->first + i] = segment->position + i + offset;
+    }
+    return positions;
+}
+
+/* Selected rows ------------------------------------------------------------------------------------------------ */
+
+struct select_node {
+    struct tape_node node;
+    struct value *x;
+    const int32_t *indices;
+};
+
+static void select_rows_backward(struct tape *tape, struct tape_node *node)
+{
+    struct select_node *select = (struct select_node *)node;
+    struct value *x = select->x, *y = node->output;
+    if (!pooled_grad(tape, x))
+        return;
+    for (int i = 0; i < y->rows; i++) {
+        real *row = grad_row(x, select->indices[i]);
+        kernels()->add(row, row, grad_row(y, i), (size_t)y->cols);
+    }
+}
+
+/* The example each row of x belongs to, for the layout of the selected ones. */
+static const struct layout *selected_layout(struct tape *tape, const struct layout *layout, const int32_t *indices,
+                                            int n)
+{
+    struct layout *selected = tape_alloc(tape, "select_rows", sizeof(*selected));
+    struct segment *segments = tape_alloc(tape, "select_rows", (size_t)n * sizeof(*segments));
+    if (!selected || !segments)
+        return NULL;
+    for (int i = 0, s = 0; i < n; i++) {
+        while (indices[i] < layout->segments[s].first)
+            s--;
+        while (indices[i] >= layout->segments[s].first + layout->segments[s].rows)
+            s++;
+        segments[i] = (struct segment){i, 1, 1, indices[i] - layout->segments[s].first, layout->segments[s].example};
+    }
+    *selected = (struct layout){.n_segments = n, .n_rows = n, .segments = segments};
+    return selected;
+}
+
+struct value *op_select_rows(struct tape *tape, struct value *x, const int32_t *indices, int n)
+{
+    if (!x)
+        return NULL;
+    const struct layout *layout = selected_layout(tape, x->layout, indices, n);
+    struct value *y = layout ? tape_value(tape, "select_rows", n, x->cols, layout) : NULL;
+    for (int i = 0; y && i < n; i++)
+        memcpy(value_row(y, i), value_row(x, indices[i]), (size_t)x->cols * sizeof(real));
+    if (!y || !tape->is_recording || !needs(x))
+        return y;
+    struct select_node *node = op_node(tape, "select_rows", sizeof(*node), y, select_rows_backward);
+    if (!node)
+        return NULL;
+    node->x = x;
+    node->indices = indices;
     return y;
 }

@@ -1,4 +1,4 @@
-/* Cross entropy of class logits. */
+/* Cross entropy of class logits, and of tokens of a vocabulary. */
 #include <math.h>
 
 #include "trainer/op_internal.h"
@@ -88,5 +88,155 @@ struct value *op_cross_entropy(struct tape *tape, struct value *logits, const st
         return NULL;
     node->logits = logits;
     node->slopes = slopes;
+    return loss;
+}
+
+/* Tokens ----------------------------------------------------------------------------------------------------------- */
+
+enum { BLOCK_BYTES = 32 << 20, SUM_CHUNK = 4096 };
+
+struct token_node {
+    struct tape_node node;
+    struct value *x, *w, *b;
+    struct loss_options options;
+    double divisor;
+    const real *dx; /* d loss / d x; NULL when x needs none */
+};
+
+/* Rows [first, first + n) of x. */
+struct row_block {
+    int first, n;
+};
+
+static int block_rows(const struct value *x, const struct value *w)
+{
+    size_t rows = BLOCK_BYTES / ((size_t)w->rows * sizeof(real));
+    return rows < 1 ? 1 : rows < (size_t)x->rows ? (int)rows : x->rows;
+}
+
+static void block_logits(const struct token_node *node, struct row_block block, real *logits)
+{
+    const struct value *x = node->x, *w = node->w;
+    for (int i = 0; node->b && i < block.n; i++)
+        memcpy(logits + (size_t)i * (size_t)w->rows, node->b->data, (size_t)w->rows * sizeof(real));
+    gemm(false, true, block.n, w->rows, x->cols, 1, value_row(x, block.first), x->cols, w->data, w->cols,
+         node->b ? 1 : 0, logits, w->rows);
+}
+
+/* exp(x − max) in place; the sum in double over chunks: a vocabulary is long for a float. */
+static double exp_row(real *row, size_t n, double *shift)
+{
+    double sum = 0;
+    real largest = kernels()->max(row, n);
+    for (size_t i = 0; i < n; i += SUM_CHUNK)
+        sum += (double)kernels()->exp_sum(row + i, row + i, largest, n - i < SUM_CHUNK ? n - i : SUM_CHUNK);
+    *shift = (double)largest;
+    return sum;
+}
+
+/* Turns a row of logits into its slopes (p − q)/divisor, q the smoothed label. Returns the row's loss; *label_loss is
+ * −log p of the label. */
+static double token_row(const struct token_node *node, real *row, int label, double *label_loss)
+{
+    size_t n = (size_t)node->w->rows;
+    double e = node->options.smoothing, shift;
+    double at_label = (double)row[label], total = e > 0 ? (double)kernels()->sum(row, n) : 0;
+    double sum = exp_row(row, n, &shift), log_sum = log(sum) + shift;
+    real factor = (real)(1 / (sum * node->divisor)), rest = (real)(e / ((double)n * node->divisor));
+    for (size_t c = 0; c < n; c++)
+        row[c] = row[c] * factor - rest;
+    row[label] -= (real)((1 - e) / node->divisor);
+    *label_loss = log_sum - at_label;
+    return (1 - e) * *label_loss + e * (log_sum - total / (double)n);
+}
+
+static void add_weight_slopes(const struct token_node *node, struct row_block block, const real *slopes, real scale)
+{
+    const struct value *x = node->x;
+    struct value *w = node->w, *b = node->b;
+    if (needs(w))
+        gemm(true, false, w->rows, x->cols, block.n, scale, slopes, w->rows, value_row(x, block.first), x->cols, 1,
+             w->grad, w->cols);
+    for (int i = 0; needs(b) && i < block.n; i++)
+        kernels()->axpy(b->grad, slopes + (size_t)i * (size_t)w->rows, scale, (size_t)w->rows);
+}
+
+/* The gradient of x was made going forward; that of the vocabulary's weight needs the loss's scale, so its logits are
+ * computed again. */
+static void token_backward(struct tape *tape, struct tape_node *base)
+{
+    struct token_node *node = (struct token_node *)base;
+    struct value *const trained[] = {node->w, node->b};
+    real scale = base->output->grad[0];
+    bool is_first;
+    if (node->dx)
+        grad_add(tape, node->x, node->dx, scale);
+    if (!needs(node->w) && !needs(node->b))
+        return;
+    for (int i = 0; i < 2; i++)
+        if (needs(trained[i]) && tape_grad(tape, trained[i], &is_first) && is_first)
+            memset(trained[i]->grad, 0, value_size(trained[i]) * sizeof(real));
+    struct arena_mark mark = arena_mark(tape->arena);
+    int at_once = block_rows(node->x, node->w);
+    real *logits = tape_alloc(tape, "token_cross_entropy", (size_t)at_once * (size_t)node->w->rows * sizeof(real));
+    for (int first = 0; logits && !tape->failed && first < node->x->rows; first += at_once) {
+        struct row_block block = {first, node->x->rows - first < at_once ? node->x->rows - first : at_once};
+        double ignored;
+        block_logits(node, block, logits);
+        for (int i = 0; i < block.n; i++)
+            token_row(node, logits + (size_t)i * (size_t)node->w->rows, node->options.labels[first + i], &ignored);
+        add_weight_slopes(node, block, logits, scale);
+    }
+    arena_rewind(tape->arena, mark);
+}
+
+/* The sum of the rows' losses; dx and row_loss are filled when not NULL. */
+static double token_forward(struct tape *tape, const struct token_node *node, real *dx, real *row_loss)
+{
+    const struct value *x = node->x, *w = node->w;
+    struct arena_mark mark = arena_mark(tape->arena);
+    int at_once = block_rows(x, w);
+    real *logits = tape_alloc(tape, "token_cross_entropy", (size_t)at_once * (size_t)w->rows * sizeof(real));
+    double total = 0;
+    for (int first = 0; logits && first < x->rows; first += at_once) {
+        struct row_block block = {first, x->rows - first < at_once ? x->rows - first : at_once};
+        block_logits(node, block, logits);
+        for (int i = 0; i < block.n; i++) {
+            double loss;
+            assert(node->options.labels[first + i] >= 0 && node->options.labels[first + i] < w->rows);
+            total += token_row(node, logits + (size_t)i * (size_t)w->rows, node->options.labels[first + i], &loss);
+            if (row_loss)
+                row_loss[first + i] = (real)loss;
+        }
+        if (dx)
+            gemm(false, false, block.n, x->cols, w->rows, 1, logits, w->rows, w->data, w->cols, 0,
+                 dx + (size_t)first * (size_t)x->cols, x->cols);
+    }
+    arena_rewind(tape->arena, mark);
+    return total;
+}
+
+struct value *op_token_cross_entropy(struct tape *tape, struct value *x, struct value *w, struct value *b,
+                                     const struct loss_options *options, real *row_loss)
+{
+    if (!x || !w)
+        return NULL;
+    assert(x->cols == w->cols && (!b || b->cols == w->rows) && !options->weights);
+    bool records = tape->is_recording && (needs(x) || needs(w) || needs(b));
+    struct token_node made = {.x = x, .w = w, .b = b, .options = *options};
+    made.divisor = options->divisor > 0 ? options->divisor : x->rows > 0 ? x->rows : 1;
+    struct value *loss = tape_value(tape, "token_cross_entropy", 1, 1, NULL);
+    real *dx = records && needs(x) ? tape_alloc(tape, "token_cross_entropy", value_size(x) * sizeof(real)) : NULL;
+    if (!loss || tape->failed)
+        return NULL;
+    made.dx = dx;
+    loss->data[0] = (real)(token_forward(tape, &made, dx, row_loss) / made.divisor);
+    if (tape->failed || !records)
+        return tape->failed ? NULL : loss;
+    struct token_node *node = op_node(tape, "token_cross_entropy", sizeof(*node), loss, token_backward);
+    if (!node)
+        return NULL;
+    made.node = node->node;
+    *node = made;
     return loss;
 }

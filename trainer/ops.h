@@ -53,10 +53,24 @@ struct value *op_activation(struct tape *tape, struct value *x, enum activation 
  */
 struct value *op_dropout(struct tape *tape, struct value *x, double rate, uint32_t site);
 
+/* Position of each row in its sequence, plus `offset`, in the step arena; NULL when it is full. */
+const int32_t *layout_positions(struct tape *tape, const struct layout *layout, int offset);
+/* Rows `indices` of x, in that order: (n, d), a sequence of its own each in the layout. */
+struct value *op_select_rows(struct tape *tape, struct value *x, const int32_t *indices, int n);
+
+/* A bias added to the scores by the distance of key and query.   Raffel et al. 2019, arXiv:1910.10683, 2.1 */
+struct position_bias {
+    struct value *table; /* (buckets, n_heads); NULL: none */
+    bool is_bidirectional;
+    int max_distance;
+};
+
 struct attention {
-    int n_heads, n_kv_heads; /* q: (n, n_heads·size); k, v: (n, n_kv_heads·size) */
+    int n_heads, n_kv_heads; /* q: (n, n_heads·size); k, v: (m, n_kv_heads·size) */
     double scale;            /* 1/√size, usually */
     bool is_causal;
+    int window; /* above 0: a row sees only the last `window` keys up to its own */
+    struct position_bias bias;
     double dropout; /* of the probabilities */
     uint32_t site;
     /* Extra keys and values in front of every sequence's own (prefix methods), (n_extra, n_kv_heads·size) or NULL. */
@@ -64,7 +78,8 @@ struct attention {
     /* A factor for each row (n, 1) on the extra keys and values it sees, or NULL: 1. */
     struct value *extra_gate;
 };
-/* softmax(scale q kᵀ + mask) v for each sequence of the layout and each head, without forming padding. Memory: only one
+/* softmax(scale q kᵀ + mask) v for each sequence of the layout and each head, without forming padding. Keys may have
+ * another layout than queries, of as many sequences (cross attention). Memory: only one
  * row statistic (log-sum-exp) per row and head is kept; probabilities are computed again in backward.
  * Vaswani et al. 2017, 3.2.1; recomputation: Dao et al. 2022, arXiv:2205.14135, 3.1 */
 struct value *op_attention(struct tape *tape, struct value *q, struct value *k, struct value *v,
@@ -108,5 +123,9 @@ struct loss_options {
  * when not NULL; they are the caller's. */
 struct value *op_cross_entropy(struct tape *tape, struct value *logits, const struct loss_options *options,
                                real *row_loss, real *probabilities);
+/* The same of logits = x Wᵀ + b over a vocabulary, every row labelled, without class weights. Logits exist for a block
+ * of rows at a time: memory does not grow with rows × vocabulary.   x: (n, d)   w: (V, d)   b: (1, V) or NULL */
+struct value *op_token_cross_entropy(struct tape *tape, struct value *x, struct value *w, struct value *b,
+                                     const struct loss_options *options, real *row_loss);
 
 #endif

@@ -25,6 +25,7 @@ struct param {
     const char *method; /* the method that made or trains it; NULL for the head and what stays frozen */
     bool is_trained;
     bool is_mapped;       /* data lies in a read-only file map; param_train copies it first */
+    bool is_norm;         /* a layer norm's weight or bias */
     bool is_bias_or_norm; /* biases and layer-norm weights: no weight decay unless decay_biases */
     bool never_decays;    /* methods whose values must not be pulled to zero (IA3) */
     bool is_state;        /* not trained, but changes in training: a checkpoint carries it, an adapter file does not */

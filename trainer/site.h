@@ -45,9 +45,12 @@ struct hook {
 struct site {
     enum site_kind kind;
     const char *name; /* "bert.encoder.layer.3.attention.self.query" */
-    const char *role; /* query key value attention_output intermediate output; attention, feed_forward for sublayers */
-    int layer;        /* from 0; −1: outside the layers */
-    int in, out;      /* linear: features; attention: width of x and of its keys; others: width in both */
+    /* linear: query key value query_key_value attention_output intermediate gate output pooler output_embedding;
+     * sublayer: attention cross_attention feed_forward; attention: attention cross_attention */
+    const char *role;
+    int layer;                   /* from 0; −1: below the layers; n_layers: above them */
+    int in, out;                 /* linear: features; attention: width of x and of its keys; others: width in both */
+    int n_heads, n_kv_heads;     /* attention: keys are n_kv_heads · size wide, size = in/n_heads */
     bool is_transposed;          /* linear: W stored (in, out) */
     bool is_decoder;             /* of an encoder-decoder model: it belongs to the decoder */
     struct param *weight, *bias; /* linear; bias may be NULL. embedding: the table (tokens, width) */

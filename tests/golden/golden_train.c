@@ -10,13 +10,20 @@
 #include "trainer/methods/method_file.h"
 #include "trainer/optimizer.h"
 #include "trainer/safetensors.h"
+#include "trainer/task.h"
 
-enum { MAX_ROWS = 256, MAX_TOKENS = 4096 };
+enum { MAX_ROWS = 256, MAX_TOKENS = 8192 };
+
+/* Sequences one behind the other. */
+struct stream {
+    struct segment segments[MAX_ROWS]; /* first: into ids */
+    int32_t ids[MAX_TOKENS], types[MAX_TOKENS], labels[MAX_TOKENS];
+    int n, n_tokens;
+};
 
 struct rows {
-    struct segment segments[MAX_ROWS]; /* first: into ids */
-    int32_t ids[MAX_TOKENS], types[MAX_TOKENS], labels[MAX_ROWS];
-    int n, n_tokens;
+    struct stream inputs, decoder; /* decoder: seq2seq, with the labels */
+    int32_t classes[MAX_ROWS];
 };
 
 struct run {
@@ -26,20 +33,34 @@ struct run {
     struct rows train, eval;
 };
 
-static int add_row(struct rows *rows, const cJSON *row, struct err *err)
+/* Reads lists of one length; types and labels may be NULL. */
+static int add_sequence(struct stream *stream, const cJSON *ids, const cJSON *types, const cJSON *labels,
+                        struct err *err)
 {
-    const cJSON *ids = json_get(row, "input_ids"), *types = json_get(row, "token_type_ids");
     int n = cJSON_GetArraySize(ids);
-    if (n == 0 || rows->n == MAX_ROWS || rows->n_tokens + n > MAX_TOKENS)
-        return err_set(err, ERR_FORMAT, "row %d has %d tokens", rows->n, n);
-    rows->segments[rows->n] = (struct segment){rows->n_tokens, n, n, 0, (uint32_t)rows->n};
-    rows->labels[rows->n++] = (int32_t)json_get(row, "label")->valuedouble;
-    const cJSON *type = types ? types->child : NULL;
-    for (const cJSON *id = ids->child; id; id = id->next, type = type ? type->next : NULL) {
-        rows->types[rows->n_tokens] = type ? (int32_t)type->valuedouble : 0;
-        rows->ids[rows->n_tokens++] = (int32_t)id->valuedouble;
+    if (n == 0 || stream->n == MAX_ROWS || stream->n_tokens + n > MAX_TOKENS ||
+        (labels && cJSON_GetArraySize(labels) != n))
+        return err_set(err, ERR_FORMAT, "row %d has %d tokens", stream->n, n);
+    stream->segments[stream->n] = (struct segment){stream->n_tokens, n, n, 0, (uint32_t)stream->n};
+    stream->n++;
+    const cJSON *type = types ? types->child : NULL, *label = labels ? labels->child : NULL;
+    for (const cJSON *id = ids->child; id; id = id->next, stream->n_tokens++) {
+        stream->ids[stream->n_tokens] = (int32_t)id->valuedouble;
+        stream->types[stream->n_tokens] = type ? (int32_t)type->valuedouble : 0;
+        stream->labels[stream->n_tokens] = label ? (int32_t)label->valuedouble : -100;
+        type = type ? type->next : NULL;
+        label = label ? label->next : NULL;
     }
     return 0;
+}
+
+static int add_row(struct rows *rows, const cJSON *row, struct err *err)
+{
+    const cJSON *ids = json_get(row, "input_ids"), *labels = json_get(row, "labels"), *label = json_get(row, "label");
+    const cJSON *decoder = json_get(row, "decoder_input_ids");
+    rows->classes[rows->inputs.n] = label ? (int32_t)label->valuedouble : -100;
+    int rc = add_sequence(&rows->inputs, ids, json_get(row, "token_type_ids"), decoder ? NULL : labels, err);
+    return rc == 0 && decoder ? add_sequence(&rows->decoder, decoder, NULL, labels, err) : rc;
 }
 
 static int read_rows(struct rows *rows, const char *folder, const char *name, struct err *err)
@@ -61,27 +82,35 @@ static int read_rows(struct rows *rows, const char *folder, const char *name, st
     return rc;
 }
 
-/* Rows [first, first + n) packed: their tokens lie behind each other already. */
-static struct value *logits_of(struct run *run, const struct rows *rows, int first, int n, struct batch *batch,
-                               struct value **extra_loss)
+/* The layout of sequences [first, first + n): their tokens lie behind each other already. */
+static struct layout pack(const struct stream *stream, int first, int n, struct segment *segments)
 {
-    static struct segment segments[MAX_ROWS];
-    int base = rows->segments[first].first, n_rows = 0;
-    for (int i = 0; i < n; i++) {
-        segments[i] = rows->segments[first + i];
+    int base = n && stream->n ? stream->segments[first].first : 0, n_rows = 0;
+    for (int i = 0; i < n && stream->n; i++) {
+        segments[i] = stream->segments[first + i];
         segments[i].first -= base;
         n_rows += segments[i].rows;
     }
-    *batch = (struct batch){
-        .layout = {.n_segments = n, .n_rows = n_rows, .segments = segments},
-        .ids = rows->ids + base,
-        .type_ids = rows->types + base,
-        .labels = rows->labels + first,
-    };
-    struct pass pass = {.tape = &run->tape, .model = &run->model, .batch = batch};
-    struct value *logits = run->model.kind->classify(&pass);
-    *extra_loss = pass.extra_loss;
-    return logits;
+    return (struct layout){.n_segments = n, .n_rows = n_rows, .segments = segments};
+}
+
+static struct batch batch_of(const struct run *run, const struct rows *rows, int first, int n)
+{
+    static struct segment segments[MAX_ROWS], decoder_segments[MAX_ROWS];
+    const struct stream *inputs = &rows->inputs, *decoder = &rows->decoder;
+    int base = inputs->segments[first].first, decoder_base = decoder->segments[first].first;
+    struct batch batch = {.layout = pack(inputs, first, n, segments),
+                          .ids = inputs->ids + base,
+                          .type_ids = inputs->types + base,
+                          .labels = rows->classes + first};
+    if (run->model.task == TASK_CAUSAL)
+        batch.labels = inputs->labels + base;
+    if (run->model.task != TASK_SEQ2SEQ)
+        return batch;
+    batch.decoder_layout = pack(decoder, first, n, decoder_segments);
+    batch.decoder_ids = decoder->ids + decoder_base;
+    batch.labels = decoder->labels + decoder_base;
+    return batch;
 }
 
 static void add_number(struct text *json, const char *separator, double value)
@@ -93,28 +122,41 @@ static void add_number(struct text *json, const char *separator, double value)
         text_add(json, "null");
 }
 
+/* Sums and numbers of labelled tokens a sequence. */
+static void add_examples(struct text *json, const struct task_result *result, int n)
+{
+    for (int part = 0; part < 2; part++) {
+        text_add(json, part ? ",\"example_tokens\":[" : ",\"example_nll\":[");
+        for (int s = 0; s < n; s++) {
+            double total = 0;
+            for (int i = 0; i < result->n; i++)
+                if (result->sequences[i] == s)
+                    total += part ? 1 : (double)result->losses[i];
+            add_number(json, s ? "," : "", total);
+        }
+        text_add(json, "]");
+    }
+}
+
 static int evaluate(struct run *run, const char *name, struct text *json, struct err *err)
 {
-    struct batch batch;
-    struct value *extra;
-    real losses[MAX_ROWS];
+    struct batch batch = batch_of(run, &run->eval, 0, run->eval.inputs.n);
+    struct pass pass = {.tape = &run->tape, .model = &run->model, .batch = &batch};
+    struct loss_options options = {0};
+    struct task_result result = {0};
     run->tape.is_training = run->tape.is_recording = false;
     tape_begin(&run->tape, &run->step);
-    struct value *logits = logits_of(run, &run->eval, 0, run->eval.n, &batch, &extra);
-    struct loss_options options = {.labels = batch.labels};
-    struct value *loss = op_cross_entropy(&run->tape, logits, &options, losses, NULL);
+    struct value *loss = task_loss(&pass, &options, &result, NULL);
+    struct value *logits = run->model.task == TASK_CLASSIFICATION
+                               ? result.logits
+                               : task_last_logits(&pass, run->model.kind->decode(&pass));
     int rc = tape_check(&run->tape, err);
     if (rc < 0)
         return rc;
     text_printf(json, ",\"%s\":{\"loss\":", name);
     add_number(json, "", (double)loss->data[0]);
-    text_add(json, ",\"example_nll\":[");
-    for (int i = 0; i < run->eval.n; i++)
-        add_number(json, i ? "," : "", (double)losses[i]);
-    text_add(json, "],\"example_tokens\":[");
-    for (int i = 0; i < run->eval.n; i++)
-        text_add(json, i ? ",1" : "1");
-    text_add(json, "],\"logits\":[");
+    add_examples(json, &result, run->eval.inputs.n);
+    text_add(json, ",\"logits\":[");
     for (int i = 0; i < logits->rows; i++) {
         text_add(json, i ? ",[" : "[");
         for (int c = 0; c < logits->cols; c++)
@@ -128,19 +170,16 @@ static int evaluate(struct run *run, const char *name, struct text *json, struct
 static int train_step(struct run *run, const cJSON *optim, int step, double *loss, struct err *err)
 {
     int size = (int)json_get(optim, "batch_size")->valuedouble, parts = (int)json_get(optim, "grad_accum")->valuedouble;
-    int n_batches = run->train.n / size, rc = 0;
+    int n_batches = run->train.inputs.n / size, rc = 0;
     *loss = 0;
     params_zero_grad(&run->model.params);
     for (int part = 0; part < parts && rc == 0; part++) {
-        struct batch batch;
-        struct value *extra;
+        struct batch batch = batch_of(run, &run->train, (step * parts + part) % n_batches * size, size);
+        struct pass pass = {.tape = &run->tape, .model = &run->model, .batch = &batch};
+        struct loss_options options = {0};
         run->tape.is_training = run->tape.is_recording = true;
         tape_begin(&run->tape, &run->step);
-        struct value *logits =
-            logits_of(run, &run->train, (step * parts + part) % n_batches * size, size, &batch, &extra);
-        struct loss_options options = {.labels = batch.labels};
-        struct value *value = op_cross_entropy(&run->tape, logits, &options, NULL, NULL);
-        value = extra ? op_add(&run->tape, value, extra) : value;
+        struct value *value = task_loss(&pass, &options, NULL, NULL);
         tape_backward(&run->tape, value, 1.0 / parts);
         rc = tape_check(&run->tape, err);
         if (rc == 0)
@@ -186,8 +225,16 @@ static int run_case(struct run *run, const cJSON *spec, const cJSON *settings, c
     struct text json = {0};
     struct golden_outputs *outputs = NULL;
     char frozen[2][65];
+    const char *task = json_get(spec, "task")->valuestring;
     struct model_options options = {
-        .pooling = "pooler", .use_model_head = true, .dropout = -1, .attention_dropout = -1};
+        .task = strcmp(task, "clm") == 0   ? TASK_CAUSAL
+                : strcmp(task, "s2s") == 0 ? TASK_SEQ2SEQ
+                                           : TASK_CLASSIFICATION,
+        .pooling = "pooler",
+        .use_model_head = true,
+        .dropout = -1,
+        .attention_dropout = -1,
+    };
     char *model_folder = file_join(folder, json_get(spec, "model_dir")->valuestring);
     int rc = model_head_classes(model_folder, &options.n_classes, err);
     if (rc == 0)

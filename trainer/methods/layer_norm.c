@@ -1,6 +1,4 @@
 /* Layer norm tuning: weights and biases of the layer norms.   Zhao et al. 2023, arXiv:2312.11420 */
-#include <string.h>
-
 #include "trainer/methods/method_file.h"
 
 static int layer_norm_attach(struct model *model, const cJSON *settings, uint64_t seed, struct err *err)
@@ -9,8 +7,7 @@ static int layer_norm_attach(struct model *model, const cJSON *settings, uint64_
     int rc = 0;
     for (size_t i = 0; i < model->params.count && rc == 0; i++) {
         struct param *param = model->params.items[i];
-        if (param->origin == PARAM_BASE && strstr(param->name, "LayerNorm") &&
-            setting_has_layer(model, settings, param->layer))
+        if (param->origin == PARAM_BASE && param->is_norm && setting_has_layer(model, settings, param->layer))
             rc = param_train(&model->params, param, "layer_norm", err);
     }
     return rc;

@@ -39,9 +39,13 @@ static int train_all_biases(struct model *model, struct err *err)
 static int lora_attach(struct model *model, const cJSON *settings, uint64_t seed, struct err *err)
 {
     int rc = 0;
-    for (size_t i = 0; i < model->n_sites && rc == 0; i++)
-        if (lora_wants(model, settings, model->sites[i]))
-            rc = attach_site(model, model->sites[i], settings, seed, err);
+    for (size_t i = 0; i < model->n_sites && rc == 0; i++) {
+        struct site *site = model->sites[i];
+        if (lora_wants(model, settings, site))
+            rc = attach_site(model, site, settings, seed, err);
+        else if (site->kind == SITE_EMBEDDING && setting_has_target(site, json_get(settings, "targets"), NULL))
+            rc = lora_embedding_attach(model, site, settings, seed, err);
+    }
     if (rc == 0 && strcmp(setting_text(settings, "lora_bias", "none"), "all") == 0)
         rc = train_all_biases(model, err);
     return rc;

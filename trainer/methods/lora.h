@@ -14,6 +14,11 @@ struct lora {
 
 /* Whether the settings' targets and layers take in the site; by default those LoRA usually goes to. */
 bool lora_wants(const struct model *model, const cJSON *settings, const struct site *site);
+/* Site, rank, scaling and dropout from the settings. */
+void lora_read(struct lora *lora, const struct site *site, const cJSON *settings);
+/* LoRA of an embedding site; only when the settings name it. */
+int lora_embedding_attach(struct model *model, struct site *site, const cJSON *settings, uint64_t seed,
+                          struct err *err) MUST_CHECK;
 /* Adds the pair of a site as tensors <site>.lora_A<suffix> and <site>.lora_B<suffix>, zeroed; rank, alpha and their
  * patterns from the settings. */
 int lora_add(struct model *model, struct lora *lora, const struct site *site, const cJSON *settings, const char *method,

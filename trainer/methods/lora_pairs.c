@@ -27,8 +27,7 @@ static double from_pattern(const struct site *site, const cJSON *pattern, double
     return fallback;
 }
 
-int lora_add(struct model *model, struct lora *lora, const struct site *site, const cJSON *settings, const char *method,
-             const char *suffix, struct err *err)
+void lora_read(struct lora *lora, const struct site *site, const cJSON *settings)
 {
     double alpha = from_pattern(site, json_get(settings, "alpha_pattern"), setting_number(settings, "alpha", 16));
     int rank = (int)from_pattern(site, json_get(settings, "rank_pattern"), setting_number(settings, "rank", 8));
@@ -36,12 +35,18 @@ int lora_add(struct model *model, struct lora *lora, const struct site *site, co
     lora->rank = rank;
     lora->scaling = alpha / (setting_flag(settings, "rank_stabilized") ? sqrt((double)rank) : (double)rank);
     lora->dropout = setting_number(settings, "method_dropout", 0);
-    int rc = method_add(model, &lora->a, (struct method_param){method, site->layer, rank, site->in, false}, err,
+}
+
+int lora_add(struct model *model, struct lora *lora, const struct site *site, const cJSON *settings, const char *method,
+             const char *suffix, struct err *err)
+{
+    lora_read(lora, site, settings);
+    int rc = method_add(model, &lora->a, (struct method_param){method, site->layer, lora->rank, site->in, false}, err,
                         "%s.lora_A%s", site->name, suffix);
     if (rc < 0)
         return rc;
     lora->dropout_site = rng_site(lora->a->name);
-    rc = method_add(model, &lora->b, (struct method_param){method, site->layer, site->out, rank, false}, err,
+    rc = method_add(model, &lora->b, (struct method_param){method, site->layer, site->out, lora->rank, false}, err,
                     "%s.lora_B%s", site->name, suffix);
     if (rc == 0)
         lora->b->learning_rate_factor = setting_number(settings, "lora_b_learning_rate_factor", 1);
@@ -87,9 +92,10 @@ void lora_add_targets(struct text *json, const struct model *model, const char *
     bool is_first = true;
     text_add(json, ",\"target_modules\":[");
     for (size_t i = 0; i < model->n_sites; i++) {
-        char name[512];
+        char name[512], embedding[512];
         snprintf(name, sizeof(name), "%s.%s", model->sites[i]->name, part);
-        if (!params_find(&model->params, name))
+        snprintf(embedding, sizeof(embedding), "%s.lora_embedding_A", model->sites[i]->name);
+        if (!params_find(&model->params, name) && !params_find(&model->params, embedding))
             continue;
         text_add(json, is_first ? "" : ",");
         text_add_json(json, model->sites[i]->name);

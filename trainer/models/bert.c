@@ -45,6 +45,7 @@ const struct model_kind model_bert = {
     .name = "bert",
     .model_types = (const char *const[]){"bert", NULL},
     .lora_targets = (const char *const[]){"query", "value", NULL},
+    .prefix = "bert.",
     .load = bert_load,
     .classify = bert_classify,
 };

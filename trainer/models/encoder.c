@@ -7,20 +7,6 @@
 
 #include "common/json.h"
 
-static int read_activation(const struct model *model, struct encoder *encoder, struct err *err)
-{
-    const char *name = "gelu";
-    int rc = json_opt_string(model->config, "hidden_act", "config.json", &name, err);
-    if (rc < 0)
-        return rc;
-    int activation = activation_from_name(name);
-    if (activation < 0)
-        return err_set(err, ERR_UNSUPPORTED,
-                       "config.json: hidden_act '%s' is not one of gelu, gelu_new, relu, silu, tanh", name);
-    encoder->activation = (enum activation)activation;
-    return 0;
-}
-
 /* What this code does not compute must not be silently ignored. */
 static int refuse_variants(const struct model *model, struct err *err)
 {
@@ -99,22 +85,11 @@ static int table(struct model *model, struct param **param, const char *prefix, 
     return model_tensor(model, param, -1, 2, shape, tensor, err);
 }
 
-static int norm(struct model *model, struct param **weight, struct param **bias, int layer, const char *name,
-                struct err *err)
-{
-    char tensor[300];
-    const int64_t shape[1] = {model->hidden_size};
-    snprintf(tensor, sizeof(tensor), "%s.LayerNorm.weight", name);
-    int rc = model_tensor(model, weight, layer, 1, shape, tensor, err);
-    snprintf(tensor, sizeof(tensor), "%s.LayerNorm.bias", name);
-    return rc < 0 ? rc : model_tensor(model, bias, layer, 1, shape, tensor, err);
-}
-
 /* A sublayer's linear output with the layer norm behind it. */
 static int sublayer(struct model *model, struct site **dense, struct site **site, const char *role,
                     const char *dense_role, int layer, int in, const char *name, double epsilon, struct err *err)
 {
-    char dense_name[256];
+    char dense_name[256], norm[256];
     snprintf(dense_name, sizeof(dense_name), "%s.dense", name);
     int rc = model_linear(model, dense, dense_role, layer, in, model->hidden_size, dense_name, err);
     if (rc < 0)
@@ -124,7 +99,8 @@ static int sublayer(struct model *model, struct site **dense, struct site **site
         return err_set(err, ERR_NOMEM, "no memory for the site '%s'", name);
     (*site)->in = (*site)->out = model->hidden_size;
     (*site)->norm_epsilon = epsilon;
-    return norm(model, &(*site)->norm_weight, &(*site)->norm_bias, layer, name, err);
+    snprintf(norm, sizeof(norm), "%s.LayerNorm", name);
+    return model_norm(model, &(*site)->norm_weight, &(*site)->norm_bias, layer, model->hidden_size, norm, err);
 }
 
 static int load_layer(struct model *model, struct encoder *encoder, int index, int intermediate, const char *prefix,
@@ -150,6 +126,7 @@ static int load_layer(struct model *model, struct encoder *encoder, int index, i
     if (!layer->attention)
         return err_set(err, ERR_NOMEM, "no memory for layer %d", index);
     layer->attention->in = layer->attention->out = d; /* keys are as wide as hidden states */
+    layer->attention->n_heads = layer->attention->n_kv_heads = encoder->n_heads;
     layer->attention_dropout_site = rng_site(layer->attention->name);
     snprintf(name, sizeof(name), "%s.encoder.layer.%d.attention.output", prefix, index);
     layer->attention_output_dropout_site = rng_site(name);
@@ -177,7 +154,7 @@ int encoder_load(struct model *model, struct encoder *encoder, const char *prefi
     int intermediate, n_types, n_positions;
     char name[256];
     encoder->position_offset = position_offset;
-    int rc = read_activation(model, encoder, err);
+    int rc = model_config_activation(model, "hidden_act", "gelu", &encoder->activation, err);
     if (rc == 0)
         rc = refuse_variants(model, err);
     if (rc == 0)
@@ -192,8 +169,9 @@ int encoder_load(struct model *model, struct encoder *encoder, const char *prefi
         rc = table(model, &encoder->types, prefix, "token_type_embeddings", n_types, err);
     if (rc < 0)
         return rc;
+    snprintf(name, sizeof(name), "%s.embeddings.LayerNorm", prefix);
+    rc = model_norm(model, &encoder->norm_weight, &encoder->norm_bias, -1, model->hidden_size, name, err);
     snprintf(name, sizeof(name), "%s.embeddings", prefix);
-    rc = norm(model, &encoder->norm_weight, &encoder->norm_bias, -1, name, err);
     encoder->embedding = model_add_site(model, SITE_EMBEDDING, "embedding", -1, "%s.word_embeddings", name);
     encoder->layers = arena_calloc(model->params.arena, (size_t)model->n_layers, sizeof(*encoder->layers));
     if (encoder->embedding) {
@@ -230,13 +208,10 @@ static struct value *embed(struct pass *pass, const struct encoder *encoder)
         return NULL;
     const struct layout *layout = x->layout;
     int n = layout->n_rows;
-    int32_t *positions = tape_alloc(tape, "embedding", (size_t)n * sizeof(int32_t));
+    const int32_t *positions = layout_positions(tape, layout, encoder->position_offset);
     int32_t *types = tape_alloc(tape, "embedding", (size_t)n * sizeof(int32_t));
     if (!positions || !types)
         return NULL;
-    for (int s = 0; s < layout->n_segments; s++)
-        for (int i = 0; i < layout->segments[s].rows; i++)
-            positions[layout->segments[s].first + i] = layout->segments[s].position + i + encoder->position_offset;
     for (int i = 0; i < n; i++) /* a model with one type has none to tell apart; inserted rows have the first */
         types[i] = type_of(pass->batch, layout->origin ? layout->origin[i] : i, encoder->types->value.rows);
     x = op_add(tape, x, op_embedding(tape, &encoder->types->value, types, n, layout));

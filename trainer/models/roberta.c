@@ -52,6 +52,7 @@ const struct model_kind model_roberta = {
     .name = "roberta",
     .model_types = (const char *const[]){"roberta", "xlm-roberta", NULL},
     .lora_targets = (const char *const[]){"query", "value", NULL},
+    .prefix = "roberta.",
     .load = roberta_load,
     .classify = roberta_classify,
 };

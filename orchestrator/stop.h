@@ -1,0 +1,27 @@
+/* Stopping rules: what ends trials early. One file and one row each. */
+#ifndef ORCHESTRATOR_STOP_H
+#define ORCHESTRATOR_STOP_H
+
+#include "orchestrator/definition.h"
+
+struct study;
+struct study_trial;
+
+enum stop_verdict { STOP_CONTINUE, STOP_END, STOP_PAUSE };
+
+struct stop_kind {
+    const char *name, *help;
+    const char *options; /* keys of the definition's `stopping`, separated by spaces */
+    double min_trials;   /* default of that key */
+    bool needs_max;      /* max_resource must be given */
+    bool can_pause;      /* trials may be paused and resumed, where the trainer can do it */
+    /* Decides about the trial after its newest point; the reason goes into study->reason (text). */
+    enum stop_verdict (*decide)(struct study *study, struct study_trial *trial);
+    /* A paused trial to resume, or NULL. */
+    struct study_trial *(*promote)(struct study *study);
+};
+
+extern const struct stop_kind *const stop_kinds[]; /* NULL-terminated */
+const struct stop_kind *stop_find(const char *name);
+
+#endif

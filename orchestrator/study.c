@@ -1,0 +1,594 @@
+/* The study's life: asking, telling, restoring. */
+#include "orchestrator/study_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "orchestrator/search_kinds.h"
+
+enum { REFUSED_MAX = 64, DRAWS_MAX = 2000 };
+
+static int no_memory(struct err *err)
+{
+    return err_set(err, ERR_NOMEM, "no memory for the search");
+}
+
+/* Growing arrays --------------------------------------------------------------------------------------------------- */
+
+static int grow(void *array, int *capacity, int n, size_t size, struct err *err)
+{
+    void **data = array;
+    if (n < *capacity)
+        return 0;
+    int next = *capacity ? *capacity * 2 : 64;
+    void *grown = realloc(*data, (size_t)next * size);
+    if (!grown)
+        return no_memory(err);
+    *data = grown;
+    *capacity = next;
+    return 0;
+}
+
+/* Known configurations --------------------------------------------------------------------------------------------- */
+
+static size_t hash_text(const char *text)
+{
+    uint64_t hash = 1469598103934665603ULL;
+    for (; *text; text++)
+        hash = (hash ^ (unsigned char)*text) * 1099511628211ULL;
+    return (size_t)(hash ^ (hash >> 32));
+}
+
+/* The slot of the key: filled when it is known. */
+static int *find_slot(const struct study *study, const char *key)
+{
+    size_t mask = (size_t)study->index_size - 1, at = hash_text(key) & mask;
+    while (study->index[at] && strcmp(study->configurations[study->index[at] - 1].key, key) != 0)
+        at = (at + 1) & mask;
+    return &study->index[at];
+}
+
+static int grow_index(struct study *study, struct err *err)
+{
+    if (study->index_size > 2 * (study->n_configurations + 1))
+        return 0;
+    int size = study->index_size ? study->index_size * 2 : 256;
+    int *index = calloc((size_t)size, sizeof(*index));
+    if (!index)
+        return no_memory(err);
+    free(study->index);
+    study->index = index;
+    study->index_size = size;
+    for (int i = 0; i < study->n_configurations; i++)
+        *find_slot(study, study->configurations[i].key) = i + 1;
+    return 0;
+}
+
+static char *key_of(const cJSON *parameters)
+{
+    struct text text = {0};
+    json_add_canonical(&text, parameters);
+    return text_take(&text);
+}
+
+static bool is_known(const struct study *study, const cJSON *parameters)
+{
+    char *key = study->index_size ? key_of(parameters) : NULL;
+    bool found = key && *find_slot(study, key);
+    free(key);
+    return found;
+}
+
+bool study_is_known(struct study *study, const double *x)
+{
+    cJSON *parameters = NULL;
+    struct err ignored;
+    if (codec_decode(&study->codec, x, &parameters, &ignored) < 0)
+        return false;
+    bool found = is_known(study, parameters);
+    cJSON_Delete(parameters);
+    return found;
+}
+
+/* Constraints ------------------------------------------------------------------------------------------------------ */
+
+struct scope {
+    const cJSON *parameters, *settings;
+};
+
+static int look_up(const char *name, double *value, void *context, struct err *err)
+{
+    const struct scope *scope = context;
+    const cJSON *found = json_get(scope->parameters, name);
+    if (!found)
+        found = json_get(scope->settings, name);
+    if (!found || !cJSON_IsNumber(found))
+        return err_set(err, ERR_USAGE, "'%s' does not exist here", name);
+    *value = found->valuedouble;
+    return 0;
+}
+
+static bool compares(const struct constraint *constraint, double left, double right)
+{
+    double excess = constraint->is_at_least ? right - left : left - right;
+    return constraint->is_strict ? excess < 0 : excess <= 0;
+}
+
+/* A constraint over a parameter that does not exist beside the others says nothing about them. */
+static bool meets(const struct study *study, const cJSON *parameters)
+{
+    struct scope scope = {parameters, study->definition->settings};
+    for (int i = 0; i < study->n_constraints; i++) {
+        const struct constraint *constraint = &study->definition->constraints[i];
+        double left, right;
+        struct err ignored;
+        if (constraint->metric || expression_evaluate(constraint->left, look_up, &scope, &left, &ignored) < 0 ||
+            expression_evaluate(constraint->right, look_up, &scope, &right, &ignored) < 0)
+            continue;
+        if (!compares(constraint, left, right))
+            return false;
+    }
+    return true;
+}
+
+bool study_is_allowed(struct study *study, const double *x)
+{
+    cJSON *parameters = NULL;
+    struct err ignored;
+    bool is_any = false;
+    for (int i = 0; i < study->n_constraints; i++)
+        is_any = is_any || !study->definition->constraints[i].metric;
+    if (!is_any)
+        return true;
+    if (codec_decode(&study->codec, x, &parameters, &ignored) < 0)
+        return false;
+    bool allowed = meets(study, parameters);
+    cJSON_Delete(parameters);
+    return allowed;
+}
+
+double study_violation(const struct study *study, const double *outcomes)
+{
+    double sum = 0;
+    for (int i = 0; i < study->n_constraints; i++) {
+        const struct constraint *constraint = &study->definition->constraints[i];
+        if (!constraint->metric || isnan(outcomes[i]) || compares(constraint, outcomes[i], constraint->bound))
+            continue;
+        sum += fmax(fabs(outcomes[i] - constraint->bound), 1e-300);
+    }
+    return sum;
+}
+
+/* Making and freeing ----------------------------------------------------------------------------------------------- */
+
+static int read_first(struct study *study, struct err *err)
+{
+    const cJSON *first = study->definition->first;
+    int n = first ? cJSON_GetArraySize(first) : 0, rc = 0;
+    size_t size = (size_t)study->codec.n + 1;
+    double *middle = arena_calloc(&study->arena, size, sizeof(*middle));
+    study->first = arena_calloc(&study->arena, (size_t)n + 1, sizeof(*study->first));
+    if (!middle || !study->first)
+        return no_memory(err);
+    for (int j = 0; j < study->codec.n; j++)
+        middle[j] = study->codec.dimensions[j].is_category ? 0 : 0.5;
+    for (const cJSON *item = first ? first->child : NULL; item && rc == 0; item = item->next) {
+        double *x = arena_calloc(&study->arena, size, sizeof(*x));
+        if (!x)
+            return no_memory(err);
+        rc = codec_encode(&study->codec, item, middle, x, err);
+        if (rc < 0)
+            err_wrap(err, "search.first[%d]", study->n_first);
+        else
+            study->first[study->n_first++] = x;
+    }
+    return rc;
+}
+
+int study_new(struct study **study, const struct definition *definition, bool can_pause, struct err *err)
+{
+    struct study *made = calloc(1, sizeof(*made));
+    if (!made)
+        return no_memory(err);
+    *made = (struct study){
+        .definition = definition,
+        .can_pause = can_pause,
+        .n_objectives = definition->n_objectives,
+        .n_constraints = definition->n_constraints,
+        .kind = search_find(definition->search),
+        .grid_size = space_grid_size(&definition->space),
+    };
+    int rc = codec_init(&made->codec, &definition->space, &made->arena, err);
+    if (rc == 0)
+        rc = grow_index(made, err);
+    if (rc == 0)
+        rc = read_first(made, err);
+    if (rc < 0) {
+        study_free(made);
+        return rc;
+    }
+    made->explanation = made->kind->help;
+    if (made->kind->choose)
+        made->kind = made->kind->choose(made, &made->explanation);
+    *study = made;
+    return 0;
+}
+
+void study_free(struct study *study)
+{
+    if (!study)
+        return;
+    if (study->kind && study->kind->free_state)
+        study->kind->free_state(study->state);
+    for (int i = 0; i < study->n_configurations; i++) {
+        cJSON_Delete(study->configurations[i].parameters);
+        free(study->configurations[i].key);
+        free(study->configurations[i].x);
+    }
+    for (int i = 0; i < study->n_trials; i++)
+        free(study->trials[i]->points);
+    free(study->configurations);
+    free(study->trials);
+    free(study->finished);
+    free(study->index);
+    text_done(&study->reason);
+    arena_done(&study->arena);
+    free(study);
+}
+
+const char *study_explain(struct study *study)
+{
+    const char *text = arena_printf(&study->arena, "%s: %s", study->kind->name, study->explanation);
+    return text ? text : study->kind->name;
+}
+
+/* Adding ----------------------------------------------------------------------------------------------------------- */
+
+/* Takes `parameters` (freed on failure too). */
+static int add_configuration(struct study *study, cJSON *parameters, const double *x, struct err *err)
+{
+    size_t bytes = ((size_t)study->codec.n + 1) * sizeof(*x);
+    char *key = key_of(parameters);
+    double *kept = malloc(bytes);
+    int rc = key && kept ? grow(&study->configurations, &study->configurations_capacity, study->n_configurations,
+                                sizeof(*study->configurations), err)
+                         : no_memory(err);
+    if (rc == 0)
+        rc = grow_index(study, err);
+    if (rc < 0) {
+        free(key);
+        free(kept);
+        cJSON_Delete(parameters);
+        return rc;
+    }
+    memcpy(kept, x, bytes - sizeof(*x));
+    study->configurations[study->n_configurations++] =
+        (struct study_configuration){.x = kept, .parameters = parameters, .key = key};
+    int *slot = find_slot(study, key);
+    if (!*slot)
+        *slot = study->n_configurations;
+    return 0;
+}
+
+static int add_trial(struct study *study, int configuration, struct err *err)
+{
+    struct study_configuration *c = &study->configurations[configuration];
+    struct study_trial *trial = arena_calloc(&study->arena, 1, sizeof(*trial));
+    int rc = grow(&study->trials, &study->trials_capacity, study->n_trials, sizeof(struct study_trial *), err);
+    if (rc < 0)
+        return rc;
+    if (!trial)
+        return no_memory(err);
+    *trial = (struct study_trial){
+        .number = study->n_trials + 1,
+        .configuration = configuration,
+        .seed_index = c->n_trials++,
+        .state = TRIAL_RUNNING,
+        .scores = arena_calloc(&study->arena, (size_t)study->n_objectives + 1, sizeof(double)),
+        .outcomes = arena_calloc(&study->arena, (size_t)study->n_constraints + 1, sizeof(double)),
+        .finished = -1,
+    };
+    if (!trial->scores || !trial->outcomes)
+        return no_memory(err);
+    for (int i = 0; i < study->n_constraints; i++)
+        trial->outcomes[i] = NAN;
+    study->trials[study->n_trials++] = trial;
+    study->n_running++;
+    c->n_open++;
+    return 0;
+}
+
+/* Proposing -------------------------------------------------------------------------------------------------------- */
+
+struct rng_stream study_stream(const struct study *study, int attempt)
+{
+    /* Site 0 is what random search draws from; the others must not repeat it. */
+    return rng_stream(rng_make(study->definition->seed, RNG_SEARCH), (uint32_t)attempt,
+                      (uint32_t)study->n_configurations, 1);
+}
+
+void study_draw(struct study *study, struct rng_stream *stream, double *x)
+{
+    for (int j = 0; j < study->codec.n; j++)
+        x[j] = rng_uniform(stream);
+    codec_from_uniform(&study->codec, x, x);
+}
+
+int64_t study_expected_configurations(const struct study *study)
+{
+    const struct definition *d = study->definition;
+    int64_t n = INT64_MAX;
+    if (d->configurations > 0)
+        n = d->configurations;
+    if (d->budget.trials > 0 && (d->budget.trials + d->seeds - 1) / d->seeds < n)
+        n = (d->budget.trials + d->seeds - 1) / d->seeds;
+    if (study->grid_size >= 0 && study->grid_size < n)
+        n = study->grid_size;
+    return n;
+}
+
+/* Takes a point as the next configuration unless it is known or refused: *added. */
+static int take_point(struct study *study, double *x, bool *added, struct err *err)
+{
+    cJSON *parameters = NULL;
+    int rc = codec_settle(&study->codec, x, err);
+    if (rc == 0)
+        rc = codec_decode(&study->codec, x, &parameters, err);
+    if (rc < 0)
+        return rc == ERR_USAGE ? 0 : rc; /* no configuration there */
+    if (is_known(study, parameters) || !meets(study, parameters)) {
+        cJSON_Delete(parameters);
+        return 0;
+    }
+    *added = true;
+    return add_configuration(study, parameters, x, err);
+}
+
+/* The same for a proposal that is a configuration already. */
+static int take_configuration(struct study *study, cJSON *parameters, double *x, bool *added, struct err *err)
+{
+    for (int j = 0; j < study->codec.n; j++)
+        x[j] = study->codec.dimensions[j].is_category ? 0 : 0.5;
+    if (is_known(study, parameters) || !meets(study, parameters)) {
+        cJSON_Delete(parameters);
+        return 0;
+    }
+    int rc = codec_encode(&study->codec, parameters, x, x, err);
+    if (rc < 0) {
+        cJSON_Delete(parameters);
+        return rc;
+    }
+    *added = true;
+    return add_configuration(study, parameters, x, err);
+}
+
+/* From algorithms that count: the next of their proposals that is new. */
+static int propose_counted(struct study *study, double *x, bool *added, struct err *err)
+{
+    int64_t misses = 0;
+    while (!*added && misses++ < DRAWS_MAX + study->n_configurations) {
+        cJSON *parameters = NULL;
+        int rc = study->kind->propose(study->definition, study->position, &parameters, err);
+        if (rc < 0 || !parameters)
+            return rc;
+        study->position++;
+        rc = take_configuration(study, parameters, x, added, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* The first new configuration of the grid from a random place on: finds the last ones of a space nearly used up. */
+static int propose_from_grid(struct study *study, double *x, bool *added, struct err *err)
+{
+    struct rng_stream stream = study_stream(study, 1 << 20);
+    int64_t size = study->grid_size;
+    if (size <= 0)
+        return 0;
+    int64_t at = (int64_t)(rng_uniform(&stream) * (double)size) % size;
+    for (int64_t i = 0; i < size && i < study->n_configurations + 1000000 && !*added; i++, at = (at + 1) % size) {
+        cJSON *parameters = NULL;
+        int rc = space_grid_at(&study->definition->space, at, &parameters, err);
+        if (rc == 0)
+            rc = take_configuration(study, parameters, x, added, err);
+        if (rc < 0 && rc != ERR_USAGE)
+            return rc;
+    }
+    return 0;
+}
+
+static int propose_drawn(struct study *study, double *x, bool *added, struct err *err)
+{
+    int rc = 0;
+    for (int i = 0; i < DRAWS_MAX && !*added && rc == 0; i++) {
+        struct rng_stream stream = study_stream(study, REFUSED_MAX + i);
+        study_draw(study, &stream, x);
+        rc = take_point(study, x, added, err);
+    }
+    return !*added && rc == 0 ? propose_from_grid(study, x, added, err) : rc;
+}
+
+/* Adds the next configuration; *added false: the space is used up. */
+static int propose(struct study *study, bool *added, struct err *err)
+{
+    double *x = calloc((size_t)study->codec.n + 1, sizeof(*x));
+    int rc = x ? 0 : no_memory(err);
+    bool is_used_up = study->grid_size >= 0 && study->n_configurations >= study->grid_size;
+    if (rc == 0 && study->n_configurations < study->n_first) {
+        memcpy(x, study->first[study->n_configurations], (size_t)study->codec.n * sizeof(*x));
+        rc = take_point(study, x, added, err);
+    }
+    if (rc == 0 && !*added && !is_used_up && study->kind->propose) {
+        rc = propose_counted(study, x, added, err);
+        if (rc == 0 && !*added && study->kind != &search_grid)
+            rc = propose_drawn(study, x, added, err);
+    } else if (rc == 0 && !*added && !is_used_up) {
+        for (int attempt = 0; attempt < REFUSED_MAX && !*added && rc == 0; attempt++) {
+            rc = study->kind->suggest(study, attempt, x, err);
+            if (rc == 0)
+                rc = take_point(study, x, added, err);
+        }
+        if (rc == 0 && !*added)
+            rc = propose_drawn(study, x, added, err);
+    }
+    free(x);
+    return rc;
+}
+
+/* Whether the newest configuration still wants a seed. */
+static bool wants_seed(const struct study *study, int *configuration)
+{
+    for (int i = study->n_configurations - 1; i >= 0 && i >= study->n_configurations - 64; i--) {
+        const struct study_configuration *c = &study->configurations[i];
+        if (c->n_trials < study->definition->seeds && !c->is_lost) {
+            *configuration = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_out_of_steps(const struct study *study)
+{
+    int64_t steps = study->definition->budget.steps;
+    return steps > 0 && study->total_steps >= steps;
+}
+
+static bool is_out_of_trials(const struct study *study)
+{
+    int64_t trials = study->definition->budget.trials;
+    return trials > 0 && study->n_trials >= trials;
+}
+
+static void fill(const struct study *study, struct study_proposal *proposal, const struct study_trial *trial,
+                 enum study_answer answer)
+{
+    *proposal = (struct study_proposal){
+        .answer = answer,
+        .trial = trial->number,
+        .configuration = trial->configuration + 1,
+        .seed_index = trial->seed_index,
+        .parameters = study->configurations[trial->configuration].parameters,
+        .position = study->position,
+        .reason = study->reason.data ? study->reason.data : "",
+    };
+}
+
+static int answer_nothing(const struct study *study, struct study_proposal *proposal)
+{
+    bool may_promote = study->n_paused > 0 && study->n_running > 0;
+    *proposal = (struct study_proposal){.answer = may_promote ? STUDY_WAIT : STUDY_DONE, .reason = ""};
+    return 0;
+}
+
+int study_ask(struct study *study, struct study_proposal *proposal, struct err *err)
+{
+    const struct stopping *stopping = &study->definition->stopping;
+    struct study_trial *promoted = NULL;
+    int configuration = 0, rc = 0;
+    bool added = false;
+    text_reset(&study->reason);
+    if (is_out_of_steps(study))
+        return answer_nothing(study, proposal);
+    if (study->can_pause && stopping->kind && stopping->kind->promote && study->n_paused > 0)
+        promoted = stopping->kind->promote(study);
+    if (promoted) {
+        promoted->state = TRIAL_RUNNING;
+        study->n_paused--;
+        study->n_running++;
+        fill(study, proposal, promoted, STUDY_RESUME);
+        return 0;
+    }
+    if (is_out_of_trials(study))
+        return answer_nothing(study, proposal);
+    if (!wants_seed(study, &configuration)) {
+        int64_t bound = study->definition->configurations;
+        if (bound > 0 && study->n_configurations >= bound)
+            return answer_nothing(study, proposal);
+        rc = propose(study, &added, err);
+        if (rc < 0)
+            return rc;
+        if (!added)
+            return answer_nothing(study, proposal);
+        configuration = study->n_configurations - 1;
+    }
+    rc = add_trial(study, configuration, err);
+    if (rc == 0)
+        fill(study, proposal, study->trials[study->n_trials - 1], STUDY_TRIAL);
+    return rc;
+}
+
+int study_restore(struct study *study, const struct study_proposal *proposal, struct err *err)
+{
+    int rc = 0;
+    if (proposal->answer == STUDY_RESUME) {
+        if (proposal->trial < 1 || proposal->trial > study->n_trials ||
+            study->trials[proposal->trial - 1]->state != TRIAL_PAUSED)
+            return err_set(err, ERR_USAGE, "trial %lld is not paused", (long long)proposal->trial);
+        study->trials[proposal->trial - 1]->state = TRIAL_RUNNING;
+        study->n_paused--;
+        study->n_running++;
+        return 0;
+    }
+    if (proposal->trial != study->n_trials + 1)
+        return err_set(err, ERR_USAGE, "trial %lld follows trial %d", (long long)proposal->trial, study->n_trials);
+    if (proposal->configuration == study->n_configurations + 1) {
+        cJSON *copy = cJSON_Duplicate(proposal->parameters, true);
+        double *x = calloc((size_t)study->codec.n + 1, sizeof(*x));
+        for (int j = 0; x && j < study->codec.n; j++)
+            x[j] = study->codec.dimensions[j].is_category ? 0 : 0.5;
+        rc = copy && x ? codec_encode(&study->codec, copy, x, x, err) : no_memory(err);
+        if (rc == 0)
+            rc = add_configuration(study, copy, x, err);
+        else
+            cJSON_Delete(copy);
+        free(x);
+    } else if (proposal->configuration < 1 || proposal->configuration > study->n_configurations) {
+        rc = err_set(err, ERR_USAGE, "configuration %lld follows configuration %d", (long long)proposal->configuration,
+                     study->n_configurations);
+    }
+    study->position = proposal->position;
+    return rc == 0 ? add_trial(study, (int)proposal->configuration - 1, err) : rc;
+}
+
+/* Looking ---------------------------------------------------------------------------------------------------------- */
+
+int study_state(const struct study *study, int64_t trial, enum trial_state *state, struct err *err)
+{
+    if (trial < 1 || trial > study->n_trials)
+        return err_set(err, ERR_NOT_FOUND, "there is no trial %lld; the last is %d", (long long)trial, study->n_trials);
+    *state = study->trials[trial - 1]->state;
+    return 0;
+}
+
+int study_describe(const struct study *study, int64_t trial, struct study_proposal *proposal, struct err *err)
+{
+    if (trial < 1 || trial > study->n_trials)
+        return err_set(err, ERR_NOT_FOUND, "there is no trial %lld; the last is %d", (long long)trial, study->n_trials);
+    fill(study, proposal, study->trials[trial - 1], STUDY_TRIAL);
+    return 0;
+}
+
+int64_t study_trials(const struct study *study)
+{
+    return study->n_trials;
+}
+
+int64_t study_configurations(const struct study *study)
+{
+    return study->n_configurations;
+}
+
+int64_t study_best(const struct study *study)
+{
+    const struct study_trial *best = NULL;
+    for (int i = 0; i < study->n_finished; i++) {
+        const struct study_trial *trial = study->trials[study->finished[i]];
+        if (trial->state == TRIAL_COMPLETE && study_violation(study, trial->outcomes) == 0 &&
+            (!best || trial->scores[0] < best->scores[0]))
+            best = trial;
+    }
+    return best ? best->number : 0;
+}

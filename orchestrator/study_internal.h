@@ -1,0 +1,93 @@
+/* What search algorithms and stopping rules see of a study. */
+#ifndef ORCHESTRATOR_STUDY_INTERNAL_H
+#define ORCHESTRATOR_STUDY_INTERNAL_H
+
+#include "orchestrator/search.h"
+#include "orchestrator/search_codec.h"
+#include "orchestrator/stop.h"
+#include "orchestrator/study.h"
+
+struct study_point {
+    int64_t step;
+    double value;   /* the stopping rule's metric, turned so that less is better */
+    double *scores; /* the objectives, turned likewise */
+};
+
+struct study_trial {
+    int64_t number;
+    int configuration; /* index */
+    int seed_index;
+    enum trial_state state;
+    struct study_point *points; /* by step */
+    int n_points, capacity;
+    int64_t step;     /* of the newest point */
+    double *scores;   /* objectives, turned so that less is better; of a pruned trial those of its newest point */
+    double *outcomes; /* of each constraint on a result the metric's value, NaN elsewhere */
+    bool has_scores;
+    int finished;   /* position in study->finished, or −1 */
+    int rung;       /* rungs reached: what the rule decided about already */
+    double bracket; /* of hyperband */
+};
+
+struct study_configuration {
+    double *x;
+    cJSON *parameters;
+    char *key; /* canonical text */
+    int n_trials, n_open;
+    bool is_lost; /* a clear loser: gets no further seeds */
+};
+
+struct study {
+    const struct definition *definition;
+    struct arena arena;
+    struct codec codec;
+    const struct search_kind *kind; /* at work */
+    const char *explanation;
+    void *state; /* of the search algorithm */
+    bool can_pause;
+    int n_objectives, n_constraints;
+    struct study_configuration *configurations;
+    struct study_trial **trials; /* each in the arena, so that pointers stay */
+    int *finished;               /* trials (index) in the order they became final */
+    int n_configurations, n_trials, n_finished, n_running, n_paused;
+    int configurations_capacity, trials_capacity, finished_capacity;
+    int *index; /* open addressing over keys: configuration + 1, 0: free */
+    int index_size;
+    int64_t position;  /* proposals looked at */
+    int64_t grid_size; /* −1: not countable */
+    int64_t total_steps;
+    double **first; /* fixed first configurations as points */
+    int n_first;
+    struct text reason;
+};
+
+/* Whether the configuration of this settled point was proposed before. */
+bool study_is_known(struct study *study, const double *x);
+/* 0 when the settled point meets the constraints over parameters. */
+bool study_is_allowed(struct study *study, const double *x);
+/* The stream of random numbers of the next proposal. */
+struct rng_stream study_stream(const struct study *study, int attempt);
+/* A draw from the prior, not settled. */
+void study_draw(struct study *study, struct rng_stream *stream, double *x);
+/* How many new configurations the definition still allows in all (budget over seeds); INT64_MAX: no bound. */
+int64_t study_expected_configurations(const struct study *study);
+/* Sum of the amounts by which the outcomes break constraints; 0: feasible. NaN outcomes count as not broken. */
+double study_violation(const struct study *study, const double *outcomes);
+
+/* Results a configuration at a time, seeds averaged: what models learn from. */
+struct study_row {
+    int configuration;
+    const double *x;
+    double *scores;   /* means; of failed ones not set */
+    double *outcomes; /* means */
+    double resource;  /* steps behind the scores; 0: whole trials */
+    int n;            /* trials in the mean */
+    bool is_failed;   /* no trial of it gave a value */
+    bool is_complete; /* at least one trial ran to its end */
+    double violation;
+};
+/* Of the first n_finished final trials, in the order of their first finish. Arrays in `arena`. */
+int study_rows(const struct study *study, int n_finished, struct arena *arena, struct study_row **rows, int *n_rows,
+               struct err *err) MUST_CHECK;
+
+#endif
