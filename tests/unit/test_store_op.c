@@ -240,6 +240,29 @@ Test(store_op, metric_names_have_limits)
     rows_refuse(store, points_op(&points[1], 1), ERR_FORMAT, "metric 'more' is one more than the 4096");
 }
 
+Test(store_op, complete_trial_drops_its_checkpoint_and_a_failed_one_keeps_it)
+{
+    struct err err;
+    struct store_result result;
+    int64_t failing = rows_trial(store, sweep, configuration, 2, 200), other = rows_attempt(store, failing);
+    struct store_op checkpoint = {
+        .kind = STORE_CHECKPOINT,
+        .checkpoint = {.attempt_id = attempt, .step = 10, .path = "/c/1-10", .bytes = 5, .sha256 = "a"}};
+    ROWS_APPLY(store, checkpoint);
+    checkpoint.checkpoint.attempt_id = other;
+    checkpoint.checkpoint.path = "/c/2-10";
+    ROWS_APPLY(store, checkpoint);
+    struct store_op ops[] = {end_op(ATTEMPT_COMPLETE, REASON_NONE), move_op(trial, TRIAL_COMPLETE)};
+    cr_assert_eq(store_apply(store, ops, 2, &result, &err), 0, "%s", err.message);
+    cr_expect_str_eq(result.replaced_path, "/c/1-10");
+    attempt = other;
+    struct store_op fails[] = {end_op(ATTEMPT_FAILED, REASON_CRASHED), move_op(failing, TRIAL_FAILED)};
+    fails[1].move_trial.reason = REASON_CRASHED;
+    cr_assert_eq(store_apply(store, fails, 2, &result, &err), 0, "%s", err.message);
+    cr_expect_null(result.replaced_path);
+    expect_text("SELECT group_concat(path) FROM checkpoint", "/c/2-10");
+}
+
 Test(store_op, checkpoint_names_the_one_it_replaces)
 {
     struct err err;
