@@ -554,6 +554,7 @@ int coordinator_run(const struct coordinator_options *options, struct run_outcom
         if (rc == 0)
             rc = serve(c, err);
     }
+    attempt_remove_leftovers(c);
     for (int i = 0; i < c->n_trials; i++) {
         outcome->n_failed += c->trials[i].is_wanted && c->trials[i].state == TRIAL_FAILED;
         outcome->n_open += c->trials[i].is_wanted && !trial_state_is_final(c->trials[i].state);

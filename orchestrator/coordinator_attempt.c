@@ -41,17 +41,16 @@ static char *trial_folder(const struct coordinator *c, const struct live_trial *
     return file_join(c->options->loaded->sweep.output_folder, number);
 }
 
-/* Removes what attempts that were lost left behind: everything but the committed checkpoint. */
-static int clean_folder(const char *folder, const char *keep, struct err *err)
+/* Removes the entries of a folder for which `is_doomed` holds; a missing folder has none. */
+static int clean_folder(const char *folder, const char *keep, bool (*is_doomed)(const char *name, const char *keep),
+                        struct err *err)
 {
-    const char *name = keep ? strrchr(keep, '/') : NULL;
     DIR *entries = opendir(folder);
     int rc = 0;
     if (!entries)
         return errno == ENOENT ? 0 : err_set_errno(err, "'%s'", folder);
     for (struct dirent *entry; rc == 0 && (entry = readdir(entries));) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-            (name && strcmp(entry->d_name, name + 1) == 0))
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 || !is_doomed(entry->d_name, keep))
             continue;
         char *path = file_join(folder, entry->d_name);
         rc = path ? file_remove_tree(path, err) : err_set(err, ERR_NOMEM, "no memory for a path");
@@ -59,6 +58,33 @@ static int clean_folder(const char *folder, const char *keep, struct err *err)
     }
     closedir(entries);
     return rc;
+}
+
+/* What attempts that were lost left behind: everything but the committed checkpoint. */
+static bool is_other(const char *name, const char *keep)
+{
+    const char *kept = keep ? strrchr(keep, '/') : NULL;
+    return !kept || strcmp(name, kept + 1) != 0;
+}
+
+static bool is_checkpoint(const char *name, const char *keep)
+{
+    (void)keep;
+    return strstr(name, ".checkpoint") != NULL;
+}
+
+void attempt_remove_leftovers(struct coordinator *c)
+{
+    struct err err = {0};
+    for (int i = 0; i < c->n_trials; i++) {
+        const struct live_trial *trial = &c->trials[i];
+        if (trial->state != TRIAL_COMPLETE && trial->state != TRIAL_PRUNED)
+            continue;
+        char *folder = trial_folder(c, trial);
+        if (folder && clean_folder(folder, NULL, is_checkpoint, &err) < 0)
+            log_debug("coordinator", "%s", err.message);
+        free(folder);
+    }
 }
 
 /* Whether the committed checkpoint is there as it was written. One that is not costs its steps, not the trial. */
@@ -90,7 +116,7 @@ static int write_start(struct coordinator *c, const struct coordinator_slot *slo
     cJSON *settings = NULL;
     int rc = folder ? 0 : err_set(err, ERR_NOMEM, "no memory for a job");
     if (rc == 0)
-        rc = clean_folder(folder, trial->checkpoint, err);
+        rc = clean_folder(folder, trial->checkpoint, is_other, err);
     if (rc == 0)
         rc = json_parse(trial->settings, strlen(trial->settings), &settings, err);
     if (rc == 0) {

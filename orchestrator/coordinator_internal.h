@@ -101,6 +101,9 @@ void attempt_ended(struct coordinator *c, struct coordinator_slot *slot, const c
 /* The worker is gone with all it ran. */
 void attempt_lost(struct coordinator *c, struct coordinator_slot *slot, const char *why);
 
+/* Removes checkpoints of trials that need none: their deletion was lost with an earlier run. */
+void attempt_remove_leftovers(struct coordinator *c);
+
 /* coordinator_record.c: a trainer's record. ERR_FORMAT when it is none: the attempt is then failed. */
 int record_take(struct coordinator *c, struct coordinator_slot *slot, const char *type, const cJSON *record,
                 struct err *err) MUST_CHECK;

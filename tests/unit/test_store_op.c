@@ -229,7 +229,7 @@ Test(store_op, metric_names_have_limits)
     ROWS_APPLY(store, points_op(points, 1));
     expect_text("SELECT metric FROM curve", "fine");
     enum { MANY = 4095 };
-    static char names[MANY][8];
+    static char names[MANY][16];
     static struct store_point many[MANY];
     for (int i = 0; i < MANY; i++) {
         snprintf(names[i], sizeof names[i], "m%d", i);

@@ -1,0 +1,210 @@
+#!/usr/bin/env bash
+# `nightsweep run` with trainers that train nothing: whole sweeps, extensions, reuse, budgets, deadlines, signals, every
+# way a trial fails, lost workers, launchers, damaged checkpoints. BUILD: the folder of the programs.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+BUILD=$(realpath "${BUILD:-build/release}")
+folder=$(mktemp -d) || exit 1
+# The programs look for each other beside themselves.
+bin=$folder/bin
+mkdir -p "$bin" "$folder/model" && cp "$BUILD/nightsweep" "$BUILD/nightsweep-worker" "$bin" || exit 1
+cp "$BUILD/fake-trainer" "$bin/nightsweep-trainer" || exit 1
+for name in config.json tokenizer.json model.safetensors; do echo "$name" >"$folder/model/$name"; done
+for name in train validation test; do echo '{"text":"a","label":0}' >"$folder/$name.jsonl"; done
+failed=0
+case_name=
+db=
+trap 'pkill -KILL -f "$bin/" 2>/dev/null; rm -rf "$folder"' EXIT
+
+begin() { # name: a store of its own
+    case_name=$1
+    db=$folder/$1.db
+    unset FAKE_TRAINER FAKE_STEP_MS
+    : >"$folder/out"
+}
+fail() {
+    printf 'run.sh: %s: %s\n' "$case_name" "$1"
+    tail -n 15 "$folder/out"
+    sqlite3 -header "$db" 'SELECT number, state, reason, message FROM trial LIMIT 8' 2>/dev/null
+    failed=1
+}
+# A definition: name, members behind the common ones.
+define() {
+    printf '{"name":"%s","seed":3,"model":"model","task":{"kind":"classification","train":"train.jsonl",' "$1"
+    printf '"validation":"validation.jsonl","test":"test.jsonl","text":"text","label":"label"},%s}\n' "$2"
+}
+ranks='"parameters":{"rank":{"values":[1,4]}},"seeds":2,"settings":{"method":"lora","steps":6}'
+run() { # expected exit status, arguments...
+    local expected=$1 status
+    shift
+    "$bin/nightsweep" run --store "$db" --quiet "$@" >>"$folder/out" 2>&1
+    status=$?
+    [ "$status" = "$expected" ] || fail "exit status $status of 'run $*', expected $expected"
+}
+sql() { sqlite3 "$db" "$1"; }
+expect() { # query, expected answer
+    local found
+    found=$(sql "$1")
+    [ "$found" = "$2" ] || fail "'$1' gives '$found', expected '$2'"
+}
+says() { grep -qE -- "$1" "$folder/out" || fail "nothing said like '$1'"; }
+# Waits up to 20 s for a query's answer.
+await() {
+    local tries
+    for ((tries = 0; tries < 200; tries++)); do
+        [ "$(sql "$1" 2>/dev/null)" = "$2" ] && return 0
+        sleep 0.1
+    done
+    fail "'$1' never gave '$2'"
+}
+
+begin whole
+define s "$ranks" >"$folder/s.json"
+run 0 "$folder/s.json"
+expect 'SELECT count(*), min(state), count(value) FROM trial' '4|COMPLETE|4'
+expect 'SELECT state FROM sweep' COMPLETE
+expect 'SELECT count(*) FROM attempt' 4
+run 0 "$folder/s.json"
+expect 'SELECT count(*) FROM attempt' 4
+
+begin extension
+run 0 "$folder/s.json"
+define s "${ranks/\[1,4\]/[1,4,8]}" >"$folder/more.json"
+run 0 "$folder/more.json"
+expect 'SELECT count(*), count(DISTINCT number) FROM trial' '6|6'
+expect 'SELECT count(*) FROM attempt' 6
+define s "${ranks/\"steps\":6/\"steps\":7}" >"$folder/changed.json"
+run 2 "$folder/changed.json"
+says 'settings.steps: was 6, is now 7'
+expect 'SELECT count(*) FROM attempt' 6
+run 0 "$folder/changed.json" --new other
+expect "SELECT count(*) FROM trial t JOIN sweep s ON s.id = t.sweep_id WHERE s.name = 'other'" 4
+
+begin reuse
+define a "$ranks" >"$folder/a.json"
+define b "$ranks" >"$folder/b.json"
+define c "$ranks,\"reuse\":false" >"$folder/c.json"
+run 0 "$folder/a.json" "$folder/b.json" "$folder/c.json"
+expect 'SELECT s.name, count(t.value), sum(EXISTS (SELECT 1 FROM attempt WHERE trial_id = t.id)) FROM trial t
+    JOIN sweep s ON s.id = t.sweep_id GROUP BY s.id' $'a|4|4\nb|4|0\nc|4|4'
+expect 'SELECT max(n) FROM (SELECT count(DISTINCT value) AS n FROM trial GROUP BY number)' 1
+
+begin budget
+define s "$ranks,\"budget\":{\"trials\":3}" >"$folder/s3.json"
+run 0 "$folder/s3.json"
+run 0 "$folder/s3.json"
+expect 'SELECT count(*) FROM trial' 3
+
+begin second
+export FAKE_STEP_MS=100
+"$bin/nightsweep" run --store "$db" --quiet "$folder/s.json" >/dev/null 2>&1 &
+first=$!
+await "SELECT count(*) > 0 FROM trial WHERE state = 'RUNNING'" 1
+run 3 "$folder/s.json"
+says "process $first"
+wait "$first"
+expect "SELECT count(*) FROM trial WHERE state = 'COMPLETE'" 4
+
+begin interrupted
+export FAKE_STEP_MS=150
+define s "$ranks,\"resources\":{\"slots\":2}" >"$folder/slow.json"
+"$bin/nightsweep" run --store "$db" "$folder/slow.json" >"$folder/out" 2>&1 &
+runner=$!
+await "SELECT count(*) FROM trial WHERE state = 'RUNNING'" 2
+sleep 0.3
+kill -INT "$runner"
+wait "$runner"
+says 'stopping'
+expect "SELECT state FROM sweep" STOPPED
+expect "SELECT count(*) FROM attempt WHERE state = 'STOPPED'" 2
+expect "SELECT count(*) FROM trial WHERE state IN ('RUNNING', 'FAILED')" 0
+unset FAKE_STEP_MS
+run 0 "$folder/slow.json"
+expect "SELECT count(*) FROM trial WHERE state = 'COMPLETE'" 4
+expect "SELECT count(*) FROM attempt WHERE resumed_step > 0" 2
+expect "SELECT count(*) FROM event WHERE kind = 'nondeterministic'" 0
+
+begin twice
+export FAKE_STEP_MS=60000
+"$bin/nightsweep" run --store "$db" --quiet "$folder/slow.json" >>"$folder/out" 2>&1 &
+runner=$!
+await "SELECT count(*) FROM trial WHERE state = 'RUNNING'" 2
+start=$SECONDS
+kill -INT "$runner"
+sleep 0.5
+kill -INT "$runner"
+wait "$runner"
+[ $((SECONDS - start)) -lt 10 ] || fail 'the second Ctrl-C did not end it at once'
+expect "SELECT count(*) FROM trial WHERE state = 'WAITING'" 4
+[ -z "$(pgrep -f "$bin/nightsweep-(worker|trainer)")" ] || fail 'processes are left'
+
+begin deadline
+export FAKE_STEP_MS=200
+run 1 "$folder/slow.json" --for 1s
+expect "SELECT state FROM sweep" STOPPED
+expect "SELECT count(*) > 0 FROM trial WHERE state = 'WAITING'" 1
+unset FAKE_STEP_MS
+run 0 "$folder/slow.json"
+
+# Every way a trial fails: the mode, further resources, the reason, attempts of a trial.
+while IFS='|' read -r mode resources reason attempts; do
+    begin "fails-$mode"
+    export FAKE_TRAINER=$mode
+    define s "\"parameters\":{\"rank\":{\"values\":[1,4]}},\"settings\":{\"method\":\"lora\",\"steps\":6},
+        \"resources\":{\"slots\":2,\"retries\":1$resources}" >"$folder/f.json"
+    run 1 "$folder/f.json"
+    expect 'SELECT DISTINCT state, reason FROM trial' "FAILED|$reason"
+    expect 'SELECT count(*) FROM attempt' $((2 * attempts))
+    expect 'SELECT count(*) FROM trial WHERE message IS NULL' 0
+    expect 'SELECT state FROM sweep' COMPLETE
+done <<'MODES'
+crash||crashed|2
+exit||crashed|2
+garbage||crashed|2
+hang|,"time":"1s"|timeout|2
+oom|,"memory":"200MiB"|out_of_memory|2
+MODES
+
+begin worker-killed
+export FAKE_STEP_MS=100
+"$bin/nightsweep" run --store "$db" --quiet "$folder/slow.json" >>"$folder/out" 2>&1 &
+runner=$!
+await "SELECT count(*) FROM trial WHERE state = 'RUNNING'" 2
+pkill -KILL -P "$runner"
+wait "$runner" || fail "the run ended with status $?"
+expect "SELECT count(*) FROM trial WHERE state = 'COMPLETE'" 4
+expect "SELECT count(*) FROM attempt WHERE state = 'FAILED'" 0
+expect "SELECT count(*) FROM attempt WHERE state = 'INTERRUPTED'" 2
+expect "SELECT count(*) FROM event WHERE kind = 'worker_lost'" 1
+
+begin launcher
+run 0 "$folder/s.json" --launcher 'env LAUNCHED=1'
+expect "SELECT count(*) FROM trial WHERE state = 'COMPLETE'" 4
+begin launcher-fails
+run 3 "$folder/s.json" --launcher false
+says 'the worker ended'
+run 3 "$folder/s.json" --launcher /there/is/none
+says "'/there/is/none' cannot be started"
+run 0 "$folder/s.json"
+
+begin checkpoint-damaged
+export FAKE_STEP_MS=100
+"$bin/nightsweep" run --store "$db" --quiet --checkpoint-every 0s "$folder/slow.json" >>"$folder/out" 2>&1 &
+runner=$!
+await "SELECT count(*) FROM checkpoint WHERE step >= 2" 2
+kill -KILL "$runner"
+wait "$runner" 2>/dev/null
+for path in $(sql 'SELECT path FROM checkpoint LIMIT 1'); do echo damaged >"$path"; done
+unset FAKE_STEP_MS
+run 0 "$folder/slow.json"
+expect "SELECT count(*) FROM event WHERE kind = 'checkpoint_lost'" 1
+expect "SELECT count(*) FROM trial WHERE state = 'COMPLETE'" 4
+
+begin bad
+run 2 "$folder/none.json"
+says "none.json"
+echo '{"name":"x"' >"$folder/broken.json"
+run 2 "$folder/broken.json"
+says 'line'
+[ ! -e "$db" ] || expect 'SELECT count(*) FROM sweep' 0
+exit "$failed"
