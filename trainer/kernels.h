@@ -35,6 +35,10 @@ struct kernels {
     /* dx (+)= of one row; dgamma and dbeta, when not NULL, are added to. */
     void (*layer_norm_backward)(real *dx, real *dgamma, real *dbeta, const real *dy, const real *x, const real *gamma,
                                 real mean, real inverse, size_t n, int is_first);
+    /* y = γ x/√(mean(x²) + ε); *inverse is kept for backward. dgamma, when not NULL, is added to; dx may be NULL. */
+    void (*rms_norm)(real *y, const real *x, const real *gamma, double epsilon, size_t n, real *inverse);
+    void (*rms_norm_backward)(real *dx, real *dgamma, const real *dy, const real *x, const real *gamma, real inverse,
+                              size_t n, int is_first);
     /* Activations and dx (+)= dy f'(x). Absolute error below 1e-6 of max(1, |x|). */
     void (*activation)(real *y, const real *x, int activation, size_t n);
     void (*activation_backward)(real *dx, const real *dy, const real *x, int activation, size_t n, int is_first);

@@ -228,6 +228,38 @@ static void layer_norm_backward(real *restrict dx, real *restrict dgamma, real *
             dx[i] += inverse * (dy[i] * gamma[i] - mean_g - (x[i] - mean) * inverse * mean_gx);
 }
 
+static void rms_norm(real *restrict y, const real *restrict x, const real *restrict gamma, double epsilon, size_t n,
+                     real *inverse)
+{
+    real r = (real)(1 / sqrt((double)dot(x, x, n) / (double)n + epsilon));
+    for (size_t i = 0; i < n; i++)
+        y[i] = gamma[i] * (x[i] * r);
+    *inverse = r;
+}
+
+/* With x̂ = x r and g = dy γ:  dx = r (g − x̂ mean(g x̂)). */
+static void rms_norm_backward(real *restrict dx, real *restrict dgamma, const real *restrict dy, const real *restrict x,
+                              const real *restrict gamma, real inverse, size_t n, int is_first)
+{
+    real lanes[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < LANES; l++)
+            lanes[l] += dy[i + l] * gamma[i + l] * x[i + l];
+    for (int l = 0; i < n; i++, l++)
+        lanes[l] += dy[i] * gamma[i] * x[i];
+    real mean = lanes_sum(lanes) * inverse * inverse / (real)n;
+    if (dgamma)
+        for (i = 0; i < n; i++)
+            dgamma[i] += dy[i] * (x[i] * inverse);
+    if (dx && is_first)
+        for (i = 0; i < n; i++)
+            dx[i] = inverse * (dy[i] * gamma[i] - x[i] * mean);
+    else if (dx)
+        for (i = 0; i < n; i++)
+            dx[i] += inverse * (dy[i] * gamma[i] - x[i] * mean);
+}
+
 static inline real sigmoid(real x)
 {
     return 1 / (1 + fast_exp(-x));
@@ -406,6 +438,8 @@ const struct kernels PASTE(kernels_, KERNELS_LEVEL) = {
     .exp_sum = exp_sum,
     .layer_norm = layer_norm,
     .layer_norm_backward = layer_norm_backward,
+    .rms_norm = rms_norm,
+    .rms_norm_backward = rms_norm_backward,
     .activation = activation_forward,
     .activation_backward = activation_backward,
     .random_words = random_words,

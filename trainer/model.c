@@ -11,9 +11,10 @@
 #include "common/json.h"
 #include "trainer/safetensors.h"
 
-extern const struct model_kind model_bert, model_roberta, model_gpt2;
+extern const struct model_kind model_bert, model_roberta, model_gpt2, model_llama, model_mistral, model_qwen2;
 
-const struct model_kind *const model_kinds[] = {&model_bert, &model_roberta, &model_gpt2, NULL};
+const struct model_kind *const model_kinds[] = {&model_bert,    &model_roberta, &model_gpt2, &model_llama,
+                                                &model_mistral, &model_qwen2,   NULL};
 
 static const struct model_kind *find_kind(const char *model_type)
 {

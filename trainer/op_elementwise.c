@@ -185,6 +185,60 @@ struct value *op_activation(struct tape *tape, struct value *x, enum activation 
     return y;
 }
 
+struct gated_node {
+    struct tape_node node;
+    struct value *gate, *x;
+    enum activation activation;
+};
+
+/* dx = dy ⊙ f(gate), dgate = dy ⊙ x ⊙ f'(gate), row by row through one row of scratch. */
+static void gated_backward(struct tape *tape, struct tape_node *base)
+{
+    struct gated_node *node = (struct gated_node *)base;
+    struct value *gate = node->gate, *x = node->x, *y = base->output;
+    bool x_first = false, gate_first = false;
+    size_t n = (size_t)y->cols;
+    real *dx = needs(x) ? tape_grad(tape, x, &x_first) : NULL;
+    real *dgate = needs(gate) ? tape_grad(tape, gate, &gate_first) : NULL,
+         *row = tape_alloc(tape, "gated", n * sizeof(real));
+    if (tape->failed)
+        return;
+    if (dx && x_first)
+        memset(dx, 0, value_size(x) * sizeof(real));
+    for (int i = 0; i < y->rows; i++) {
+        if (dx) {
+            kernels()->activation(row, value_row(gate, i), (int)node->activation, n);
+            kernels()->multiply_add(grad_row(x, i), grad_row(y, i), row, n);
+        }
+        if (dgate) {
+            kernels()->multiply(row, grad_row(y, i), value_row(x, i), n);
+            kernels()->activation_backward(grad_row(gate, i), row, value_row(gate, i), (int)node->activation, n,
+                                           gate_first);
+        }
+    }
+}
+
+struct value *op_gated(struct tape *tape, struct value *gate, struct value *x, enum activation activation)
+{
+    if (!gate || !x)
+        return NULL;
+    assert(gate->rows == x->rows && gate->cols == x->cols && gate != x);
+    struct value *y = tape_value(tape, "gated", x->rows, x->cols, x->layout);
+    if (!y)
+        return NULL;
+    kernels()->activation(y->data, gate->data, (int)activation, value_size(x));
+    kernels()->multiply(y->data, y->data, x->data, value_size(x));
+    if (!tape->is_recording || !(needs(gate) || needs(x)))
+        return y;
+    struct gated_node *node = op_node(tape, "gated", sizeof(*node), y, gated_backward);
+    if (!node)
+        return NULL;
+    node->gate = gate;
+    node->x = x;
+    node->activation = activation;
+    return y;
+}
+
 int activation_from_name(const char *name)
 {
     static const struct {

@@ -1,4 +1,4 @@
-/* Layer norm, alone and fused with the residual sum in front of it. */
+/* Layer norm, alone and fused with the residual sum in front of it; root mean square norm. */
 #include "trainer/op_internal.h"
 
 struct norm_node {
@@ -103,4 +103,45 @@ struct value *op_add_layer_norm(struct tape *tape, struct value *x, struct value
                                 struct value *beta, double epsilon)
 {
     return residual ? normalise(tape, x, residual, gamma, beta, epsilon) : NULL;
+}
+
+struct rms_node {
+    struct tape_node node;
+    struct value *x, *gamma;
+    real *inverse; /* a row each */
+};
+
+static void rms_backward(struct tape *tape, struct tape_node *node)
+{
+    struct rms_node *rms = (struct rms_node *)node;
+    struct value *x = rms->x, *y = node->output;
+    bool is_first = false;
+    real *dgamma = zeroed_grad(tape, rms->gamma), *dx = needs(x) ? tape_grad(tape, x, &is_first) : NULL;
+    if (needs(x) && !dx)
+        return;
+    for (int i = 0; i < y->rows; i++)
+        kernels()->rms_norm_backward(dx ? grad_row(x, i) : NULL, dgamma, grad_row(y, i), value_row(x, i),
+                                     rms->gamma->data, rms->inverse[i], (size_t)y->cols, is_first);
+}
+
+struct value *op_rms_norm(struct tape *tape, struct value *x, struct value *gamma, double epsilon)
+{
+    if (!x || !gamma)
+        return NULL;
+    assert(gamma->rows == 1 && gamma->cols == x->cols);
+    struct value *y = tape_value(tape, "rms_norm", x->rows, x->cols, x->layout);
+    real *inverse = tape_alloc(tape, "rms_norm", (size_t)x->rows * sizeof(real));
+    if (!y || !inverse)
+        return NULL;
+    for (int i = 0; i < x->rows; i++)
+        kernels()->rms_norm(value_row(y, i), value_row(x, i), gamma->data, epsilon, (size_t)x->cols, &inverse[i]);
+    if (!tape->is_recording || !(needs(x) || needs(gamma)))
+        return y;
+    struct rms_node *node = op_node(tape, "rms_norm", sizeof(*node), y, rms_backward);
+    if (!node)
+        return NULL;
+    node->x = x;
+    node->gamma = gamma;
+    node->inverse = inverse;
+    return y;
 }

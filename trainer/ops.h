@@ -45,9 +45,20 @@ struct value *op_layer_norm(struct tape *tape, struct value *x, struct value *ga
 /* LN(x + residual) in one pass; the sum is kept for backward. Equal to op_layer_norm(op_add(x, residual)). */
 struct value *op_add_layer_norm(struct tape *tape, struct value *x, struct value *residual, struct value *gamma,
                                 struct value *beta, double epsilon);
+/* y = γ x/√(mean(x²) + ε) over each row.   Zhang & Sennrich 2019, arXiv:1910.07467 */
+struct value *op_rms_norm(struct tape *tape, struct value *x, struct value *gamma, double epsilon);
 /* f(x) elementwise. gelu: x Φ(x); gelu_new: 0.5 x (1 + tanh(√(2/π)(x + 0.044715 x³))); silu: x σ(x).
  * Hendrycks & Gimpel 2016, arXiv:1606.08415; Elfwing et al. 2017, arXiv:1702.03118 */
 struct value *op_activation(struct tape *tape, struct value *x, enum activation activation);
+/* f(gate) ⊙ x, a gated linear unit's middle.   Shazeer 2020, arXiv:2002.05202 */
+struct value *op_gated(struct tape *tape, struct value *gate, struct value *x, enum activation activation);
+/* Rotary positions: in every head of x (n, n_heads·size) the pairs (x_j, x_{j+half}), j < half, turned by the row's
+ * angles.   Su et al. 2021, arXiv:2104.09864, 3.2, in the half-split order of Hugging Face's models */
+struct rotation {
+    int half;
+    const real *cosines, *sines; /* (n, half), kept for the step */
+};
+struct value *op_rotate(struct tape *tape, struct value *x, int n_heads, const struct rotation *rotation);
 /* In training: zero with probability `rate`, else x/(1 − rate); otherwise x itself. The mask is a pure function of
  * (seed, step, example, site, position, column): x must have a layout. `site` from rng_site.   Srivastava et al. 2014
  */

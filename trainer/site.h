@@ -50,7 +50,7 @@ struct site {
     const char *role;
     int layer;                   /* from 0; −1: below the layers; n_layers: above them */
     int in, out;                 /* linear: features; attention: width of x and of its keys; others: width in both */
-    int n_heads, n_kv_heads;     /* attention: keys are n_kv_heads · size wide, size = in/n_heads */
+    int n_heads, n_kv_heads;     /* attention: a head is out/n_kv_heads wide */
     bool is_transposed;          /* linear: W stored (in, out) */
     bool is_decoder;             /* of an encoder-decoder model: it belongs to the decoder */
     struct param *weight, *bias; /* linear; bias may be NULL. embedding: the table (tokens, width) */

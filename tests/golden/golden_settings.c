@@ -302,7 +302,7 @@ static int adapter_methods(cJSON *settings, const cJSON *adapter, const cJSON *c
 int golden_settings(const cJSON *spec, const char *folder, cJSON **settings, struct err *err)
 {
     const char *model = text_of(spec, "model"), *engine = text_of(spec, "engine");
-    if (strncmp(model, "llama", 5) == 0 || strncmp(model, "m2m", 3) == 0)
+    if (strncmp(model, "m2m", 3) == 0)
         return unsupported("model", model, err);
     cJSON *config = NULL, *out = cJSON_CreateObject();
     char *model_folder = file_join(folder, text_of(spec, "model_dir"));

@@ -159,3 +159,108 @@ Test(gradient, biased_attention)
     }
     arena_done(&arena);
 }
+
+static struct value *build_rms_norm(struct tape *tape, struct problem *p)
+{
+    struct value *x = &p->inputs[1], *y = op_rms_norm(tape, x, &p->inputs[0], 1e-5);
+    return p->option ? op_add(tape, x, y) : y; /* dx is not the first */
+}
+
+Test(gradient, rms_norm)
+{
+    struct arena arena = {0};
+    for (int option = 0; option < 2; option++) {
+        struct problem p;
+        begin(&p, build_rms_norm, option);
+        add_input(&p, &arena, 1, 37, false);
+        add_input(&p, &arena, 8, 37, true);
+        check(&p, "rms_norm");
+    }
+    arena_done(&arena);
+}
+
+static struct value *build_gated(struct tape *tape, struct problem *p)
+{
+    struct value *gate = &p->inputs[0], *x = &p->inputs[1];
+    struct value *y = op_gated(tape, gate, x, (enum activation)(p->option / 2));
+    return p->option % 2 ? op_add(tape, op_add(tape, gate, x), y) : y;
+}
+
+Test(gradient, gated)
+{
+    struct arena arena = {0};
+    for (int option = 0; option < 2 * ((int)ACTIVATION_SIGMOID + 1); option++) {
+        struct problem p;
+        begin(&p, build_gated, option);
+        add_input(&p, &arena, 8, 6, true);
+        add_input(&p, &arena, 8, 6, true);
+        check(&p, "gated");
+    }
+    arena_done(&arena);
+}
+
+/* Two heads of 5 of which 4 are turned: the last column is passed on. */
+static struct value *build_rotate(struct tape *tape, struct problem *p)
+{
+    static real cosines[16], sines[16];
+    for (int i = 0; i < 16; i++) {
+        cosines[i] = (real)(1.1 * cos(0.3 * i));
+        sines[i] = (real)(1.1 * sin(0.3 * i));
+    }
+    const struct rotation rotation = {2, cosines, sines};
+    struct value *x = &p->inputs[0], *y = op_rotate(tape, x, 2, &rotation);
+    return p->option ? op_add(tape, x, y) : y;
+}
+
+Test(gradient, rotate)
+{
+    struct arena arena = {0};
+    for (int option = 0; option < 2; option++) {
+        struct problem p;
+        begin(&p, build_rotate, option);
+        add_input(&p, &arena, 8, 10, true);
+        check(&p, "rotate");
+    }
+    arena_done(&arena);
+}
+
+/* Keys and queries turned by their positions give scores of their distance alone: shifting all positions of a causal
+ * attention with grouped heads changes nothing. */
+static struct value *rotated_attention(struct tape *tape, struct problem *p, int shift)
+{
+    real *angles = tape_alloc(tape, "test", 32 * sizeof(real));
+    for (int s = 0; s < p->layout.n_segments; s++)
+        for (int i = 0; i < p->layout.segments[s].rows; i++)
+            for (int j = 0; j < 2; j++) {
+                int at = 2 * (p->layout.segments[s].first + i) + j;
+                angles[at] = (real)cos((i + shift) * (j ? 0.1 : 1.0));
+                angles[16 + at] = (real)sin((i + shift) * (j ? 0.1 : 1.0));
+            }
+    const struct rotation rotation = {2, angles, angles + 16};
+    struct attention attention = {.n_heads = 4, .n_kv_heads = 2, .scale = 0.5, .is_causal = true};
+    return op_attention(tape, op_rotate(tape, &p->inputs[0], 4, &rotation),
+                        op_rotate(tape, &p->inputs[1], 2, &rotation), &p->inputs[2], &attention);
+}
+
+static struct value *build_rotated_attention(struct tape *tape, struct problem *p)
+{
+    return rotated_attention(tape, p, 0);
+}
+
+Test(gradient, rotated_attention)
+{
+    struct arena arena = {0}, step = {0};
+    struct problem p;
+    begin(&p, build_rotated_attention, 0);
+    add_input(&p, &arena, 8, 16, true);
+    add_input(&p, &arena, 8, 8, true);
+    add_input(&p, &arena, 8, 8, true);
+    check(&p, "rotated_attention");
+    struct tape tape = {.is_training = true};
+    tape_begin(&tape, &step);
+    struct value *a = rotated_attention(&tape, &p, 0), *b = rotated_attention(&tape, &p, 1000);
+    for (int i = 0; i < 8 * 16; i++)
+        cr_assert(fabs((double)(a->data[i] - b->data[i])) < 1e-10, "element %d", i);
+    arena_done(&step);
+    arena_done(&arena);
+}

@@ -4,7 +4,7 @@
 #include <string.h>
 
 int decoder_add_sites(struct model *model, struct decoder_sites *sites, int layer, const char *layer_name,
-                      const char *attention, int n_heads, int n_kv_heads, struct err *err)
+                      const char *attention, struct decoder_heads heads, struct err *err)
 {
     sites->attention = model_add_site(model, SITE_ATTENTION, "attention", layer, "%s.%s", layer_name, attention);
     sites->attention_sublayer =
@@ -14,9 +14,9 @@ int decoder_add_sites(struct model *model, struct decoder_sites *sites, int laye
     sites->block = model_add_site(model, SITE_BLOCK, "layer", layer, "%s", layer_name);
     if (!sites->attention || !sites->attention_sublayer || !sites->output_sublayer || !sites->block)
         return err_set(err, ERR_NOMEM, "no memory for '%s'", layer_name);
-    sites->attention->out = model->hidden_size / n_heads * n_kv_heads;
-    sites->attention->n_heads = n_heads;
-    sites->attention->n_kv_heads = n_kv_heads;
+    sites->attention->out = heads.n_kv_heads * heads.size;
+    sites->attention->n_heads = heads.n_heads;
+    sites->attention->n_kv_heads = heads.n_kv_heads;
     return 0;
 }
 

@@ -10,8 +10,11 @@
 struct decoder_sites {
     struct site *attention, *attention_sublayer, *output_sublayer, *block;
 };
+struct decoder_heads {
+    int n_heads, n_kv_heads, size;
+};
 int decoder_add_sites(struct model *model, struct decoder_sites *sites, int layer, const char *layer_name,
-                      const char *attention, int n_heads, int n_kv_heads, struct err *err) MUST_CHECK;
+                      const char *attention, struct decoder_heads heads, struct err *err) MUST_CHECK;
 /* The linear layer on the last token, "score.weight" without bias, as Hugging Face's …ForSequenceClassification. */
 int decoder_load_head(struct model *model, struct param **score, const struct model_options *options,
                       struct err *err) MUST_CHECK;

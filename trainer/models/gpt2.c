@@ -121,7 +121,8 @@ static int load_layer(struct model *model, struct gpt2 *gpt2, int index, struct 
     if (rc == 0)
         rc = model_norm(model, &layer->norm2, &layer->norm2_bias, index, d, name, err);
     if (rc == 0)
-        rc = decoder_add_sites(model, &layer->sites, index, layer_name, "attn", gpt2->n_heads, gpt2->n_heads, err);
+        rc = decoder_add_sites(model, &layer->sites, index, layer_name, "attn",
+                               (struct decoder_heads){gpt2->n_heads, gpt2->n_heads, d / gpt2->n_heads}, err);
     if (rc < 0)
         return rc;
     layer->scale = (gpt2->scales ? 1 / sqrt((double)d / gpt2->n_heads) : 1) / (gpt2->scales_by_layer ? index + 1 : 1);
