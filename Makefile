@@ -64,6 +64,9 @@ $(BUILD)/common/version.o: $(BUILD)/commit
 # Files that are part of a program, as the text of a C initialiser.
 $(BUILD)/embed/%.inc: %
 	@mkdir -p $(@D); od -An -v -tx1 $< | sed 's/ \(..\)/0x\1,/g' > $@
+# The page's script: the files of dashboard/js in order, in one scope of their own.
+$(BUILD)/embed/dashboard/page.js.inc: $(sort $(wildcard dashboard/js/*.js))
+	@mkdir -p $(@D); { echo '"use strict"; {'; cat $^; printf '}'; } | od -An -v -tx1 | sed 's/ \(..\)/0x\1,/g' > $@
 $(BUILD)/orchestrator/export_page.o: $(patsubst %,$(BUILD)/embed/dashboard/%.inc,page.html page.css page.js)
 $(BUILD)/orchestrator/store_migrate.o: $(BUILD)/embed/schemas/store.sql.inc
 # Everything is built again when the flags change, and what says the version when the commit does.

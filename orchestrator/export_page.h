@@ -5,13 +5,16 @@
 #include "common/text.h"
 #include "orchestrator/store.h"
 
-/* Appends the page of the sweeps named (n_names > 0) as it stands in the store now. Curves longer than 400 points are
- * thinned evenly, keeping first and last; the full numbers stay in the store. */
+/* Appends the page of the sweeps named (n_names > 0) as it stands in the store now. Curves are thinned
+ * (export_curves.h); the full numbers stay in the store. */
 int export_page(struct text *out, struct store *store, const char *const *names, int n_names,
                 struct err *err) MUST_CHECK;
-/* The page's data alone, as JSON. */
+/* The page's data alone, as JSON: {"format":2,"program_version","exported_at","sweeps":[…]}, a sweep being its row,
+ * "summary" (summary_add_json), tables as columns (export_columns.h) and "curves" (export_curves.h). */
 int export_page_data(struct text *out, struct store *store, const char *const *names, int n_names,
                      struct err *err) MUST_CHECK;
+/* Appends the page around data that is there already. A live page asks its own server for newer data, and only it. */
+void export_page_shell(struct text *out, const char *json, bool is_live);
 /* Writes the page to `path` (replaced atomically, folders made). */
 int export_page_file(const char *path, struct store *store, const char *const *names, int n_names,
                      struct err *err) MUST_CHECK;

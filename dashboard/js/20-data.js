@@ -1,0 +1,220 @@
+/* The page's data: columns decoded when they are first asked for, and trials as objects. */
+function decodeBase64(text) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+  const binary = atob(text), out = new Uint8Array(binary.length);
+  for (let i = 0; i < out.length; i++) out[i] = binary.charCodeAt(i);
+  return out;
+}
+const blockTypes = { u8: Uint8Array, u16: Uint16Array, u32: Uint32Array, f32: Float32Array, f64: Float64Array };
+function decodeBlock(spec) {
+  for (const [name, Type] of Object.entries(blockTypes)) {
+    if (typeof spec[name] === "string") return new Type(decodeBase64(spec[name]).buffer);
+  }
+  return null;
+}
+/* A function from row to value: number, text or null. */
+function decodeColumn(spec) {
+  if ("all" in spec) return () => spec.all;
+  const numbers = decodeBlock(spec);
+  const codes = spec.codes ? decodeBlock(spec.codes) : null;
+  const number = (i) => (numbers && !Number.isNaN(numbers[i]) ? numbers[i] : null);
+  return codes ? (i) => (codes[i] ? spec.texts[codes[i] - 1] : number(i)) : number;
+}
+/* Rows of a table as objects, all at once. */
+function rowsOf(table) {
+  const columns = Object.entries(table.columns).map(([name, spec]) => [name, decodeColumn(spec)]);
+  const rows = new Array(table.n);
+  for (let i = 0; i < table.n; i++) {
+    const row = {};
+    for (const [name, read] of columns) row[name] = read(i);
+    rows[i] = row;
+  }
+  return rows;
+}
+
+const lazily = (make) => {
+  let value, made = false;
+  return () => {
+    if (!made) { value = make(); made = true; }
+    return value;
+  };
+};
+
+class Curves {
+  constructor(spec) {
+    this.names = spec.names;
+    this.trial = decodeBlock(spec.trial);
+    this.metric = decodeBlock(spec.metric);
+    this.counts = decodeBlock(spec.n);
+    this.starts = new Uint32Array(this.counts.length + 1);
+    for (let i = 0; i < this.counts.length; i++) this.starts[i + 1] = this.starts[i] + this.counts[i];
+    this.steps = lazily(() => decodeBlock(spec.steps));
+    this.values = lazily(() => decodeBlock(spec.values));
+    this.used = new Set(this.metric);
+  }
+  /* Names of the metrics that have a curve of more than one point somewhere. */
+  get long() {
+    const many = new Set();
+    for (let i = 0; i < this.counts.length; i++) if (this.counts[i] > 1) many.add(this.metric[i]);
+    return this.names.filter((_, k) => many.has(k));
+  }
+  /* Map from trial number to [start, end) of its points of a metric. */
+  of(name) {
+    this.cache = this.cache || new Map();
+    if (!this.cache.has(name)) {
+      const found = new Map(), k = this.names.indexOf(name);
+      for (let i = 0; i < this.metric.length; i++) if (this.metric[i] === k) found.set(this.trial[i], [this.starts[i], this.starts[i + 1]]);
+      this.cache.set(name, found);
+    }
+    return this.cache.get(name);
+  }
+  /* The last value of a metric, by trial. */
+  last(name) {
+    const values = this.values(), out = new Map();
+    for (const [trial, [, end]] of this.of(name)) if (!Number.isNaN(values[end - 1])) out.set(trial, values[end - 1]);
+    return out;
+  }
+  at(trial, name, step) {
+    const place = this.of(name).get(trial);
+    if (!place) return NaN;
+    const steps = this.steps(), values = this.values();
+    let best = NaN;
+    for (let i = place[0]; i < place[1] && steps[i] <= step; i++) best = values[i];
+    return best;
+  }
+}
+
+class Sweep {
+  constructor(raw) {
+    Object.assign(this, { name: raw.name, state: raw.state, definition: raw.definition, sha256: raw.definition_sha256, seed: raw.seed,
+      folder: raw.output_folder, created_at: raw.created_at, finished_at: raw.finished_at, summary: raw.summary });
+    this.objectives = rowsOf(raw.objectives);
+    this.metric = this.objectives[0].metric;
+    this.isMaximized = this.objectives[0].goal === "maximize";
+    this.trials = rowsOf(raw.trials);
+    this.byNumber = new Map();
+    for (const t of this.trials) {
+      t.parameters = Object.create(null);
+      t.isOn = true;
+      t.method = valueText(t.method === null ? "" : t.method);
+      this.byNumber.set(t.trial, t);
+    }
+    this.readParameters(raw.parameters);
+    for (const row of rowsOf(raw.objective_values)) {
+      const t = this.byNumber.get(row.trial);
+      if (t) (t.others = t.others || [])[row.position] = row.value;
+    }
+    this.searched = this.trials.filter((t) => t.role === "search");
+    this.curves = lazily(() => new Curves(raw.curves));
+    for (const name of ["attempts", "evaluations", "checks", "decisions", "artifacts", "events", "environments"]) {
+      this[name] = lazily(() => rowsOf(raw[name]));
+      this[name + "Of"] = lazily(() => groupBy(this[name](), (row) => row.trial));
+    }
+    this.readMethods();
+    this.fields = this.makeFields();
+  }
+  readParameters(table) {
+    const read = Object.fromEntries(Object.entries(table.columns).map(([k, spec]) => [k, decodeColumn(spec)]));
+    const kinds = new Map();
+    for (let i = 0; i < table.n; i++) {
+      const t = this.byNumber.get(read.trial(i)), name = read.name(i), value = read.value(i);
+      if (!t) continue;
+      t.parameters[name] = value;
+      if (t.role === "search") kinds.set(name, (kinds.get(name) || 0) | (typeof value === "number" ? 1 : 2));
+    }
+    this.parameterNames = [...kinds.keys()].sort();
+    this.isNumeric = (name) => kinds.get(name) === 1;
+  }
+  /* Methods in the order of their summary, then of appearance: the order of colours. */
+  readMethods() {
+    const seen = new Set(this.summary.methods.map((m) => valueText(m.method)));
+    for (const t of this.searched) seen.add(t.method);
+    for (const t of this.trials) seen.add(t.method);
+    this.methods = [...seen].filter((m) => this.trials.some((t) => t.method === m));
+    this.places = new Map(this.methods.map((m, i) => [m, i]));
+  }
+  isBetter(a, b) { return this.isMaximized ? a > b : a < b; }
+  shape(method) { return shapes[this.places.get(method) % shapes.length]; }
+
+  /* Everything a trial can be filtered, sliced and drawn by: name → {title, get, isNumeric, format}. */
+  makeFields() {
+    const fields = new Map();
+    const add = (name, title, get, format, isNumeric) => { if (!fields.has(name)) fields.set(name, { name, title, get, format: format || short, isNumeric: isNumeric !== false }); };
+    add("value", this.metric, (t) => t.value, score);
+    add(this.metric, this.metric, (t) => t.value, score);
+    if (this.trials.some((t) => isNumber(t.test))) add("test", "test score", (t) => t.test, score);
+    this.objectives.slice(1).forEach((o, i) => add(o.metric, o.metric, (t) => (t.others ? t.others[i + 1] : null), score));
+    add("trained_parameters", "trained parameters", (t) => t.trained_parameters, count);
+    add("stored_bytes", "stored bytes", (t) => t.stored_bytes, bytes);
+    add("seconds", "seconds", (t) => t.seconds, seconds);
+    add("flops", "FLOPs", (t) => t.flops, compact);
+    add("peak_bytes", "peak memory", (t) => t.peak_bytes, bytes);
+    add("tokens_per_second", "tokens per second", (t) => t.tokens_per_second, count);
+    add("steps", "steps", (t) => t.steps, count);
+    add("attempts", "attempts", (t) => t.attempts, count);
+    add("trial", "trial", (t) => t.trial, count);
+    add("configuration", "configuration", (t) => t.configuration, count);
+    for (const name of ["method", "state", "reason", "role", "seed", "message"]) add(name, name, (t) => t[name], valueText, false);
+    for (const name of this.parameterNames) {
+      const get = (t) => (name in t.parameters ? t.parameters[name] : null);
+      add(name, words(name), get, valueText, this.isNumeric(name));
+      add("parameter." + name, words(name), get, valueText, this.isNumeric(name));
+    }
+    this.addMeasured(add);
+    return fields;
+  }
+  /* Checks (after training, and the change), and the last value of every metric. */
+  addMeasured(add) {
+    const checks = lazily(() => {
+      const out = new Map();
+      for (const row of this.checks()) for (const kind of ["after", "before", "delta"]) {
+        const key = `${row.metric}.${kind}`;
+        if (!out.has(key)) out.set(key, new Map());
+        if (!out.get(key).has(row.trial)) out.get(key).set(row.trial, row[kind]);
+      }
+      return out;
+    });
+    const names = this.trials.length > 20000 ? [] : [...new Set(this.checks().map((row) => row.metric))];
+    for (const name of names) for (const kind of ["after", "before", "delta"]) {
+      add(`${name}.${kind}`, `${words(name)} ${kind === "delta" ? "change" : kind}`, (t) => { const m = checks().get(`${name}.${kind}`); return m && m.has(t.trial) ? m.get(t.trial) : null; }, score);
+    }
+    const last = new Map();
+    const curves = this.curves();
+    for (const k of curves.used) {
+      const name = curves.names[k];
+      add(name, name, (t) => {
+        if (!last.has(name)) last.set(name, curves.last(name));
+        return last.get(name).has(t.trial) ? last.get(name).get(t.trial) : null;
+      }, score);
+    }
+  }
+
+  /* Configurations with finished trials among the shown ones, and each method's best: chosen by the mean over seeds among
+   * those with the most finished seeds, so that one lucky seed does not win. */
+  configurations() {
+    const groups = groupBy(this.searched.filter((t) => t.isOn && t.state === "COMPLETE" && isNumber(t.value)), (t) => t.configuration);
+    return [...groups.values()].map((trials) => ({ number: trials[0].configuration, method: trials[0].method, parameters: trials[0].parameters, trials,
+      values: trials.map((t) => t.value), score: student(trials.map((t) => t.value)), trained: trials[0].trained_parameters }));
+  }
+  methodLines() {
+    const lines = [];
+    for (const [method, list] of groupBy(this.configurations(), (c) => c.method)) {
+      const most = Math.max(...list.map((c) => c.trials.length));
+      const best = list.filter((c) => c.trials.length === most).reduce((a, b) => (this.isBetter(b.score.mean, a.score.mean) ? b : a));
+      const average = (f) => { const known = best.trials.map(f).filter(isNumber); return known.length ? mean(known) : null; };
+      const rows = best.trials.flatMap((t) => this.checksOf().get(t.trial) || []);
+      lines.push({ method, best, n: list.length, score: best.score, values: best.values, parameters: best.parameters,
+        test: student(best.trials.map((t) => t.test).filter(isNumber)), trained: best.trained, stored: average((t) => t.stored_bytes),
+        seconds: average((t) => t.seconds), flops: average((t) => t.flops), peak: (extremes(best.trials.map((t) => t.peak_bytes)) || [0, null])[1],
+        checks: groupBy(rows, (row) => row.metric) });
+    }
+    lines.sort((a, b) => (this.isBetter(a.score.mean, b.score.mean) ? -1 : this.isBetter(b.score.mean, a.score.mean) ? 1 : 0));
+    for (const line of lines) line.behind = line === lines[0] ? null : welch(line.values, lines[0].values);
+    return lines;
+  }
+}
+/* "rank 8, learning rate 0.001": what was searched, without the method. */
+function configurationText(parameters, limit) {
+  const text = Object.keys(parameters).sort().filter((k) => k !== "method").map((k) => `${words(k)} ${clip(valueText(parameters[k]), 60)}`).join(", ");
+  return clip(text || "no searched values", limit || 200);
+}

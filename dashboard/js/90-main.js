@@ -1,0 +1,172 @@
+/* The page as a whole: head, finding, what stands where, and what happens when something changes. */
+
+// The finding in words ------------------------------------------------------------------------------------------------
+const strong = (text) => element("b", {}, text);
+const listed = (names) => (names.length < 2 ? names.join("") : names.slice(0, -1).join(", ") + " and " + names[names.length - 1]);
+function finding() {
+  const best = page.lines[0], rest = page.lines.slice(1), name = (l) => clip(l.method, 40);
+  if (!best) return [element("p", { class: "lead" }, why())];
+  const same = rest.filter((l) => !isNumber(l.behind.low) || (l.behind.low <= 0 && l.behind.high >= 0)), ratio = (l) => best.trained / l.trained;
+  const parts = [element("p", { class: "lead" }, strong(name(best)), ` is best on ${page.sweep.metric}: `, strong(score(best.score.mean)), isNumber(best.score.low) ? ` ${range(best.score)}, 95 % over ${best.score.n} seeds` : ", one seed, so no interval",
+    isNumber(best.test.mean) ? `; on test ${interval(best.test)}.` : ".")];
+  if (!rest.length) parts.push(element("p", {}, page.sweep.methods.length > 1 ? "No other method has a finished trial among those shown." : "It is the only method of this sweep."));
+  else if (!isNumber(best.score.low)) parts.push(element("p", {}, "With one seed, methods cannot be told apart: run more seeds before choosing."));
+  else if (same.length) parts.push(element("p", {}, "Not distinguishable from it: ", strong(listed(same.map(name))), " (the 95 % interval of the difference contains 0). ", same.length < rest.length ? `Clearly behind: ${listed(rest.filter((l) => !same.includes(l)).map((l) => `${name(l)} (${signed(l.behind.mean)})`))}.` : ""));
+  else parts.push(element("p", {}, `Clearly ahead of all ${rest.length} others; next is ${name(rest[0])} (${signed(rest[0].behind.mean)} ${range(rest[0].behind, signed)}).`));
+  const cheap = !isNumber(best.score.low) ? null : same.filter((l) => isNumber(l.trained) && l.trained < best.trained).sort((a, b) => a.trained - b.trained)[0];
+  parts.push(element("p", {}, cheap ? [strong(name(cheap)), ` does as well with ${count(cheap.trained)} trained parameters, ${short(Number(ratio(cheap).toPrecision(2)))} times fewer than ${name(best)}.`] : `It trains ${count(best.trained)} parameters, keeps ${bytes(best.stored)} and takes ${seconds(best.seconds)} a trial.`));
+  const bias = biasWords(best);
+  if (bias) parts.push(bias);
+  return parts;
+}
+function biasWords(best) {
+  const kind = checkKinds().find(([k]) => k.endsWith("|flip_rate")), q = kind ? checkLines({ check: kind[0], of: "methods" }).find((l) => l.t.method === best.method) : null;
+  if (!q || !isNumber(q.before)) return null;
+  const clear = isNumber(q.low) && (q.low > 0 || q.high < 0);
+  return element("p", {}, `Bias: its answer flips on ${percent(q.after, 2)} of the counterfactual pairs, ${percent(q.before, 2)} before: `, element("span", { class: clear ? (q.delta > 0 ? "bad" : "good") : null }, clear ? (q.delta > 0 ? "clearly more." : "clearly less.") : "no clear change."));
+}
+function stateChips() {
+  const s = page.sweep, groups = groupBy(s.trials, (t) => t.state), chips = [];
+  for (const state of ["COMPLETE", "RUNNING", "WAITING", "PAUSED", "PRUNED", "FAILED"]) {
+    const list = groups.get(state);
+    if (!list) continue;
+    const reasons = [...groupBy(list.filter((t) => t.reason), (t) => t.reason)].map(([r, l]) => `${l.length} ${words(r)}`).join(", ");
+    chips.push(element("button", { type: "button", class: "chip " + state.toLowerCase(), "aria-label": `${list.length} ${state.toLowerCase()}: show these trials`, click: () => { setState({ filter: replaceClause(page.state.filter, "state", `state in [${state}]`) }); } }, strong(count(list.length)), " " + state.toLowerCase() + (reasons ? `: ${reasons}` : "")));
+  }
+  return chips;
+}
+
+// Building ------------------------------------------------------------------------------------------------------------
+const specs = [methodsCard, sizeCard, curvesCard, checksCard, parallelCard, matrixCard, importanceCard, sliceCard, rungsCard, budgetCard, timelineCard];
+function section(id, title, ...nodes) { return element("section", { id, class: "card wide", "aria-labelledby": id + "-title" }, element("div", { class: "cardhead" }, element("h2", { id: id + "-title" }, title), ...nodes)); }
+function build() {
+  const root = document.getElementById("page");
+  page.input = element("input", { type: "text", id: "filter", spellcheck: "false", autocomplete: "off", "aria-describedby": "filter-note", placeholder: "method = lora and rank >= 4 and state = COMPLETE", input: () => { clearTimeout(page.timer); page.timer = setTimeout(() => setState({ filter: page.input.value, rows: "" }), 150); } });
+  page.note = element("span", { id: "filter-note", role: "status" });
+  page.choice = element("select", { id: "sweep", change: () => setState({ ...startState(), theme: page.state.theme, sweep: page.choice.value }) }, page.data.sweeps.map((s) => element("option", { value: s.name }, s.name)));
+  page.themeButton = element("button", { type: "button", click: () => setState({ theme: themeName() === "dark" ? "light" : "dark" }) });
+  page.liveMark = element("span", { class: "live", role: "status" });
+  const jump = (id, text) => element("button", { type: "button", click: () => { const node = document.getElementById(id); node.scrollIntoView({ block: "start" }); const to = node.querySelector("canvas, table, h2"); if (to) { if (!to.hasAttribute("tabindex")) to.setAttribute("tabindex", "-1"); to.focus({ preventScroll: true }); } } }, text);
+  const head = element("header", { class: "bar" }, element("span", { class: "brand" }, "Nightsweep"), page.data.sweeps.length > 1 ? element("label", {}, element("span", { class: "hidden" }, "Sweep"), page.choice) : null,
+    element("div", { class: "filter" }, element("label", { for: "filter" }, "Filter"), page.input, element("button", { type: "button", click: () => setState({ filter: "", rows: "" }) }, "Clear"), page.note), page.liveMark, page.themeButton);
+  page.title = element("h1");
+  page.chips = element("div", { class: "chips" });
+  page.facts = element("p", { class: "soft facts" });
+  page.finding = element("div", { class: "finding", "aria-live": "polite" });
+  page.methodTable = element("div");
+  page.best = new Card(bestCard);
+  page.pareto = new Card(paretoCard);
+  const top = element("div", { class: "top" }, element("section", { class: "summary", "aria-label": "Finding" }, page.title, page.finding, page.chips, page.facts), page.best.node, page.pareto.node);
+  const methods = section("lines", "Methods: what each reaches and what it costs");
+  methods.append(page.methodTable, element("p", { class: "note" }, "Each method's best configuration, chosen on validation; test is that configuration's and took no part in choosing. Intervals: 95 %, Student, over seeds; differences: Welch."));
+  const nav = element("nav", { class: "jumps", "aria-label": "Views" }, [["methods", "Methods"], ["size", "Size"], ["curves", "Curves"], ["checks", "Checks"], ["parallel", "Parallel"], ["importance", "Importance"], ["slice", "Slice"], ["rungs", "Rungs"], ["budget", "Budget"], ["timeline", "Timeline"], ["trials", "Trials"], ["compare", "Compare"], ["reproduce", "Reproduce"]].map(([id, text]) => jump(id, text)));
+  page.cards = [page.best, page.pareto, ...specs.map((spec) => new Card(spec))];
+  page.trials = element("div");
+  page.compare = element("div");
+  page.reproduce = element("div");
+  const trials = section("trials", "Trials", element("div", { class: "tools" }, element("button", { type: "button", "aria-label": "Trials as CSV", click: () => saveFile("trials.csv", "text/csv", trialsCsv()) }, "CSV")));
+  const side = section("compare", "Side by side"), again = section("reproduce", "How to reproduce it");
+  trials.append(page.trials);
+  side.append(page.compare);
+  again.append(page.reproduce);
+  page.dialog = element("dialog", { "aria-labelledby": "detail-title", close: () => { if (page.state.trial) setState({ trial: "" }); }, click: (event) => { if (event.target === page.dialog) page.dialog.close(); } });
+  root.replaceChildren(head, element("main", {}, top, methods, nav, element("div", { class: "grid" }, page.cards.slice(2).map((c) => c.node)), trials, side, again), element("footer", { class: "soft" }, `Nightsweep ${page.data.program_version}. Times are UTC. This page is one file and asks nobody else.`), page.dialog);
+  watch();
+}
+/* Charts are painted when they come into sight, and again when their width changes. */
+function watch() {
+  const byNode = new Map(page.cards.map((c) => [c.node, c]));
+  const seen = new IntersectionObserver((entries) => { for (const e of entries) { const c = byNode.get(e.target); c.isVisible = e.isIntersecting; if (c.isVisible) c.paint(); } }, { rootMargin: "300px" });
+  const sized = new ResizeObserver((entries) => { for (const e of entries) { const c = byNode.get(e.target), w = Math.round(e.contentRect.width); if (c.width !== w) { c.width = w; c.isDirty = true; if (c.isVisible) c.paint(); } } });
+  for (const c of page.cards) { seen.observe(c.node); sized.observe(c.node); }
+}
+
+// Changing ------------------------------------------------------------------------------------------------------------
+function applyFilter() {
+  page.error = null;
+  try {
+    const test = parseFilter(page.state.filter, page.sweep.fields);
+    for (const t of page.sweep.trials) t.isOn = test(t);
+  } catch (error) {
+    page.error = error.message;
+    for (const t of page.sweep.trials) t.isOn = true;
+  }
+  const on = page.sweep.trials.filter((t) => t.isOn).length;
+  page.note.textContent = page.error || (page.state.filter ? `${count(on)} of ${count(page.sweep.trials.length)} trials` : `${count(on)} trials`);
+  page.note.classList.toggle("bad", Boolean(page.error));
+  page.input.setAttribute("aria-invalid", String(Boolean(page.error)));
+}
+function chooseSweep() {
+  const raw = page.data.sweeps.find((s) => s.name === page.state.sweep) || page.data.sweeps[0];
+  if (page.sweep && page.sweep.raw === raw) return;
+  page.sweep = new Sweep(raw);
+  page.sweep.raw = raw;
+  document.title = `${page.sweep.name} – Nightsweep`;
+}
+function update() {
+  document.documentElement.dataset.theme = themeName();
+  chooseSweep();
+  if (document.activeElement !== page.input) page.input.value = page.state.filter;
+  applyFilter();
+  page.lines = page.sweep.methodLines();
+  page.importances = lazily(importances);
+  page.choice.value = page.sweep.name;
+  page.themeButton.textContent = themeName() === "dark" ? "Light" : "Dark";
+  page.title.textContent = page.sweep.name;
+  const s = page.sweep, total = s.trials.reduce((sum, t) => sum + (t.seconds || 0), 0);
+  page.chips.replaceChildren(...stateChips());
+  page.facts.textContent = `Sweep ${s.state.toLowerCase()}, started ${s.created_at.slice(0, 16)}${s.finished_at ? ", ended " + s.finished_at.slice(0, 16) : ""}; ${seconds(total)} of compute; as of ${page.data.exported_at} UTC.`;
+  page.finding.replaceChildren(...finding());
+  keepFocus(() => {
+    page.methodTable.replaceChildren(methodTable());
+    page.trials.replaceChildren(...trialsSection().filter(Boolean));
+    page.compare.replaceChildren(...compareSection());
+  });
+  if (page.reproduced !== s.raw) { page.reproduced = s.raw; page.reproduce.replaceChildren(...reproduceSection().filter(Boolean)); }
+  for (const card of page.cards) card.update();
+  updateDetail();
+}
+/* Tables are built anew; what had the focus gets it back under the same name. */
+function keepFocus(change) {
+  const had = document.activeElement, name = had && (had.getAttribute("aria-label") || (had.dataset && had.dataset.sort)), place = had ? had.closest("section") : null;
+  change();
+  if (!had || had.isConnected || !name || !place) return;
+  for (const node of place.querySelectorAll("button, input")) if ((node.getAttribute("aria-label") || node.dataset.sort) === name) { node.focus(); break; }
+}
+
+// Live ----------------------------------------------------------------------------------------------------------------
+/* Under `nightsweep serve` the server says when the store has changed; the data is then fetched again. */
+function live() {
+  if (document.documentElement.dataset.kind !== "live") return;
+  const query = location.search, source = new EventSource("events" + query);
+  let busy = false, again = false;
+  const load = async () => {
+    if (busy) { again = true; return; }
+    busy = true;
+    try {
+      const answer = await fetch("data" + query);
+      if (answer.ok) { page.data = await answer.json(); schedule(); }
+    } catch { page.liveMark.textContent = "server gone"; }
+    busy = false;
+    if (again) { again = false; load(); }
+  };
+  source.addEventListener("open", () => { page.liveMark.textContent = "live"; });
+  source.addEventListener("error", () => { page.liveMark.textContent = "server gone, trying again"; });
+  source.addEventListener("changed", load);
+}
+
+function start() {
+  page.data = JSON.parse(document.getElementById("data").textContent);
+  page.state = readState();
+  document.documentElement.dataset.theme = themeName();
+  chooseSweep();
+  build();
+  update();
+  addEventListener("hashchange", () => { page.state = readState(); schedule(); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", schedule);
+  addEventListener("beforeprint", () => { page.printing = true; update(); });
+  addEventListener("afterprint", () => { page.printing = false; update(); });
+  addEventListener("keydown", (event) => { if (event.key === "/" && !/^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName)) { page.input.focus(); event.preventDefault(); } });
+  live();
+}
+start();
