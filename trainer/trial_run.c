@@ -176,6 +176,29 @@ static int validate(struct trial *trial, struct err *err)
 
 /* Records of start and end ----------------------------------------------------------------------------------------- */
 
+/* An estimate of all training: the forward pass; the same again for gradients of activations, in the layers from the
+ * lowest trained one upwards; and for gradients of weights, by the share of the layers' matrices that is trained. */
+static double training_flops(const struct trial *trial)
+{
+    const struct model *model = &trial->model;
+    double mean = ceil((double)trial->train.n_tokens / (double)trial->train.count), matrices = 0, trained = 0;
+    double examples = (double)trial->total_steps * trial->batch_size * trial->accumulation;
+    int lowest = model->n_layers;
+    for (size_t i = 0; i < model->n_sites; i++)
+        if (model->sites[i]->kind == SITE_LINEAR && model->sites[i]->layer >= 0)
+            matrices += (double)model->sites[i]->in * model->sites[i]->out;
+    for (size_t i = 0; i < model->params.count; i++) {
+        const struct param *param = model->params.items[i];
+        if (!param->is_trained)
+            continue;
+        lowest = param->layer < lowest ? param->layer : lowest;
+        trained += param->layer >= 0 && param->n_dims == 2 ? (double)param_size(param) : 0;
+    }
+    double above = 1 - (double)(lowest > 0 ? lowest : 0) / model->n_layers,
+           share = matrices > 0 ? trained / matrices : 0;
+    return examples * model_forward_flops(model, (int)mean) * (1 + above + fmin(1, share));
+}
+
 static void send_started(struct trial *trial, int64_t resumed_step, bool bit_exact)
 {
     const struct fingerprint *f = &trial->fingerprint;
@@ -223,11 +246,7 @@ static void send_started(struct trial *trial, int64_t resumed_step, bool bit_exa
     records_add_text(line, "validation_split", trial->job->validation ? "file" : "hash of text, 10 % of each label");
     records_add_text(line, "validation_sha256", trial->validation.sha256);
     records_add_int(line, "truncated", (int64_t)trial->train.n_truncated);
-    double mean = (double)trial->train.n_tokens / (double)trial->train.count;
-    double examples = (double)trial->total_steps * trial->batch_size * trial->accumulation;
-    /* Forward, gradients of activations, and of those weights that are trained (methods.md C5). */
-    double share = total ? (double)params_count_trained(params) / (double)total : 0;
-    records_add_number(line, "flops", examples * model_forward_flops(&trial->model, (int)ceil(mean)) * (2 + share));
+    records_add_number(line, "flops", training_flops(trial));
     records_add_int(line, "estimated_bytes", (int64_t)trial->estimated_bytes);
     records_send(trial->records);
 }

@@ -162,14 +162,16 @@ def costs(base, task):
         check(sorted(run.artifacts()) == sorted(str(p.relative_to(base / "cost")) for p in files), what, "artifacts")
         check(end["seconds"] > 0 and end["tokens_per_second"] > 0 and end["peak_bytes"] > 1 << 20, what, "costs", end)
         # Forward: 2 · in · out a token and linear layer of the encoder, 4 · n · d a token and layer in attention. Backward: the
-        # same again for activations, and for the share of weights that is trained.
+        # same again for activations from the lowest trained layer up, and for the share of the matrices that is trained.
         lines = [json.loads(line) for line in open(task["train"])]
         mean = math.ceil(sum(len(r["text"].split()) for r in lines) / len(lines))
         forward = mean * (2 * layers * (4 * d * d + 2 * d * inner) + 4 * mean * d * layers)
-        expected = started["total_steps"] * 8 * forward * (2 + trained / started["total_parameters"])
+        matrices = sum(len(v) for n, (shape, v) in saved.items() if len(shape) == 2 and "embedding" not in n)
+        above = {"linear_probe": 0, "partial": 1 / layers}.get(settings["method"], 1)
+        expected = started["total_steps"] * 8 * forward * (1 + above + min(1, matrices / (layers * (4 * d * d + 2 * d * inner))))
         check(abs(started["flops"] / expected - 1) < 0.06, what, "FLOPs", started["flops"], expected)
-    order = [Run(job(base / "cost", task, s)).last("started")["flops"] for s in ({"method": "lora"}, {"method": "full"})]
-    check(order[0] < order[1], "LoRA is cheaper than full fine-tuning")
+    flops = [Run(job(base / "cost", task, {"method": m})).last("started")["flops"] for m in ("linear_probe", "lora", "full")]
+    check(flops == sorted(flops) and len(set(flops)) == 3, "a probe is cheaper than LoRA, LoRA than full fine-tuning:", flops)
 
 
 def limits(base, task):
