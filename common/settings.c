@@ -6,13 +6,19 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const methods[] = {"full", "partial", "linear_probe", "bitfit", "layer_norm", "lora",
-                                      "dora", "vera",    "adalora",      "ia3",    "adapter",    NULL};
+static const char *const methods[] = {"full",    "partial", "linear_probe", "bitfit",  "layer_norm",
+                                      "lora",    "dora",    "vera",         "adalora", "ia3",
+                                      "adapter", "prompt",  "p_tuning",     "prefix",  NULL};
 static const char *const optimizers[] = {"adamw", "sgd", NULL};
 static const char *const schedules[] = {"constant", "linear", "cosine", "inverse_sqrt", NULL};
 static const char *const placements[] = {"houlsby", "pfeiffer", "parallel", NULL};
 static const char *const activations[] = {"relu", "gelu", "gelu_new", "silu", "tanh", NULL};
 static const char *const scalings[] = {"learned", "channel", NULL};
+static const char *const prompt_starts[] = {"random", "vocabulary", "text", NULL};
+static const char *const prompt_positions[] = {"first", "behind_first", NULL};
+static const char *const prompt_spaces[] = {"words", "hidden", NULL};
+static const char *const prompt_encoders[] = {"mlp", "lstm", NULL};
+static const char *const prefix_positions[] = {"shifted", "kept", NULL};
 static const char *const lora_biases[] = {"none", "all", "lora_only", NULL};
 static const char *const lora_inits[] = {"kaiming", "gaussian", NULL};
 static const char *const poolings[] = {"pooler", "mean", "first", NULL};
@@ -66,7 +72,7 @@ const struct setting settings_table[] = {
     {"feed_forward_targets", "method", .types = SETTING_TEXT_LIST, WHEN("method", "ia3"),
      .help = "those of IA3's targets whose input is scaled instead of their output"},
     {"layers", "method", .types = SETTING_INT_LIST, .min = 0, .max = 65535,
-     WHEN("method", "lora dora pissa adalora vera ia3 adapter bitfit layer_norm"),
+     WHEN("method", "lora dora pissa adalora vera ia3 adapter prefix bitfit layer_norm"),
      .help = "layers that get the method, counted from 0 (default: all)"},
     {"top_layers", "method", INT(0, 65535), .default_json = "2", WHEN("method", "partial"),
      .help = "how many of the highest layers are trained whole; methods beside it go to the layers below"},
@@ -86,13 +92,34 @@ const struct setting settings_table[] = {
      .help = "a layer norm in front of each adapter"},
     {"adapter_norm_after", "method", BOOL, .default_json = "false", ADAPTER,
      .help = "a layer norm behind each adapter"},
+    {"prompt_length", "method", INT(1, 65536), .default_json = "10", WHEN("method", "prompt p_tuning prefix"),
+     .help = "rows of a prompt, or keys and values of a prefix"},
+    {"prompt_init", "method", CHOICE(prompt_starts), .default_json = "\"vocabulary\"", WHEN("method", "prompt"),
+     .help = "what a prompt starts from: random numbers, random words, or the words of prompt_text"},
+    {"prompt_text", "method", .types = SETTING_TEXT, WHEN("prompt_init", "text"),
+     .help = "the text a prompt starts from, repeated until it is full"},
+    {"prompt_position", "method", CHOICE(prompt_positions), .default_json = "\"first\"",
+     WHEN("method", "prompt p_tuning"),
+     .help = "in front of each sequence, as PEFT, or behind its first token, which a classifier then still pools"},
+    {"prompt_space", "method", CHOICE(prompt_spaces), .default_json = "\"words\"", WHEN("method", "prompt"),
+     .help = "among the words, as PEFT, or behind position embeddings and their norm, as AdapterHub"},
+    {"prompt_encoder", "method", CHOICE(prompt_encoders), .default_json = "\"mlp\"", WHEN("method", "p_tuning"),
+     .help = "network that makes P-tuning's prompt"},
+    {"prompt_lstm_layers", "method", INT(1, 8), .default_json = "2", WHEN("prompt_encoder", "lstm"),
+     .help = "bidirectional layers of the LSTM"},
+    {"prefix_mlp", "method", BOOL, .default_json = "false", WHEN("method", "prefix"),
+     .help = "a network makes the prefix, instead of training it itself (which is P-tuning v2)"},
+    {"prefix_positions", "method", CHOICE(prefix_positions), .default_json = "\"shifted\"", WHEN("method", "prefix"),
+     .help = "tokens' positions start behind the prefix, as PEFT, or at 0, as AdapterHub"},
+    {"prompt_hidden_size", "method", INT(1, 65536), WHEN("method", "p_tuning prefix"),
+     .help = "hidden size of the network that makes the prompt or prefix (default: the model's)"},
     {"method_dropout", "method", NUMBER(0, 1), .max_is_open = true, .default_json = "0",
      WHEN("method", "lora dora pissa adalora vera adapter"),
      .help = "dropout inside the method (LoRA and its kind: on its input; adapter: on its output)"},
 
     {"learning_rate", "optimisation", NUMBER(0, LARGE), .min_is_open = true, .default_json = "0.001",
-     .help = "peak learning rate (default by method: full 5e-5, partial 1e-4, linear_probe 5e-3, adapter 5e-4, others "
-             "1e-3)"},
+     .help = "peak learning rate (default by method: full 5e-5, partial 1e-4, linear_probe 5e-3, adapter 5e-4, ia3 "
+             "5e-3, vera and prompt 1e-2, prefix 5e-3, others 1e-3)"},
     {"head_learning_rate_factor", "optimisation", NUMBER(0, LARGE), .default_json = "1",
      .help = "learning rate of the head, as a multiple of learning_rate"},
     {"lora_b_learning_rate_factor", "optimisation", NUMBER(0, LARGE), .default_json = "1", LORA,
@@ -162,10 +189,8 @@ const size_t settings_count = sizeof(settings_table) / sizeof(settings_table[0])
 static const struct {
     const char *method, *json;
 } learning_rates[] = {
-    {"full", "5e-5"},
-    {"partial", "1e-4"},
-    {"linear_probe", "5e-3"},
-    {"adapter", "5e-4"},
+    {"full", "5e-5"}, {"partial", "1e-4"}, {"linear_probe", "5e-3"}, {"adapter", "5e-4"}, {"ia3", "5e-3"},
+    {"vera", "1e-2"}, {"prompt", "1e-2"},  {"p_tuning", "1e-3"},     {"prefix", "5e-3"},
 };
 
 const struct setting *settings_find(const char *name)

@@ -11,8 +11,9 @@
 #include "trainer/methods/method_file.h"
 
 const struct method_kind *const method_kinds[] = {
-    &method_full, &method_partial, &method_linear_probe, &method_bitfit, &method_layer_norm, &method_lora,
-    &method_dora, &method_vera,    &method_adalora,      &method_ia3,    &method_adapter,    NULL};
+    &method_full,    &method_partial, &method_linear_probe, &method_bitfit,        &method_layer_norm,
+    &method_lora,    &method_dora,    &method_vera,         &method_adalora,       &method_ia3,
+    &method_adapter, &method_prompt,  &method_p_tuning,     &method_prefix_tuning, NULL};
 
 enum { MAX_METHODS = 8 };
 

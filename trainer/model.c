@@ -335,6 +335,23 @@ void pass_add_loss(struct pass *pass, struct value *loss)
     pass->extra_loss = pass->extra_loss ? op_add(pass->tape, pass->extra_loss, loss) : loss;
 }
 
+void pass_keep(struct pass *pass, const void *key, struct value *value)
+{
+    struct pass_value *kept = tape_alloc(pass->tape, "pass", sizeof(*kept));
+    if (!kept)
+        return;
+    *kept = (struct pass_value){key, value, pass->kept};
+    pass->kept = kept;
+}
+
+struct value *pass_kept(const struct pass *pass, const void *key)
+{
+    for (const struct pass_value *kept = pass->kept; kept; kept = kept->next)
+        if (kept->key == key)
+            return kept->value;
+    return NULL;
+}
+
 double model_forward_flops(const struct model *model, int n_tokens)
 {
     double linear = 0;

@@ -29,6 +29,13 @@ struct pass {
     struct model *model;
     const struct batch *batch;
     struct value *extra_loss; /* what methods add to the loss (1 × 1, already weighted), or NULL; see pass_add_loss */
+    struct pass_value *kept;  /* what methods compute once a pass */
+};
+
+struct pass_value {
+    const void *key;
+    struct value *value;
+    struct pass_value *next;
 };
 
 struct model_options {
@@ -136,6 +143,9 @@ struct site *model_add_site(struct model *model, enum site_kind kind, const char
 struct site *model_find_site(const struct model *model, const char *name);
 /* For methods: adds a weighted loss of 1 × 1 to the pass's. */
 void pass_add_loss(struct pass *pass, struct value *loss);
+/* For methods: a value of this pass under a key (an address of theirs), and that again, NULL when there is none. */
+void pass_keep(struct pass *pass, const void *key, struct value *value);
+struct value *pass_kept(const struct pass *pass, const void *key);
 /* The number of classes of the head the model folder itself carries (0: none), without loading it. */
 int model_head_classes(const char *folder, int *n_classes, struct err *err) MUST_CHECK;
 /* Forward FLOPs of one sequence of n tokens: 2·in·out a token in each linear + 4·n·hidden a token and layer in

@@ -123,6 +123,16 @@ struct value *op_sequence_mean(struct tape *tape, struct value *x, bool is_causa
 /* ‖X Xᵀ − I‖ (Frobenius), or ‖Xᵀ X − I‖ of the columns: 1 × 1. */
 struct value *op_orthogonality(struct tape *tape, struct value *x, bool of_columns);
 
+/* Weights of one direction of one LSTM layer, as PyTorch stores them: gates i, f, g, o below each other. */
+struct lstm {
+    struct value *input_weight, *hidden_weight; /* (4h, in), (4h, h) */
+    struct value *input_bias, *hidden_bias;     /* (1, 4h) */
+    bool is_reverse;
+};
+/* Hidden states (n, h) of each sequence of x (of all rows as one without a layout), from 0.   Hochreiter & Schmidhuber
+ * 1997 */
+struct value *op_lstm(struct tape *tape, struct value *x, const struct lstm *lstm);
+
 struct loss_options {
     const int32_t *labels; /* a class a row; −100: the row does not count */
     const real *weights;   /* a weight a class, or NULL */

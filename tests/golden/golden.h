@@ -11,6 +11,17 @@
 
 /* Our settings for a case (owned by the caller). ERR_UNSUPPORTED when the method or model is not built in. */
 int golden_settings(const cJSON *spec, const char *folder, cJSON **settings, struct err *err) MUST_CHECK;
+/* The settings of an AdapterHub case; `config` is the model's. */
+int golden_adapters(cJSON *settings, const cJSON *spec, const char *folder, const cJSON *config,
+                    struct err *err) MUST_CHECK;
+/* Members of a case's configuration; "" and `fallback` when absent; a copy under our name unless absent or null. */
+const char *golden_text_of(const cJSON *object, const char *key);
+double golden_number_of(const cJSON *object, const char *key, double fallback);
+void golden_copy_as(cJSON *to, const char *name, const cJSON *from, const char *key);
+/* ERR_UNSUPPORTED: "what 'name' is not built in". */
+int golden_unsupported(const char *what, const char *name, struct err *err);
+/* Every key of a configuration must be one of the space-separated ones (or null): with more it is another method. */
+int golden_check_keys(const cJSON *config, const char *known, struct err *err) MUST_CHECK;
 /* Trains the case in `folder` and writes out/result.json and out/adapter.safetensors. */
 int golden_train(const cJSON *spec, const cJSON *settings, const char *folder, const char *out,
                  struct err *err) MUST_CHECK;

@@ -1,33 +1,31 @@
 /* From a case's configuration to our settings. */
-#include <math.h>
 #include <string.h>
 
 #include "common/file.h"
 #include "common/json.h"
 #include "common/text.h"
 #include "tests/golden/golden.h"
-#include "trainer/ops.h"
 
-static const char *text_of(const cJSON *object, const char *key)
+const char *golden_text_of(const cJSON *object, const char *key)
 {
     const cJSON *item = json_get(object, key);
     return cJSON_IsString(item) ? item->valuestring : "";
 }
 
-static double number_of(const cJSON *object, const char *key, double fallback)
+double golden_number_of(const cJSON *object, const char *key, double fallback)
 {
     const cJSON *item = json_get(object, key);
     return cJSON_IsNumber(item) ? item->valuedouble : fallback;
 }
 
-static void copy_as(cJSON *to, const char *name, const cJSON *from, const char *key)
+void golden_copy_as(cJSON *to, const char *name, const cJSON *from, const char *key)
 {
     const cJSON *item = json_get(from, key);
     if (item && !cJSON_IsNull(item))
         cJSON_AddItemToObject(to, name, cJSON_Duplicate(item, true));
 }
 
-static int unsupported(const char *what, const char *name, struct err *err)
+int golden_unsupported(const char *what, const char *name, struct err *err)
 {
     return err_set(err, ERR_UNSUPPORTED, "%s '%s' is not built in", what, name);
 }
@@ -42,25 +40,25 @@ static bool is_word(const char *words, const char *word)
 }
 
 /* Every key of a configuration must be one we understand (or null): a case with more is another method. */
-static int check_keys(const cJSON *config, const char *known, struct err *err)
+int golden_check_keys(const cJSON *config, const char *known, struct err *err)
 {
     for (const cJSON *item = config->child; item; item = item->next)
         if (!cJSON_IsNull(item) && !is_word(known, item->string))
-            return unsupported("option", item->string, err);
+            return golden_unsupported("option", item->string, err);
     return 0;
 }
 
 static void optimiser(cJSON *settings, const cJSON *optim)
 {
     const cJSON *betas = json_get(optim, "betas");
-    copy_as(settings, "optimizer", optim, "optimizer");
-    copy_as(settings, "learning_rate", optim, "lr");
-    copy_as(settings, "weight_decay", optim, "weight_decay");
-    copy_as(settings, "epsilon", optim, "eps");
-    copy_as(settings, "momentum", optim, "momentum");
-    copy_as(settings, "clip", optim, "clip");
-    copy_as(settings, "schedule", optim, "schedule");
-    copy_as(settings, "warmup", optim, "warmup_steps");
+    golden_copy_as(settings, "optimizer", optim, "optimizer");
+    golden_copy_as(settings, "learning_rate", optim, "lr");
+    golden_copy_as(settings, "weight_decay", optim, "weight_decay");
+    golden_copy_as(settings, "epsilon", optim, "eps");
+    golden_copy_as(settings, "momentum", optim, "momentum");
+    golden_copy_as(settings, "clip", optim, "clip");
+    golden_copy_as(settings, "schedule", optim, "schedule");
+    golden_copy_as(settings, "warmup", optim, "warmup_steps");
     cJSON_AddNumberToObject(settings, "beta1", betas->child->valuedouble);
     cJSON_AddNumberToObject(settings, "beta2", betas->child->next->valuedouble);
 }
@@ -82,19 +80,19 @@ static void bias_terms(cJSON *settings, const cJSON *spec)
 
 static int base_method(cJSON *settings, const cJSON *spec, struct err *err)
 {
-    const char *method = text_of(spec, "method");
+    const char *method = golden_text_of(spec, "method");
     if (strcmp(method, "partial_topk") == 0) {
         cJSON_AddStringToObject(settings, "method", "partial");
-        copy_as(settings, "top_layers", json_get(spec, "hp"), "k");
+        golden_copy_as(settings, "top_layers", json_get(spec, "hp"), "k");
         if (cJSON_IsFalse(json_get(json_get(spec, "hp"), "final")))
-            return unsupported("partial_topk", "final: false", err);
+            return golden_unsupported("partial_topk", "final: false", err);
     } else if (strcmp(method, "bitfit_subset") == 0) {
         cJSON_AddStringToObject(settings, "method", "bitfit");
         bias_terms(settings, spec);
     } else if (strcmp(method, "full") == 0 || strcmp(method, "linear_probe") == 0 || strcmp(method, "bitfit") == 0) {
         cJSON_AddStringToObject(settings, "method", method);
     } else {
-        return unsupported("method", method, err);
+        return golden_unsupported("method", method, err);
     }
     return 0;
 }
@@ -135,6 +133,19 @@ static const struct peft_kind {
      ".ia3_l",
      {{"feedforward_modules", "feed_forward_targets"}},
      "target_modules exclude_modules fan_in_fan_out "},
+    {"PROMPT_TUNING", "prompt", NULL, {{"num_virtual_tokens", "prompt_length"}}, "prompt_tuning_init "},
+    {"PREFIX_TUNING",
+     "prefix",
+     NULL,
+     {{"num_virtual_tokens", "prompt_length"},
+      {"prefix_projection", "prefix_mlp"},
+      {"encoder_hidden_size", "prompt_hidden_size"}},
+     "num_layers "},
+    {"P_TUNING",
+     "p_tuning",
+     NULL,
+     {{"num_virtual_tokens", "prompt_length"}, {"encoder_hidden_size", "prompt_hidden_size"}},
+     "encoder_reparameterization_type encoder_num_layers encoder_dropout "},
 };
 
 /* The modules that a case's method went to, in full, with the rank and alpha that PEFT's patterns give each: what PEFT
@@ -143,10 +154,10 @@ static int peft_modules(cJSON *settings, const cJSON *spec, const char *tensor, 
 {
     static const char *const names[][2] = {{"rank_pattern", "rank"}, {"alpha_pattern", "alpha"}};
     const cJSON *peft = json_get(spec, "peft"), *found;
-    cJSON *targets = cJSON_AddArrayToObject(settings, "targets");
+    cJSON *targets = tensor ? cJSON_AddArrayToObject(settings, "targets") : NULL;
     for (size_t p = 0; p < 2; p++)
         cJSON_AddObjectToObject(settings, names[p][0]);
-    for (const cJSON *item = json_get(spec, "trainable")->child; item; item = item->next) {
+    for (const cJSON *item = json_get(spec, "trainable")->child; tensor && item; item = item->next) {
         static const char embedding[] = ".lora_embedding_A";
         size_t n = strlen(item->valuestring), m = strlen(tensor);
         if (text_ends_with(item->valuestring, embedding))
@@ -179,7 +190,14 @@ static int peft_variants(cJSON *settings, const cJSON *peft, const char **method
     else if (cJSON_IsString(start) && strcmp(start->valuestring, "gaussian") == 0)
         cJSON_AddStringToObject(settings, "lora_init", "gaussian");
     else if (cJSON_IsString(start))
-        return unsupported("init_lora_weights", start->valuestring, err);
+        return golden_unsupported("init_lora_weights", start->valuestring, err);
+    const char *network = golden_text_of(peft, "encoder_reparameterization_type");
+    if (strcmp(*method, "p_tuning") == 0) { /* PEFT's default is the MLP, whose layers it does not count */
+        cJSON_AddStringToObject(settings, "prompt_encoder", strcmp(network, "LSTM") == 0 ? "lstm" : "mlp");
+        golden_copy_as(settings, "prompt_lstm_layers", peft, "encoder_num_layers");
+        if (golden_number_of(peft, "encoder_dropout", 0) > 0)
+            return golden_unsupported("encoder_dropout", "above 0", err);
+    }
     /* Ranks are not allocated in these cases: the budget is never cut. */
     if (strcmp(*method, "adalora") == 0)
         cJSON_AddNumberToObject(settings, "allocation_warmup", 1);
@@ -192,7 +210,7 @@ static int check_peft_keys(const struct peft_kind *kind, const cJSON *peft, stru
     text_printf(&known, "task_type peft_type %s", kind->others);
     for (size_t i = 0; i < 8 && kind->names[i][0]; i++)
         text_printf(&known, "%s ", kind->names[i][0]);
-    int rc = known.failed ? err_set(err, ERR_NOMEM, "no memory") : check_keys(peft, known.data, err);
+    int rc = known.failed ? err_set(err, ERR_NOMEM, "no memory") : golden_check_keys(peft, known.data, err);
     text_done(&known);
     return rc;
 }
@@ -201,15 +219,15 @@ static int layer_norms(cJSON *settings, const cJSON *peft, struct err *err)
 {
     const cJSON *targets = json_get(peft, "target_modules");
     if (!cJSON_IsArray(targets) || !targets->child || strcmp(targets->child->valuestring, "LayerNorm") != 0)
-        return unsupported("LN_TUNING of", "some layer norms", err);
+        return golden_unsupported("LN_TUNING of", "some layer norms", err);
     cJSON_AddStringToObject(settings, "method", "layer_norm");
-    return check_keys(peft, "task_type peft_type target_modules ", err);
+    return golden_check_keys(peft, "task_type peft_type target_modules ", err);
 }
 
 static int peft_method(cJSON *settings, const cJSON *spec, struct err *err)
 {
     const cJSON *peft = json_get(spec, "peft");
-    const char *type = text_of(peft, "peft_type");
+    const char *type = golden_text_of(peft, "peft_type");
     if (strcmp(type, "LN_TUNING") == 0)
         return layer_norms(settings, peft, err);
     for (size_t k = 0; k < sizeof(peft_kinds) / sizeof(peft_kinds[0]); k++) {
@@ -218,7 +236,7 @@ static int peft_method(cJSON *settings, const cJSON *spec, struct err *err)
         if (strcmp(kind->type, type) != 0)
             continue;
         for (size_t i = 0; i < 8 && kind->names[i][0]; i++)
-            copy_as(settings, kind->names[i][1], peft, kind->names[i][0]);
+            golden_copy_as(settings, kind->names[i][1], peft, kind->names[i][0]);
         int rc = check_peft_keys(kind, peft, err);
         if (rc == 0)
             rc = peft_modules(settings, spec, kind->tensor, err);
@@ -227,96 +245,26 @@ static int peft_method(cJSON *settings, const cJSON *spec, struct err *err)
         cJSON_AddStringToObject(settings, "method", method);
         return rc;
     }
-    return unsupported("method", type, err);
-}
-
-/* As the families' configs call it. */
-static double hidden_size(const cJSON *config)
-{
-    return number_of(config, "hidden_size", number_of(config, "n_embd", number_of(config, "d_model", 0)));
-}
-
-/* AdapterHub counts the layers to leave out. */
-static void keep_layers(cJSON *settings, const cJSON *leave_out, int n_layers)
-{
-    cJSON *layers = cJSON_AddArrayToObject(settings, "layers");
-    for (int layer = 0; layer < n_layers; layer++) {
-        bool is_out = false;
-        for (const cJSON *item = leave_out->child; item; item = item->next)
-            is_out = is_out || item->valuedouble == layer;
-        if (!is_out)
-            cJSON_AddItemToArray(layers, cJSON_CreateNumber(layer));
-    }
-}
-
-static int adapter_method(cJSON *settings, const cJSON *adapter, const cJSON *config, struct err *err)
-{
-    static const struct {
-        const char *base, *placement;
-        double reduction;
-    } bases[] = {{"double_seq_bn", "houlsby", 16}, {"seq_bn", "pfeiffer", 16}, {"par_bn", "parallel", 2}};
-    for (size_t i = 0; i < 3; i++) {
-        if (strcmp(bases[i].base, text_of(adapter, "base")) != 0)
-            continue;
-        const cJSON *factor = json_get(adapter, "reduction_factor");
-        if (factor && !cJSON_IsNumber(factor))
-            return unsupported("reduction_factor of", "single layers", err);
-        double size = fmax(1, floor(hidden_size(config) / number_of(adapter, "reduction_factor", bases[i].reduction)));
-        if (json_get(adapter, "non_linearity") && activation_from_name(text_of(adapter, "non_linearity")) < 0)
-            return unsupported("non_linearity", text_of(adapter, "non_linearity"), err);
-        cJSON_AddStringToObject(settings, "adapter_placement", bases[i].placement);
-        cJSON_AddNumberToObject(settings, "adapter_size", size);
-        if (strcmp(text_of(adapter, "non_linearity"), "swish") == 0)
-            cJSON_AddStringToObject(settings, "activation", "silu");
-        else
-            copy_as(settings, "activation", adapter, "non_linearity");
-        copy_as(settings, "adapter_norm_before", adapter, "ln_before");
-        copy_as(settings, "adapter_norm_after", adapter, "ln_after");
-        copy_as(settings, "adapter_scaling", adapter, "scaling");
-        if (json_get(adapter, "leave_out"))
-            keep_layers(settings, json_get(adapter, "leave_out"),
-                        (int)number_of(config, "num_hidden_layers", number_of(config, "n_layer", 0)));
-        return check_keys(adapter, "base reduction_factor non_linearity ln_before ln_after scaling leave_out ", err);
-    }
-    return unsupported("adapter", text_of(adapter, "base"), err);
-}
-
-static int adapter_methods(cJSON *settings, const cJSON *adapter, const cJSON *config, struct err *err)
-{
-    if (!cJSON_IsArray(adapter)) {
-        cJSON_AddStringToObject(settings, "method", "adapter");
-        return adapter_method(settings, adapter, config, err);
-    }
-    cJSON *methods = cJSON_AddArrayToObject(settings, "method");
-    int rc = 0;
-    for (const cJSON *item = adapter->child; item && rc == 0; item = item->next) {
-        bool is_lora = strcmp(text_of(item, "base"), "lora") == 0;
-        cJSON_AddItemToArray(methods, cJSON_CreateString(is_lora ? "lora" : "adapter"));
-        copy_as(settings, "rank", item, "r");
-        copy_as(settings, "alpha", item, "alpha");
-        rc = is_lora ? check_keys(item, "base r alpha ", err) : adapter_method(settings, item, config, err);
-    }
-    return rc;
+    return golden_unsupported("method", type, err);
 }
 
 int golden_settings(const cJSON *spec, const char *folder, cJSON **settings, struct err *err)
 {
-    const char *model = text_of(spec, "model"), *engine = text_of(spec, "engine");
+    const char *model = golden_text_of(spec, "model"), *engine = golden_text_of(spec, "engine");
     if (strncmp(model, "m2m", 3) == 0)
-        return unsupported("model", model, err);
+        return golden_unsupported("model", model, err);
     cJSON *config = NULL, *out = cJSON_CreateObject();
-    char *model_folder = file_join(folder, text_of(spec, "model_dir"));
+    char *model_folder = file_join(folder, golden_text_of(spec, "model_dir"));
     char *path = file_join(model_folder, "config.json");
     int rc = json_read_file(path, &config, err);
-    const cJSON *adapter = json_get(spec, "adapter");
     if (rc == 0 && strcmp(engine, "hf") == 0)
         rc = base_method(out, spec, err);
     else if (rc == 0 && strcmp(engine, "peft") == 0)
         rc = peft_method(out, spec, err);
-    else if (rc == 0 && strcmp(engine, "adapters") == 0 && adapter && !json_get(spec, "compose"))
-        rc = adapter_methods(out, adapter, config, err);
+    else if (rc == 0 && strcmp(engine, "adapters") == 0)
+        rc = golden_adapters(out, spec, folder, config, err);
     else if (rc == 0)
-        rc = unsupported("method", text_of(spec, "method"), err);
+        rc = golden_unsupported("method", golden_text_of(spec, "method"), err);
     if (rc == 0)
         optimiser(out, json_get(spec, "optim"));
     json_free(config);

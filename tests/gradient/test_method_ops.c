@@ -100,3 +100,29 @@ Test(gradient, orthogonality)
     }
     arena_done(&arena);
 }
+
+static struct value *build_lstm(struct tape *tape, struct problem *p)
+{
+    struct lstm lstm = {.input_weight = &p->inputs[1],
+                        .hidden_weight = &p->inputs[2],
+                        .input_bias = &p->inputs[3],
+                        .hidden_bias = &p->inputs[4],
+                        .is_reverse = p->option & 1};
+    return op_lstm(tape, &p->inputs[0], &lstm);
+}
+
+Test(gradient, lstm)
+{
+    struct arena arena = {0};
+    for (int option = 0; option < 4; option++) {
+        struct problem p;
+        begin(&p, build_lstm, option);
+        add_input(&p, &arena, 8, 3, option & 2);
+        add_input(&p, &arena, 8, 3, false);
+        add_input(&p, &arena, 8, 2, false);
+        add_input(&p, &arena, 1, 8, false);
+        add_input(&p, &arena, 1, 8, false);
+        check(&p, "lstm");
+    }
+    arena_done(&arena);
+}

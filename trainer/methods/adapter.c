@@ -9,9 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/file.h"
 #include "common/json.h"
-#include "trainer/methods/method_file.h"
+#include "trainer/methods/adapterhub_file.h"
 
 enum placement { PLACEMENT_HOULSBY, PLACEMENT_PFEIFFER, PLACEMENT_PARALLEL };
 
@@ -60,41 +59,25 @@ static struct value *adapter_sublayer(void *state, struct pass *pass, struct val
 static int add_param(struct model *model, const struct site *site, struct param **param, int rows, int cols,
                      const char *part, struct err *err)
 {
-    char name[512];
-    const int64_t shape[2] = {rows > 0 ? rows : cols, cols};
-    snprintf(name, sizeof(name), "%s.adapters.nightsweep.%s", site->name, part);
-    *param = params_add(&model->params, name, rows > 0 ? 2 : 1, shape, NULL, PARAM_METHOD);
-    if (!*param)
-        return err_set(err, ERR_NOMEM, "no memory for '%s'", name);
-    (*param)->layer = site->layer;
-    (*param)->is_bias_or_norm = rows == 0;
-    return param_train(&model->params, *param, "adapter", err);
-}
-
-static void fill(struct param *param, real value)
-{
-    for (size_t i = 0; i < param_size(param); i++)
-        param->value.data[i] = value;
+    return method_add(model, param, (struct method_param){"adapter", site->layer, rows, cols, false}, err,
+                      "%s.adapters.nightsweep.%s", site->name, part);
 }
 
 /* As AdapterHub: "bert" N(0, 0.02) with zero biases; parallel ("mam_adapter"): uniform ±1/√in down, zero up. */
 static void init(struct adapter *adapter, uint64_t seed)
 {
-    struct param *const weights[] = {adapter->down, adapter->up};
-    bool is_parallel = adapter->placement == PLACEMENT_PARALLEL;
-    for (int w = 0; w < (is_parallel ? 1 : 2); w++) {
-        struct rng_stream stream = rng_stream(rng_make(seed, RNG_INIT), 0, 0, rng_site(weights[w]->name));
-        double bound = 1 / sqrt((double)weights[w]->value.cols);
-        for (size_t i = 0; i < param_size(weights[w]); i++)
-            weights[w]->value.data[i] =
-                (real)(is_parallel ? (2 * rng_uniform(&stream) - 1) * bound : 0.02 * rng_normal(&stream));
+    if (adapter->placement == PLACEMENT_PARALLEL) {
+        method_init_uniform(adapter->down, seed, 1 / sqrt((double)adapter->down->value.cols));
+    } else {
+        method_init_normal(adapter->down, seed, 0.02);
+        method_init_normal(adapter->up, seed, 0.02);
     }
     if (adapter->norm_before)
-        fill(adapter->norm_before, 1);
+        method_init_fill(adapter->norm_before, 1);
     if (adapter->norm_after)
-        fill(adapter->norm_after, 1);
+        method_init_fill(adapter->norm_after, 1);
     if (adapter->scaling)
-        fill(adapter->scaling, 1);
+        method_init_fill(adapter->scaling, 1);
 }
 
 static int add_params(struct model *model, struct adapter *adapter, const cJSON *settings, struct err *err)
@@ -185,18 +168,6 @@ static const char *flag(bool value)
     return value ? "true" : "false";
 }
 
-static void add_leave_out(struct text *json, const struct model *model, const cJSON *settings)
-{
-    bool is_first = true;
-    text_add(json, ",\"leave_out\":[");
-    for (int layer = 0; layer < model->n_layers; layer++)
-        if (!setting_has_layer(model, settings, layer)) {
-            text_printf(json, "%s%d", is_first ? "" : ",", layer);
-            is_first = false;
-        }
-    text_add(json, "]");
-}
-
 static void add_config(struct text *json, const struct model *model, const cJSON *settings)
 {
     enum placement placement = read_placement(settings);
@@ -218,41 +189,21 @@ static void add_config(struct text *json, const struct model *model, const cJSON
     text_add_double(json, setting_number(settings, "method_dropout", 0));
     text_printf(json, ",\"init_weights\":\"%s\",\"use_gating\":false,\"inv_adapter\":null,\"cross_adapter\":false",
                 placement == PLACEMENT_PARALLEL ? "mam_adapter" : "bert");
-    add_leave_out(json, model, settings);
+    adapterhub_add_leave_out(json, model, settings);
     text_add(json, "}");
 }
 
 static int adapter_save(const struct model *model, const cJSON *settings, const char *folder, struct err *err)
 {
-    struct text json = {0};
-    char *path = file_join(folder, "adapter.safetensors"), *head = file_join(folder, "head.safetensors");
-    int rc = path && head ? method_file_write(model, "adapter", "", false, path, err)
-                          : err_set(err, ERR_NOMEM, "no memory to save the adapter");
-    if (rc == 0)
-        rc = method_file_write(model, NULL, "", true, head, err);
-    free(path);
-    free(head);
-    if (rc < 0)
-        return rc;
-    text_printf(&json, "{\"model_type\":\"%s\",\"model_name\":\"\",\"model_class\":\"\",\"name\":\"nightsweep\",",
-                model->kind->name);
-    text_printf(&json, "\"hidden_size\":%d,\"version\":\"adapters.1.3.0\",\"config\":", model->hidden_size);
-    add_config(&json, model, settings);
-    text_add(&json, "}");
-    return method_file_write_text(folder, "adapter_config.json", &json, err);
+    struct text config = {0};
+    add_config(&config, model, settings);
+    return adapterhub_save(model, "adapter", &config, folder, err);
 }
 
 static int adapter_load(struct model *model, const cJSON *settings, const char *folder, struct err *err)
 {
     (void)settings;
-    char *path = file_join(folder, "adapter.safetensors"), *head = file_join(folder, "head.safetensors");
-    int rc = path && head ? method_file_read(model, "adapter", path, err)
-                          : err_set(err, ERR_NOMEM, "no memory to load the adapter");
-    if (rc == 0 && file_exists(head))
-        rc = method_file_read(model, NULL, head, err);
-    free(path);
-    free(head);
-    return rc;
+    return adapterhub_load(model, "adapter", folder, err);
 }
 
 const struct method_kind method_adapter = {

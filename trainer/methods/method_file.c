@@ -65,6 +65,20 @@ static void remove_part(char *name, const char *part)
         memmove(found, found + strlen(part), strlen(found + strlen(part)) + 1);
 }
 
+/* Removes the name people gave an adapter, which stands behind one of these. */
+static void remove_name(char *out)
+{
+    static const char *const parts[] = {
+        ".adapters.",          ".prefix_tunings.",      ".prompt_tunings.", ".prefix_gates.", ".invertible_adapters.",
+        ".shared_parameters.", ".adapter_fusion_layer."};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        char *found = strstr(out, parts[i]), *name = found ? found + strlen(parts[i]) : NULL;
+        char *rest = name ? strchr(name, '.') : NULL;
+        if (rest)
+            memmove(name - 1, rest, strlen(rest) + 1);
+    }
+}
+
 void method_file_name(const char *key, char *out, size_t size)
 {
     snprintf(out, size, "%s", key);
@@ -76,18 +90,17 @@ void method_file_name(const char *key, char *out, size_t size)
     char *magnitude = strstr(out, "lora_magnitude_vector.weight");
     if (magnitude)
         magnitude[strlen("lora_magnitude_vector")] = '\0';
-    char *adapter = strstr(out, ".adapters."), *lora = strstr(out, ".loras.");
-    if (adapter) { /* the name people gave the adapter */
-        char *name = adapter + strlen(".adapters."), *rest = strchr(name, '.');
-        if (rest)
-            memmove(name - 1, rest, strlen(rest) + 1);
-    } else if (lora) { /* AdapterHub's LoRA: module.loras.NAME.lora_A */
-        char *name = lora + strlen(".loras."), *rest = strchr(name, '.');
-        if (rest)
-            memmove(lora, rest, strlen(rest) + 1);
-        size_t n = strlen(out);
+    char *lora = strstr(out, ".loras.");
+    remove_name(out);
+    if (!lora)
+        return;
+    /* AdapterHub's LoRA: module.loras.NAME.lora_A */
+    char *name = lora + strlen(".loras."), *rest = strchr(name, '.');
+    if (rest)
+        memmove(lora, rest, strlen(rest) + 1);
+    size_t n = strlen(out);
+    if (text_ends_with(out, ".lora_A") || text_ends_with(out, ".lora_B"))
         snprintf(out + n, size - n, ".weight");
-    }
 }
 
 static int read_tensor(struct model *model, const struct tensor *tensor, struct param **out, struct err *err)
