@@ -57,6 +57,13 @@ def methods():
                     for placement in ("houlsby", "pfeiffer", "parallel")]
                    + [{"adapter_placement": "houlsby", "adapter_size": 4, "adapter_norm_before": True,
                        "adapter_norm_after": True, "adapter_scaling": "channel"}],
+        "dora": [{"rank": 2, "method_dropout": 0.1}],
+        "adalora": [{"rank": 4, "target_rank": 2, "allocation_warmup": 0.1, "allocation_final": 0.3, "method_dropout": 0.1}],
+        "prompt": [{"prompt_length": 3}, {"prompt_length": 2, "prompt_init": "random", "prompt_position": "behind_first"},
+                   {"prompt_length": 2, "prompt_space": "hidden"}],
+        "p_tuning": [{"prompt_length": 3}, {"prompt_length": 3, "prompt_encoder": "lstm", "prompt_hidden_size": 5}],
+        "prefix": [{"prompt_length": 3}, {"prompt_length": 2, "prefix_mlp": True, "prompt_hidden_size": 5},
+                   {"prompt_length": 2, "prefix_positions": "kept"}],
     }
     for name in names:
         for more in special.get(name, [{}]):
@@ -64,6 +71,8 @@ def methods():
     yield {"method": ["lora", "adapter"], "rank": 2, "adapter_size": 3, "method_dropout": 0.1}
     yield {"method": ["partial", "lora"], "top_layers": 1, "rank": 2, "method_dropout": 0.1}
     yield {"method": ["bitfit", "layer_norm"]}
+    yield {"method": ["prefix", "adapter", "prompt"], "adapter_placement": "parallel", "adapter_size": 3, "prompt_length": 2,
+           "prefix_positions": "kept", "prompt_space": "hidden", "method_dropout": 0.1}
 
 
 def name_of(settings):
