@@ -38,7 +38,7 @@ $(LIBFILES): $(BUILD)/lib%.a: $$(call objs,$$(call srcs,$$*))
 	@rm -f $@; ar rcs $@ $^
 
 $(BUILD)/nightsweep: $(BUILD)/orchestrator/main.o $(BUILD)/liborchestrator.a $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto) -lm -lpthread
+	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto openblas) -lm -lpthread
 $(BUILD)/nightsweep-worker: $(BUILD)/worker/main.o $(BUILD)/libworker.a $(BUILD)/libcommon.a
 	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson libcrypto) -lm -lpthread
 $(BUILD)/nightsweep-trainer: $(BUILD)/trainer/main.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
@@ -50,12 +50,18 @@ $(BUILD)/golden-run: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden/*.c)) $
 $(BUILD)/fake-trainer: $(BUILD)/tests/support/fake/fake_trainer.o $(BUILD)/libcommon.a
 	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson libcrypto) -lm -lpthread
 
+# The search algorithms on the test functions (docs/search.md).
+$(BUILD)/bench-search: $(patsubst %.c,$(BUILD)/%.o,$(wildcard bench/search/*.c)) $(BUILD)/liborchestrator.a $(BUILD)/libcommon.a
+	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto openblas) -lm -lpthread
+
 # The dispatch files: one kernel source, compiled once per instruction set and chosen at run time.
 ifeq ($(shell uname -m),x86_64)
 $(BUILD)/trainer/kernels_portable.o: ISA := -O3
 $(BUILD)/trainer/kernels_avx2.o:   ISA := -mavx2 -mfma -ffp-contract=fast -O3
 $(BUILD)/trainer/kernels_avx512.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512 -ffp-contract=fast -O3
 endif
+# Loops over thousands of points a proposal: worth the vectoriser.
+$(BUILD)/orchestrator/search_gp_model.o $(BUILD)/orchestrator/search_tpe.o: ISA := -O3
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ISA) -c -o $@ $<

@@ -5,7 +5,8 @@
 
 #include "orchestrator/search_kinds.h"
 
-const struct search_kind *const search_kinds[] = {&search_auto, &search_grid, &search_random, NULL};
+const struct search_kind *const search_kinds[] = {&search_auto,  &search_grid, &search_random,
+                                                  &search_sobol, &search_gp,   NULL};
 
 const struct search_kind *search_find(const char *name)
 {

@@ -4,9 +4,14 @@
 
 static const struct search_kind *choose(struct study *study, const char **reason)
 {
-    *reason = "nothing else yet";
-    (void)study;
-    return &search_random;
+    int64_t expected = study_expected_configurations(study);
+    if (study->grid_size > 0 && expected >= study->grid_size) {
+        *reason = "the budget covers every configuration of the space";
+        return &search_grid;
+    }
+    *reason = study->n_objectives > 1 ? "several objectives: gains of hypervolume are modelled"
+                                      : "one objective: a model of it finds good configurations with few trials";
+    return &search_gp;
 }
 
 const struct search_kind search_auto = {

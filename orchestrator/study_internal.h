@@ -77,6 +77,7 @@ double study_violation(const struct study *study, const double *outcomes);
 /* Results a configuration at a time, seeds averaged: what models learn from. */
 struct study_row {
     int configuration;
+    int trial; /* index of the one that was added last */
     const double *x;
     double *scores;   /* means; of failed ones not set */
     double *outcomes; /* means */

@@ -361,6 +361,7 @@ static void add_to_row(const struct study *study, const struct study_trial *tria
     for (int i = 0; i < study->n_constraints; i++)
         row->outcomes[i] += (trial->outcomes[i] - row->outcomes[i]) / row->n;
     row->resource = resource;
+    row->trial = (int)(trial->number - 1);
     row->is_failed = false;
     row->is_complete = resource == 0;
 }

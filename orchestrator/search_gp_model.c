@@ -1,0 +1,389 @@
+/* Gaussian process regression: evidence with gradient, factorisation that grows, prediction. */
+#include "orchestrator/search_gp_model.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "orchestrator/search_lapack.h"
+#include "orchestrator/search_minimize.h"
+
+static const double root5 = 2.23606797749978969;
+static const double jitter = 1e-9;
+
+double gp_fill(bool is_category, double value)
+{
+    return !isnan(value) ? value : is_category ? -1 : 0.5;
+}
+
+double gp_kernel(double squared_distance)
+{
+    double r = root5 * sqrt(squared_distance);
+    return (1 + r + r * r / 3) * exp(-r);
+}
+
+/* Evidence --------------------------------------------------------------------------------------------------------- */
+
+/* The prior: lengths around √d/2 within a factor of e^1.2 (Hvarfner et al. 2024: distances grow with √d, so must
+ * lengths), s² around 1, noise anywhere between 1e-8 and 1e-1. */
+static double prior_length(int d)
+{
+    return log(0.5 * sqrt((double)d) + 0.1);
+}
+
+static double add_prior(double value, double mean, double deviation, double *gradient)
+{
+    double z = (value - mean) / deviation;
+    *gradient -= z / deviation;
+    return -0.5 * z * z;
+}
+
+static double log_prior(const double *theta, int d, double *gradient)
+{
+    double sum = 0;
+    for (int j = 0; j < d; j++)
+        sum += add_prior(theta[j], -2 * prior_length(d), 2.4, &gradient[j]);
+    sum += add_prior(theta[d + GP_SIGNAL], 0, 1.0, &gradient[d + GP_SIGNAL]);
+    sum += add_prior(theta[d + GP_NOISE], -11.5, 4.0, &gradient[d + GP_NOISE]);
+    return sum;
+}
+
+void gp_start(int d, double scale, double *theta)
+{
+    for (int j = 0; j < d; j++)
+        theta[j] = -2 * (prior_length(d) + log(scale));
+    theta[d + GP_SIGNAL] = 0;
+    theta[d + GP_NOISE] = -9;
+}
+
+/* Squared differences of every pair a dimension after the other: (d, pairs). */
+static void fill_differences(const struct gp_data *data, double *differences)
+{
+    size_t at = 0;
+    for (int j = 0; j < data->d; j++) {
+        const double *x = data->x + (size_t)j * (size_t)data->n;
+        for (int a = 1; a < data->n; a++)
+            for (int b = 0; b < a; b++) {
+                double delta = data->is_category[j] ? x[a] != x[b] : x[a] - x[b];
+                differences[at++] = delta * delta;
+            }
+    }
+}
+
+struct evidence {
+    const struct gp_data *data;
+    double *differences, *distances, *slopes, *matrix, *weights, *gradient;
+};
+
+static bool evidence_init(struct evidence *e, const struct gp_data *data, struct arena *scratch)
+{
+    size_t n = (size_t)data->n, pairs = n * (n - 1) / 2 + 1;
+    *e = (struct evidence){
+        .data = data,
+        .differences = arena_alloc(scratch, ((size_t)data->d * pairs + 1) * sizeof(double)),
+        .distances = arena_alloc(scratch, pairs * sizeof(double)),
+        .slopes = arena_alloc(scratch, pairs * sizeof(double)),
+        .matrix = arena_alloc(scratch, (n * n + 1) * sizeof(double)),
+        .weights = arena_alloc(scratch, (n + 1) * sizeof(double)),
+        .gradient = arena_alloc(scratch, ((size_t)data->d + 2) * sizeof(double)),
+    };
+    if (!e->differences || !e->distances || !e->slopes || !e->matrix || !e->weights || !e->gradient)
+        return false;
+    fill_differences(data, e->differences);
+    return true;
+}
+
+/* K into the matrix (row-major lower) and dk/d(r²), by pairs, into the slopes. */
+static void fill_kernel(struct evidence *e, const double *theta)
+{
+    int n = e->data->n, d = e->data->d, pairs = n * (n - 1) / 2;
+    double scales[MINIMIZE_MAX_VARIABLES], signal = exp(theta[d + GP_SIGNAL]), noise = exp(theta[d + GP_NOISE]);
+    for (int j = 0; j < d; j++)
+        scales[j] = exp(theta[j]);
+    if (pairs > 0)
+        cblas_dgemv(CblasColMajor, CblasNoTrans, pairs, d, 1, e->differences, pairs, scales, 1, 0, e->distances, 1);
+    int p = 0;
+    for (int a = 0; a < n; a++) {
+        double *row = e->matrix + (size_t)a * (size_t)n;
+        for (int b = 0; b < a; b++, p++) {
+            double r = root5 * sqrt(e->distances[p]), decay = signal * exp(-r);
+            row[b] = (1 + r + r * r / 3) * decay;
+            e->slopes[p] = -5.0 / 6 * (1 + r) * decay;
+        }
+        row[a] = signal + noise * e->data->noise[a] + jitter;
+    }
+}
+
+/* From W = ααᵀ − K⁻¹ (K⁻¹ in the matrix): d log p / dθ = ½ tr(W dK/dθ). */
+static void fill_gradient(struct evidence *e, const double *theta)
+{
+    int n = e->data->n, d = e->data->d, pairs = n * (n - 1) / 2, p = 0;
+    double signal = exp(theta[d + GP_SIGNAL]), noise = exp(theta[d + GP_NOISE]);
+    double by_signal = 0, by_noise = 0;
+    for (int a = 0; a < n; a++) {
+        const double *row = e->matrix + (size_t)a * (size_t)n;
+        for (int b = 0; b < a; b++, p++) {
+            double w = e->weights[a] * e->weights[b] - row[b], r = root5 * sqrt(e->distances[p]);
+            /* slope = −5/6 (1 + r) s² exp(−r), so the kernel follows from it. */
+            by_signal += w * e->slopes[p] * (-6.0 / 5) / (1 + r) * (1 + r + r * r / 3);
+            e->slopes[p] *= w;
+        }
+        double w = e->weights[a] * e->weights[a] - row[a];
+        by_signal += 0.5 * w * signal;
+        by_noise += 0.5 * w * noise * e->data->noise[a];
+    }
+    if (pairs > 0)
+        cblas_dgemv(CblasColMajor, CblasTrans, pairs, d, 1, e->differences, pairs, e->slopes, 1, 0, e->gradient, 1);
+    for (int j = 0; j < d; j++)
+        e->gradient[j] = pairs > 0 ? e->gradient[j] * exp(theta[j]) : 0;
+    e->gradient[d + GP_SIGNAL] = by_signal;
+    e->gradient[d + GP_NOISE] = by_noise;
+}
+
+static double evaluate(struct evidence *e, const double *theta)
+{
+    int n = e->data->n, d = e->data->d, info = 0;
+    double sum = -0.5 * n * log(2 * M_PI);
+    fill_kernel(e, theta);
+    dpotrf_("U", &n, e->matrix, &n, &info); /* row-major lower is column-major upper */
+    if (info != 0)
+        return -INFINITY;
+    memcpy(e->weights, e->data->y, (size_t)n * sizeof(double));
+    cblas_dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, n, e->matrix, n, e->weights, 1);
+    for (int a = 0; a < n; a++)
+        sum -= 0.5 * e->weights[a] * e->weights[a] + log(e->matrix[(size_t)a * (size_t)n + (size_t)a]);
+    cblas_dtrsv(CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, n, e->matrix, n, e->weights, 1);
+    dpotri_("U", &n, e->matrix, &n, &info);
+    if (info != 0)
+        return -INFINITY;
+    fill_gradient(e, theta);
+    return sum + log_prior(theta, d, e->gradient);
+}
+
+double gp_evidence(const struct gp_data *data, const double *theta, double *gradient, struct arena *scratch)
+{
+    struct arena_mark mark = arena_mark(scratch);
+    struct evidence e;
+    double value = evidence_init(&e, data, scratch) ? evaluate(&e, theta) : -INFINITY;
+    if (gradient && isfinite(value))
+        memcpy(gradient, e.gradient, ((size_t)data->d + 2) * sizeof(double));
+    arena_rewind(scratch, mark);
+    return value;
+}
+
+static double negative(const double *theta, double *gradient, void *context)
+{
+    struct evidence *e = context;
+    double value = evaluate(e, theta);
+    for (int j = 0; j < e->data->d + GP_EXTRA; j++)
+        gradient[j] = -e->gradient[j];
+    return -value;
+}
+
+double gp_fit(const struct gp_data *data, double *theta, int max_calls, struct arena *scratch)
+{
+    struct arena_mark mark = arena_mark(scratch);
+    struct evidence e;
+    double low[MINIMIZE_MAX_VARIABLES], high[MINIMIZE_MAX_VARIABLES], value = -INFINITY;
+    for (int j = 0; j < data->d; j++) {
+        low[j] = -14;
+        high[j] = 9;
+    }
+    low[data->d + GP_SIGNAL] = -6;
+    high[data->d + GP_SIGNAL] = 6;
+    low[data->d + GP_NOISE] = -20;
+    high[data->d + GP_NOISE] = 1;
+    if (evidence_init(&e, data, scratch))
+        value = -minimize_box(theta, low, high, data->d + GP_EXTRA, negative, &e, max_calls, 1e-3);
+    arena_rewind(scratch, mark);
+    return value;
+}
+
+/* Conditioning ----------------------------------------------------------------------------------------------------- */
+
+void gp_done(struct gp *gp)
+{
+    free(gp->theta);
+    free(gp->scale);
+    free(gp->is_category);
+    free(gp->x);
+    free(gp->noise);
+    free(gp->factor);
+    free(gp->weights);
+    free(gp->work);
+    *gp = (struct gp){0};
+}
+
+static bool reserve(struct gp *gp, int n, int d)
+{
+    if (n <= gp->capacity && d == gp->d && gp->theta)
+        return true;
+    size_t capacity = (size_t)n + (size_t)n / 4 + 32, dims = (size_t)d;
+    gp_done(gp);
+    *gp = (struct gp){
+        .d = d,
+        .capacity = (int)capacity,
+        .theta = calloc(dims + 2, sizeof(double)),
+        .scale = calloc(dims + 1, sizeof(double)),
+        .is_category = calloc(dims + 1, sizeof(bool)),
+        .x = calloc(dims * capacity + 1, sizeof(double)),
+        .noise = calloc(capacity, sizeof(double)),
+        .factor = calloc(capacity * capacity, sizeof(double)),
+        .weights = calloc(capacity, sizeof(double)),
+        .work = calloc(4 * capacity, sizeof(double)),
+    };
+    return gp->theta && gp->scale && gp->is_category && gp->x && gp->noise && gp->factor && gp->weights && gp->work;
+}
+
+/* out[i] = k(x, row i) for the first n rows; slopes (may be NULL) get dk/d(r²). x has a value a dimension, `stride`
+ * apart. */
+static void kernel_row(const struct gp *gp, const double *x, size_t stride, int n, double *out, double *slopes)
+{
+    double signal = exp(gp->theta[gp->d + GP_SIGNAL]);
+    memset(out, 0, (size_t)n * sizeof(*out));
+    for (int j = 0; j < gp->d; j++) {
+        const double *column = gp->x + (size_t)j * (size_t)gp->capacity;
+        double value = x[(size_t)j * stride], scale = gp->scale[j];
+        if (gp->is_category[j])
+            for (int i = 0; i < n; i++)
+                out[i] += column[i] != value ? scale : 0;
+        else
+            for (int i = 0; i < n; i++)
+                out[i] += scale * (column[i] - value) * (column[i] - value);
+    }
+    for (int i = 0; i < n; i++) {
+        double r = root5 * sqrt(out[i]), decay = signal * exp(-r);
+        out[i] = (1 + r + r * r / 3) * decay;
+        if (slopes)
+            slopes[i] = -5.0 / 6 * (1 + r) * decay;
+    }
+}
+
+static double diagonal(const struct gp *gp, int i)
+{
+    return exp(gp->theta[gp->d + GP_SIGNAL]) + exp(gp->theta[gp->d + GP_NOISE]) * gp->noise[i] + jitter;
+}
+
+static bool factorise_base(struct gp *gp, int n)
+{
+    int info = 0, lda = gp->capacity;
+    for (int i = 0; i < n; i++) {
+        double *row = gp->factor + (size_t)i * (size_t)lda;
+        kernel_row(gp, gp->x + i, (size_t)lda, i, row, NULL);
+        row[i] = diagonal(gp, i);
+    }
+    dpotrf_("U", &n, gp->factor, &lda, &info);
+    return info == 0;
+}
+
+/* Row i of the factor: L l = k, l_ii = √(k_ii − l·l). A point that is known to the last digit leaves nothing: it gets
+ * the jitter's share, so that the others keep their say. */
+static void append_row(struct gp *gp, int i)
+{
+    double *row = gp->factor + (size_t)i * (size_t)gp->capacity, rest = diagonal(gp, i);
+    kernel_row(gp, gp->x + i, (size_t)gp->capacity, i, row, NULL);
+    if (i > 0)
+        cblas_dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, i, gp->factor, gp->capacity, row, 1);
+    for (int k = 0; k < i; k++)
+        rest -= row[k] * row[k];
+    row[i] = sqrt(fmax(rest, jitter));
+}
+
+static bool same_row(const struct gp *gp, const struct gp_data *data, int i)
+{
+    for (int j = 0; j < gp->d; j++)
+        if (gp->x[(size_t)j * (size_t)gp->capacity + (size_t)i] != data->x[(size_t)j * (size_t)data->n + (size_t)i])
+            return false;
+    return gp->noise[i] == data->noise[i];
+}
+
+static int same_rows(const struct gp *gp, const struct gp_data *data, const double *theta, int n_base)
+{
+    int n = 0;
+    if (gp->n_base != n_base || memcmp(gp->theta, theta, ((size_t)gp->d + 2) * sizeof(double)) != 0)
+        return 0;
+    while (n < gp->n && n < data->n && same_row(gp, data, n))
+        n++;
+    return n < n_base ? 0 : n;
+}
+
+bool gp_condition(struct gp *gp, const struct gp_data *data, const double *theta, int n_base)
+{
+    if (!reserve(gp, data->n, data->d))
+        return false;
+    int kept = same_rows(gp, data, theta, n_base);
+    memcpy(gp->theta, theta, ((size_t)gp->d + 2) * sizeof(double));
+    memcpy(gp->is_category, data->is_category, (size_t)gp->d * sizeof(bool));
+    for (int j = 0; j < gp->d; j++) {
+        gp->scale[j] = exp(theta[j]);
+        memcpy(gp->x + (size_t)j * (size_t)gp->capacity, data->x + (size_t)j * (size_t)data->n,
+               (size_t)data->n * sizeof(double));
+    }
+    memcpy(gp->noise, data->noise, (size_t)data->n * sizeof(double));
+    gp->n_base = n_base;
+    gp->n = data->n;
+    if (kept == 0 && n_base > 0 && !factorise_base(gp, n_base)) {
+        gp->n = 0;
+        return false;
+    }
+    for (int i = kept > n_base ? kept : n_base; i < data->n; i++)
+        append_row(gp, i);
+    memcpy(gp->weights, data->y, (size_t)data->n * sizeof(double));
+    cblas_dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, gp->n, gp->factor, gp->capacity, gp->weights, 1);
+    cblas_dtrsv(CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, gp->n, gp->factor, gp->capacity, gp->weights, 1);
+    return true;
+}
+
+/* Predicting ------------------------------------------------------------------------------------------------------- */
+
+static double deviation_of(double variance, double signal)
+{
+    return sqrt(fmax(variance, 1e-12 * signal));
+}
+
+void gp_predict(struct gp *gp, const double *x, int m, double *mean, double *deviation, double *cross)
+{
+    double signal = exp(gp->theta[gp->d + GP_SIGNAL]);
+    int n = gp->n;
+    for (int c = 0; c < m; c++) {
+        double *row = cross + (size_t)c * (size_t)n;
+        kernel_row(gp, x + c, (size_t)m, n, row, NULL);
+        mean[c] = cblas_ddot(n, row, 1, gp->weights, 1);
+    }
+    /* (m, n) row-major times L⁻ᵀ: each row becomes L⁻¹ k. */
+    cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, m, n, 1, gp->factor, gp->capacity,
+                cross, n);
+    for (int c = 0; c < m; c++) {
+        const double *row = cross + (size_t)c * (size_t)n;
+        deviation[c] = deviation_of(signal - cblas_ddot(n, row, 1, row, 1), signal);
+    }
+}
+
+void gp_predict_gradient(struct gp *gp, const double *x, double *mean, double *deviation, double *mean_gradient,
+                         double *deviation_gradient)
+{
+    int n = gp->n;
+    double signal = exp(gp->theta[gp->d + GP_SIGNAL]);
+    double *cross = gp->work, *slopes = cross + gp->capacity, *solved = slopes + gp->capacity;
+    kernel_row(gp, x, 1, n, cross, slopes);
+    memcpy(solved, cross, (size_t)n * sizeof(*solved));
+    cblas_dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, n, gp->factor, gp->capacity, solved, 1);
+    *mean = cblas_ddot(n, cross, 1, gp->weights, 1);
+    *deviation = deviation_of(signal - cblas_ddot(n, solved, 1, solved, 1), signal);
+    cblas_dtrsv(CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, n, gp->factor, gp->capacity, solved, 1);
+    for (int i = 0; i < n; i++) {
+        solved[i] *= slopes[i];
+        slopes[i] *= gp->weights[i];
+    }
+    for (int j = 0; j < gp->d; j++) {
+        const double *column = gp->x + (size_t)j * (size_t)gp->capacity;
+        double by_mean = 0, by_variance = 0;
+        for (int i = 0; i < n && !gp->is_category[j]; i++) {
+            double delta = x[j] - column[i];
+            by_mean += slopes[i] * delta;
+            by_variance += solved[i] * delta;
+        }
+        mean_gradient[j] = 2 * gp->scale[j] * by_mean;
+        deviation_gradient[j] = -2 * gp->scale[j] * by_variance / *deviation;
+    }
+}

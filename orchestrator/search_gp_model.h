@@ -1,0 +1,62 @@
+/* Gaussian process regression over points (search_codec.h) with a Matérn 5/2 kernel.
+ *
+ *     k(a, b) = s² (1 + √5 r + 5/3 r²) exp(−√5 r),   r² = Σ_j λ_j Δ_j²
+ *
+ * Δ_j is the difference of numbers, and 0 or 1 for equal or different categories; a dimension that does not exist
+ * counts as the middle of its range, or as a category of its own. λ_j = 1/ℓ_j². Rasmussen and Williams
+ * 2006, 2.2, 4.2, 5.4. */
+#ifndef ORCHESTRATOR_SEARCH_GP_MODEL_H
+#define ORCHESTRATOR_SEARCH_GP_MODEL_H
+
+#include <stdbool.h>
+
+#include "common/arena.h"
+
+/* log λ_j of d dimensions, then log s², then log of the noise's variance. */
+enum { GP_SIGNAL = 0, GP_NOISE = 1, GP_EXTRA = 2 };
+
+struct gp_data {
+    int n, d;
+    const double *x;         /* (d, n): dimension after dimension, NaN replaced (gp_fill) */
+    const bool *is_category; /* (d) */
+    const double *y;         /* (n), about mean 0, deviation 1 */
+    const double *noise;     /* (n): the noise's variance times this: 1/seeds */
+};
+
+/* What stands for a dimension that does not exist. */
+double gp_fill(bool is_category, double value);
+/* Kernel of two points with d dimensions, `stride` apart, without s²: the formula above. */
+double gp_kernel(double squared_distance);
+
+/* log p(y | x, θ) + log p(θ) and, unless NULL, its gradient (d + 2). −∞ when the matrix is not positive definite. */
+double gp_evidence(const struct gp_data *data, const double *theta, double *gradient, struct arena *scratch);
+/* Maximises it from `theta`, with at most max_calls evaluations; the evidence reached. */
+double gp_fit(const struct gp_data *data, double *theta, int max_calls, struct arena *scratch);
+/* A start for gp_fit: lengths of `scale` times the prior's. */
+void gp_start(int d, double scale, double *theta);
+
+/* What is known after the data: grows row by row. Zeroed: nothing. */
+struct gp {
+    int n, d, capacity, n_base;
+    double *theta;     /* (d + 2) */
+    double *scale;     /* (d): λ_j */
+    bool *is_category; /* (d) */
+    double *x;         /* (d, capacity) */
+    double *noise;     /* (capacity) */
+    double *factor;    /* (capacity, capacity) row-major lower Cholesky factor of K + noise */
+    double *weights;   /* (n): K⁻¹ y */
+    double *work;      /* (4, capacity) */
+};
+
+/* Conditions on the data: the first n_base rows are factorised at once, the others appended one at a time, so that the
+ * result depends on the data alone and not on what was there before; rows that are as they were are not computed
+ * again. false when the matrix is not positive definite even with jitter, or without memory. */
+bool gp_condition(struct gp *gp, const struct gp_data *data, const double *theta, int n_base);
+void gp_done(struct gp *gp);
+/* Mean and deviation (of the noise-free value) at m points (d, m) column by column; `cross` has room for n × m. */
+void gp_predict(struct gp *gp, const double *x, int m, double *mean, double *deviation, double *cross);
+/* The same at one point (d) with the derivatives by its numbers (categories get 0); gradients have d entries. */
+void gp_predict_gradient(struct gp *gp, const double *x, double *mean, double *deviation, double *mean_gradient,
+                         double *deviation_gradient);
+
+#endif
