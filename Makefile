@@ -74,7 +74,7 @@ $(BUILD)/embed/%.inc: %
 $(BUILD)/embed/dashboard/page.js.inc: $(sort $(wildcard dashboard/js/*.js))
 	@mkdir -p $(@D); { echo '"use strict"; {'; cat $^; printf '}'; } | od -An -v -tx1 | sed 's/ \(..\)/0x\1,/g' > $@
 $(BUILD)/orchestrator/export_page.o: $(patsubst %,$(BUILD)/embed/dashboard/%.inc,page.html page.css page.js)
-$(BUILD)/orchestrator/store_migrate.o: $(BUILD)/embed/schemas/store.sql.inc
+$(BUILD)/orchestrator/store_migrate.o: $(BUILD)/embed/schemas/store.sql.inc $(patsubst %,$(BUILD)/embed/%.inc,$(wildcard schemas/migrations/*.sql))
 # Everything is built again when the flags change, and what says the version when the commit does.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D); echo '$(CC) $(ALL_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS)' > $@

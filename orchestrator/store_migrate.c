@@ -16,11 +16,16 @@ static const unsigned char schema[] = {
 #include "embed/schemas/store.sql.inc"
     0};
 
+static const unsigned char from_1_to_2[] = {
+#include "embed/schemas/migrations/store-1-to-2.sql.inc"
+    0};
+
 const struct store_migration *store_migrations(size_t *n)
 {
-    /* Version 1 is the first. The next schema adds {1, "ALTER TABLE …"} here, and its fixture under tests/fixtures. */
-    *n = 0;
-    return NULL;
+    /* The next schema adds a row here, and its fixture under tests/fixtures. */
+    static const struct store_migration migrations[] = {{1, (const char *)from_1_to_2}};
+    *n = sizeof(migrations) / sizeof(migrations[0]);
+    return migrations;
 }
 
 static int set_version(struct store *store, int version, struct err *err)

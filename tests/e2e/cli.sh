@@ -111,7 +111,7 @@ wrong_usage() {
 
 small_store() {
     export NIGHTSWEEP_STORE="$folder/s.db"
-    sqlite3 "$NIGHTSWEEP_STORE" <"$root/tests/fixtures/store-v1.sql" >/dev/null
+    sqlite3 "$NIGHTSWEEP_STORE" <"$root/tests/fixtures/store-v2.sql" >/dev/null
     expect 0 status
     has "sweep 'ranks' OPEN, 3 trials: 1 running, 1 complete, 1 failed"
     has 'diverged       1            2  loss is no number at step 3'
@@ -147,7 +147,7 @@ small_store() {
 hostile_store() {
     local store="$folder/hostile.db" evil
     evil="char(27)||'[2J'||char(7)||char(155)||char(8238)||char(10)"
-    sqlite3 "$store" <"$root/tests/fixtures/store-v1.sql" >/dev/null
+    sqlite3 "$store" <"$root/tests/fixtures/store-v2.sql" >/dev/null
     sqlite3 "$store" "UPDATE trial SET message = $evil;
         UPDATE attempt SET log_tail = $evil || x'ff', worker = CAST(x'ff1b' AS TEXT);
         UPDATE objective SET metric = $evil; UPDATE configuration SET parameters = json_object($evil, $evil);

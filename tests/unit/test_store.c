@@ -119,7 +119,7 @@ Test(store, newer_version_is_refused_untouched)
     store_close(rows_open(path));
     meddle("PRAGMA user_version = 99; PRAGMA journal_mode = DELETE");
     cr_assert_eq(stat(path, &before), 0);
-    refuse_open(STORE_WRITE, ERR_STORE, "has version 99, written by a newer program; this one reads up to 1");
+    refuse_open(STORE_WRITE, ERR_STORE, "has version 99, written by a newer program; this one reads up to 2");
     refuse_open(STORE_READ, ERR_STORE, "has version 99");
     cr_assert_eq(stat(path, &after), 0);
     cr_assert_eq(before.st_mtim.tv_nsec, after.st_mtim.tv_nsec);
@@ -169,10 +169,10 @@ Test(store, references_are_checked)
 
 /* Made-up later versions: the ways of migration are tested before there is one. */
 static const struct store_migration migrations[] = {
-    {1, "ALTER TABLE sweep ADD COLUMN mood TEXT"},
-    {2, "UPDATE sweep SET mood = 'calm'"},
-    {3, "UPDATE sweep SET mood = 'never'; DELETE FROM sweep"}, /* leaves objectives without their sweep */
-    {4, "THIS IS NO SQL"},
+    {STORE_VERSION, "ALTER TABLE sweep ADD COLUMN mood TEXT"},
+    {STORE_VERSION + 1, "UPDATE sweep SET mood = 'calm'"},
+    {STORE_VERSION + 2, "UPDATE sweep SET mood = 'never'; DELETE FROM sweep"}, /* leaves objectives without sweep */
+    {STORE_VERSION + 3, "THIS IS NO SQL"},
 };
 
 Test(store, migrates_forward_after_a_backup)
@@ -180,21 +180,21 @@ Test(store, migrates_forward_after_a_backup)
     struct store *store = rows_open(path);
     struct err err;
     rows_sweep(store, "s");
-    cr_assert_eq(store_migrate(store, migrations, 4, 3, &err), 0, "%s", err.message);
-    cr_assert_eq(rows_number(store, "PRAGMA user_version"), 3);
+    cr_assert_eq(store_migrate(store, migrations, 4, STORE_VERSION + 2, &err), 0, "%s", err.message);
+    cr_assert_eq(rows_number(store, "PRAGMA user_version"), STORE_VERSION + 2);
     cr_assert_eq(rows_number(store, "PRAGMA foreign_keys"), 1);
     char *mood = rows_text(store, "SELECT mood FROM sweep");
     cr_assert_str_eq(mood, "calm");
     free(mood);
     store_close(store);
     /* The backup is the store as it was, and opens. */
-    memcpy(path, temp_path(&temp, "x.db.v1.bak"), sizeof path);
+    memcpy(path, temp_path(&temp, "x.db.v2.bak"), sizeof path);
     store = rows_open(path);
     cr_assert_eq(rows_number(store, "SELECT COUNT(*) FROM sweep"), 1);
     cr_assert_eq(rows_number(store, "SELECT COUNT(*) FROM pragma_table_info('sweep') WHERE name = 'mood'"), 0);
     store_close(store);
-    cr_assert_eq(access(temp_path(&temp, "x.db.v2.bak"), F_OK), 0);
-    cr_assert_neq(access(temp_path(&temp, "x.db.v2.bak.tmp"), F_OK), 0);
+    cr_assert_eq(access(temp_path(&temp, "x.db.v3.bak"), F_OK), 0);
+    cr_assert_neq(access(temp_path(&temp, "x.db.v3.bak.tmp"), F_OK), 0);
 }
 
 Test(store, failed_migration_changes_nothing)
@@ -202,15 +202,15 @@ Test(store, failed_migration_changes_nothing)
     struct store *store = rows_open(path);
     struct err err;
     rows_sweep(store, "s");
-    cr_assert_eq(store_migrate(store, migrations, 4, 4, &err), ERR_STORE);
-    cr_assert_not_null(strstr(err.message, "stays at version 3: "), "%s", err.message);
+    cr_assert_eq(store_migrate(store, migrations, 4, STORE_VERSION + 3, &err), ERR_STORE);
+    cr_assert_not_null(strstr(err.message, "stays at version 4: "), "%s", err.message);
     cr_assert_not_null(strstr(err.message, "a row of 'objective' refers to"), "%s", err.message);
-    cr_assert_eq(rows_number(store, "PRAGMA user_version"), 3);
+    cr_assert_eq(rows_number(store, "PRAGMA user_version"), STORE_VERSION + 2);
     cr_assert_eq(rows_number(store, "SELECT COUNT(*) FROM sweep WHERE mood = 'calm'"), 1);
-    cr_assert_eq(sqlite3_exec(store_database(store), "PRAGMA user_version = 4", NULL, NULL, NULL), SQLITE_OK);
-    cr_assert_eq(store_migrate(store, migrations, 4, 5, &err), ERR_INTERNAL);
+    cr_assert_eq(sqlite3_exec(store_database(store), "PRAGMA user_version = 5", NULL, NULL, NULL), SQLITE_OK);
+    cr_assert_eq(store_migrate(store, migrations, 4, 6, &err), ERR_INTERNAL);
     cr_assert_not_null(strstr(err.message, "syntax error"), "%s", err.message);
-    cr_assert_eq(rows_number(store, "PRAGMA user_version"), 4);
+    cr_assert_eq(rows_number(store, "PRAGMA user_version"), 5);
     cr_assert_eq(store_migrate(store, migrations, 4, 9, &err), ERR_INTERNAL);
     cr_assert_eq(store_migrate(store, migrations, 0, 9, &err), ERR_STORE);
     cr_assert_not_null(strstr(err.message, "no way leads from there to version 9"), "%s", err.message);
@@ -230,12 +230,12 @@ static void read_fixture(const char *fixture)
 }
 
 /* A store of every version that ever was opens, and goes on. */
-Test(store, fixture_of_version_1)
+static void fixture_goes_on(const char *fixture)
 {
     struct store_loaded loaded;
     struct arena arena = {0};
     struct err err;
-    read_fixture("tests/fixtures/store-v1.sql");
+    read_fixture(fixture);
     struct store *store = rows_open(path);
     cr_assert_eq(store_check(store, &err), 0, "%s", err.message);
     cr_assert_eq(store_load(store, "ranks", &arena, &loaded, &err), 0, "%s", err.message);
@@ -252,7 +252,40 @@ Test(store, fixture_of_version_1)
     rows_complete(store, loaded.trials[2].id, 0.5);
     cr_assert_eq(rows_number(store, "SELECT mean FROM leaderboard WHERE rank = 1"), 0.875);
     cr_assert_eq(rows_number(store, "SELECT COUNT(*) FROM curve WHERE sweep = 'ranks' AND trial = 1"), 4);
+    cr_assert_eq(rows_number(store, "PRAGMA user_version"), STORE_VERSION);
+    cr_assert_eq(rows_number(store, "SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'"), 2);
     arena_done(&arena);
+    store_close(store);
+}
+
+Test(store, fixture_of_version_1)
+{
+    fixture_goes_on("tests/fixtures/store-v1.sql");
+    cr_assert_eq(access(temp_path(&temp, "x.db.v1.bak"), F_OK), 0);
+}
+
+Test(store, fixture_of_version_2)
+{
+    fixture_goes_on("tests/fixtures/store-v2.sql");
+    cr_assert_neq(access(temp_path(&temp, "x.db.v2.bak"), F_OK), 0);
+}
+
+/* What the migrations make of the first version is what a new store begins with. */
+Test(store, migrated_schema_is_the_new_one)
+{
+    static const char sql[] = "SELECT group_concat(type || name || sql, x'0a') FROM (SELECT * FROM sqlite_master "
+                              "WHERE sql IS NOT NULL ORDER BY name)";
+    read_fixture("tests/fixtures/store-v1.sql");
+    struct store *store = rows_open(path);
+    char *migrated = rows_text(store, sql);
+    store_close(store);
+    char fresh[4096];
+    memcpy(fresh, temp_path(&temp, "new.db"), sizeof fresh);
+    store = rows_open(fresh);
+    char *created = rows_text(store, sql);
+    cr_assert_str_eq(migrated, created);
+    free(migrated);
+    free(created);
     store_close(store);
 }
 
