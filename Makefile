@@ -105,18 +105,20 @@ demo: deps              ## trains a real sweep of five methods in a few minutes 
 prefix ?= /usr/local
 INSTALL_BIN := $(DESTDIR)$(prefix)/bin
 INSTALL_MAN := $(DESTDIR)$(prefix)/share/man/man1
+INSTALL_COMPLETION := $(DESTDIR)$(prefix)/share/bash-completion/completions
 .PHONY: man install uninstall
 man: $(BUILD)/nightsweep ## man pages into build/$(VARIANT)/man/, made from the table of subcommands
 	@mkdir -p $(BUILD)/man
 	@$(BUILD)/nightsweep --man > $(BUILD)/man/nightsweep.1
 	@for c in $$($(BUILD)/nightsweep --commands); do $(BUILD)/nightsweep --man $$c > $(BUILD)/man/nightsweep-$$c.1; done
-install: all man        ## installs programs and man pages (DESTDIR=, prefix=/usr/local)
-	install -d $(INSTALL_BIN) $(INSTALL_MAN)
+install: all man        ## installs programs, man pages and completion (DESTDIR=, prefix=/usr/local)
+	install -d $(INSTALL_BIN) $(INSTALL_MAN) $(INSTALL_COMPLETION)
 	install -m 755 $(BUILD)/nightsweep $(BUILD)/nightsweep-worker $(BUILD)/nightsweep-trainer $(INSTALL_BIN)
 	install -m 644 $(BUILD)/man/*.1 $(INSTALL_MAN)
+	$(BUILD)/nightsweep --completion > $(INSTALL_COMPLETION)/nightsweep
 uninstall:              ## removes what install put there
 	rm -f $(addprefix $(INSTALL_BIN)/,nightsweep nightsweep-worker nightsweep-trainer)
-	rm -f $(INSTALL_MAN)/nightsweep.1 $(INSTALL_MAN)/nightsweep-*.1
+	rm -f $(INSTALL_MAN)/nightsweep.1 $(INSTALL_MAN)/nightsweep-*.1 $(INSTALL_COMPLETION)/nightsweep
 
 # Tests -------------------------------------------------------------------------------------------------------------
 .PHONY: check unit gradient golden e2e lint format

@@ -357,7 +357,10 @@ static void add_text(struct text *out, const struct preview *preview)
     if (!preview->has_probes)
         return;
     add_refusals(out, preview);
-    add_estimate(out, preview);
+    if (preview->n_complete + preview->n_reused == preview->plan.n_trials)
+        text_add(out, "\n  nothing is left to train\n");
+    else
+        add_estimate(out, preview);
 }
 
 /* As JSON ------------------------------------------------------------------------------------------------------------

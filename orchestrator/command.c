@@ -142,6 +142,8 @@ static int read_program(struct command_line *line, int argc, char **argv, struct
         line->action = COMMAND_MAN;
     else if (text_equal(word, "--commands"))
         line->action = COMMAND_LIST;
+    else if (text_equal(word, "--completion"))
+        line->action = COMMAND_COMPLETION;
     else if (text_equal(word, "--help") || text_equal(word, "-h") || text_equal(word, "help"))
         line->action = COMMAND_HELP;
     else

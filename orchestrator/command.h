@@ -35,7 +35,7 @@ const struct command *command_find(const char *name);
 
 enum { COMMANDS_MAX = 64, COMMAND_MAX_OPTIONS = 24, COMMAND_MAX_FILES = 4096 };
 
-enum command_action { COMMAND_RUN, COMMAND_HELP, COMMAND_VERSION, COMMAND_MAN, COMMAND_LIST };
+enum command_action { COMMAND_RUN, COMMAND_HELP, COMMAND_VERSION, COMMAND_MAN, COMMAND_LIST, COMMAND_COMPLETION };
 
 struct command_line {
     enum command_action action;
@@ -66,5 +66,7 @@ int command_get_clock(const struct command_line *line, const char *name, int64_t
 void command_add_help(struct text *out, const struct command *command);
 /* The same as a man page (roff, man(7)). */
 void command_add_man(struct text *out, const struct command *command);
+/* Completion of commands and options for bash. */
+void command_add_completion(struct text *out);
 
 #endif

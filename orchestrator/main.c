@@ -34,6 +34,8 @@ static int print(const struct command_line *line, struct err *err)
         text_printf(&out, "nightsweep %s (%s)\n", version_program(), version_commit());
     else if (line->action == COMMAND_MAN)
         command_add_man(&out, line->command);
+    else if (line->action == COMMAND_COMPLETION)
+        command_add_completion(&out);
     else if (line->action == COMMAND_LIST)
         for (const struct command *const *command = commands; *command; command++)
             text_printf(&out, "%s\n", (*command)->name);

@@ -47,7 +47,8 @@ void probes_done(struct probes *probes);
 /* Called when `n_done` probes have ended. */
 typedef void (*probe_progress_fn)(int n_done, int n, void *context);
 /* Runs the timed ones, `slots` at a time, with the trainer beside this program, in a folder of their own below TMPDIR
- * that is removed. What single trainers answer is no error of this call; ERR_IO when none can be started. */
+ * that is removed. What single trainers answer is no error of this call; ERR_IO when none can be started, ERR_CANCELED
+ * after SIGINT or SIGTERM, which end them. */
 int probes_run(struct probes *probes, const struct plan *plan, int slots, probe_progress_fn on_progress, void *context,
                struct err *err) MUST_CHECK;
 /* Takes a record that came at `now`. ERR_FORMAT for one that cannot be read. */

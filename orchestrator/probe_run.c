@@ -28,6 +28,8 @@ struct probing {
     probe_progress_fn on_progress;
     void *context;
     struct err err; /* of a trainer that could not be started */
+    uv_signal_t signals[2];
+    bool is_stopped;
 };
 
 static double now(void)
@@ -82,9 +84,10 @@ static void start_next(struct probe_slot *slot)
 {
     static const char *const argv[] = {"nightsweep-trainer", "--supervised", NULL};
     struct probing *probing = slot->probing;
-    while (probing->next < probing->probes->n && !probing->probes->items[probing->next].is_timed)
+    while (!probing->is_stopped && probing->next < probing->probes->n &&
+           !probing->probes->items[probing->next].is_timed)
         probing->next++;
-    if (probing->next == probing->probes->n)
+    if (probing->is_stopped || probing->next == probing->probes->n)
         return;
     slot->probe = &probing->probes->items[probing->next++];
     write_job(slot);
@@ -109,12 +112,37 @@ static int make_folder(char *folder, size_t size, struct err *err)
     return mkdtemp(folder) ? 0 : err_set_errno(err, "cannot make a folder '%s'", folder);
 }
 
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct probing *probing = handle->data;
+    (void)number;
+    probing->is_stopped = true;
+    for (int i = 0; i < probing->n_slots; i++)
+        child_kill(&probing->slots[i].child, SIGKILL);
+}
+
+/* Without these the folder of the probes would stay behind. They keep no loop going. */
+static void watch_signals(struct probing *probing)
+{
+    static const int numbers[] = {SIGINT, SIGTERM};
+    for (int i = 0; i < 2; i++) {
+        uv_signal_init(&probing->loop, &probing->signals[i]);
+        probing->signals[i].data = probing;
+        uv_signal_start(&probing->signals[i], on_signal, numbers[i]);
+        uv_unref((uv_handle_t *)&probing->signals[i]);
+    }
+}
+
 static void run_loop(struct probing *probing)
 {
+    watch_signals(probing);
     for (int i = 0; i < probing->n_slots; i++) {
         probing->slots[i].probing = probing;
         start_next(&probing->slots[i]);
     }
+    uv_run(&probing->loop, UV_RUN_DEFAULT);
+    for (int i = 0; i < 2; i++)
+        uv_close((uv_handle_t *)&probing->signals[i], NULL);
     uv_run(&probing->loop, UV_RUN_DEFAULT);
     for (int i = 0; i < probing->n_slots; i++)
         text_done(&probing->slots[i].job);
@@ -142,6 +170,8 @@ int probes_run(struct probes *probes, const struct plan *plan, int slots, probe_
         run_loop(&probing);
         uv_loop_close(&probing.loop);
     }
+    if (rc == 0 && probing.is_stopped)
+        rc = err_set(err, ERR_CANCELED, "stopped as asked; nothing was written");
     if (rc == 0 && probing.n_started == 0 && probes->n_timed > 0)
         rc = err_set(err, probing.err.code, "%s", probing.err.message);
     if (file_remove_tree(folder, rc == 0 ? err : NULL) < 0 && rc == 0)

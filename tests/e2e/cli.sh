@@ -68,6 +68,21 @@ man_pages() {
     done
 }
 
+# Completes the words given, in a shell that has read the script; one result a line.
+complete_words() {
+    bash -c '. "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _nightsweep; printf "%s\n" "${COMPREPLY[@]}"' \
+        "$folder/completion" "$@"
+}
+completion() {
+    "$nightsweep" --completion >"$folder/completion" || fail 'no completion'
+    [ "$(complete_words nightsweep sta)" = status ] || fail "completion of sta"
+    [ "$(complete_words nightsweep run --unt)" = --until ] || fail "completion of --unt"
+    [ "$(complete_words nightsweep status --sto)" = --store ] || fail "completion of --sto"
+    if command -v shellcheck >/dev/null; then
+        shellcheck -s bash "$folder/completion" >"$folder/out" || fail 'shellcheck of the completion'
+    fi
+}
+
 installing() {
     built install DESTDIR="$folder/root" prefix=/usr >/dev/null || fail 'make install fails'
     local installed="$folder/root/usr/bin/nightsweep"
@@ -216,6 +231,18 @@ training() {
     [ -n "$(find "$folder/long" -name '*.checkpoint')" ] || fail 'no checkpoint'
 }
 
+# Waits up to 30 s until the command succeeds.
+await() {
+    local tries
+    for ((tries = 0; tries < 600; tries++)); do
+        "$@" >/dev/null 2>&1 && return 0
+        sleep 0.05
+    done
+    fail "in vain: $*"
+}
+# shellcheck disable=SC2317 # called by await too
+is_gone() { ! kill -0 "$1" 2>/dev/null; }
+
 # A definition on the tiny model: name, parameters, more members
 definition() {
     printf '{"name":"%s","model":"bert","task":{"kind":"classification","train":"train.jsonl","validation":' "$1"
@@ -224,7 +251,8 @@ definition() {
 
 plans() {
     local parameters='{"method":{"values":["lora","bitfit","full"]},"learning_rate":{"values":[0.001,0.01]},"rank":{"values":[1,2,2],"when":{"method":"lora"}}}'
-    export NIGHTSWEEP_STORE="$folder/plan/none.db"
+    export NIGHTSWEEP_STORE="$folder/plan/none.db" TMPDIR="$folder/tmp"
+    mkdir "$TMPDIR"
     definition small "$parameters" >"$folder/job/small.json"
     expect 0 plan "$folder/job/small.json"
     has "sweep 'small' (grid): 8 configurations with 2 seeds, 16 trials"
@@ -233,8 +261,7 @@ plans() {
     has 'rank 2'
     has 'time    about'
     [ -e "$folder/plan" ] && fail 'plan leaves something where the store would be'
-    [ -z "$(find "${TMPDIR:-/tmp}" -maxdepth 1 -name 'nightsweep-plan-*' -newer "$folder/job/small.json" -user "$(id -un)")" ] ||
-        fail 'plan leaves a folder'
+    [ -z "$(find "$folder/tmp" -name 'nightsweep-plan-*')" ] || fail 'plan leaves a folder'
     expect 0 plan --json "$folder/job/small.json"
     json 'len(j["sweeps"][0]["costs"]) == 4 and all(c["timed"] for c in j["sweeps"][0]["costs"])'
     # lora of rank r on query and value of 2 layers of width 32, and a head of 2 classes: 4 (32 r + 32 r) + 66
@@ -247,6 +274,13 @@ plans() {
     expect 0 plan "$folder/job/refused.json"
     has 'these trials would fail:'
     has 'no.such.layer'
+    # Stopped while it times, it leaves nothing behind.
+    "$nightsweep" plan "$folder/job/small.json" --quiet >"$folder/out" 2>"$folder/errors" &
+    local pid=$!
+    until [ -n "$(find "$folder/tmp" -name 'nightsweep-plan-*')" ] || is_gone "$pid"; do sleep 0.01; done
+    kill -INT "$pid" 2>/dev/null
+    wait "$pid"
+    [ -z "$(find "$folder/tmp" -name 'nightsweep-plan-*')" ] || fail 'a stopped plan leaves a folder'
     expect 2 plan --new Bad/Name "$folder/job/small.json"
     says 'Bad/Name'
     expect 2 plan "$folder/job/none.json"
@@ -263,20 +297,8 @@ plans() {
     expect 2 plan "$folder/job/ranks.json"
     expect 0 plan --no-timing --new other "$folder/job/ranks.json"
     has "sweep 'other'"
-    unset NIGHTSWEEP_STORE
+    unset NIGHTSWEEP_STORE TMPDIR
 }
-
-# Waits up to 30 s until the command succeeds.
-await() {
-    local tries
-    for ((tries = 0; tries < 600; tries++)); do
-        "$@" >/dev/null 2>&1 && return 0
-        sleep 0.05
-    done
-    fail "in vain: $*"
-}
-# shellcheck disable=SC2317 # called by await
-is_gone() { ! kill -0 "$1" 2>/dev/null; }
 
 runs() {
     export NIGHTSWEEP_STORE="$folder/runs/n.db"
@@ -361,6 +383,7 @@ doctor() {
 
 help_of_everything
 man_pages
+completion
 installing
 wrong_usage
 small_store
