@@ -11,7 +11,7 @@ static const char *const methods[] = {"full",    "partial", "linear_probe", "bit
                                       "adapter", "prompt",  "p_tuning",     "prefix",  NULL};
 static const char *const optimizers[] = {"adamw", "sgd", NULL};
 static const char *const schedules[] = {"constant", "linear", "cosine", "inverse_sqrt", NULL};
-static const char *const placements[] = {"houlsby", "pfeiffer", "parallel", NULL};
+static const char *const placements[] = {"houlsby", "pfeiffer", "parallel", "sequential", NULL};
 static const char *const activations[] = {"relu", "gelu", "gelu_new", "silu", "tanh", NULL};
 static const char *const scalings[] = {"learned", "channel", NULL};
 static const char *const prompt_starts[] = {"random", "vocabulary", "text", NULL};
@@ -80,8 +80,9 @@ const struct setting settings_table[] = {
      .help = "modules whose biases are trained, by the end of their name (default: all)"},
     {"adapter_size", "method", INT(1, 65536), .default_json = "64", ADAPTER, .help = "bottleneck size of an adapter"},
     {"adapter_placement", "method", CHOICE(placements), .default_json = "\"pfeiffer\"", ADAPTER,
-     .help =
-         "houlsby: after attention and after the feed-forward; pfeiffer: after the feed-forward; parallel: beside it"},
+     .help = "houlsby: after attention and after the feed-forward; pfeiffer: after the feed-forward, on the norm of "
+             "the sum; "
+             "sequential: on the feed-forward's own output; parallel: beside it"},
     {"activation", "method", CHOICE(activations), ADAPTER,
      .help = "non-linearity of an adapter (default: the placement's paper: houlsby silu, pfeiffer and parallel relu)"},
     {"adapter_scaling", "method", .types = SETTING_NUMBER | SETTING_CHOICE, .min = 0, .max = LARGE, .min_is_open = true,

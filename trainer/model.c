@@ -11,10 +11,12 @@
 #include "common/json.h"
 #include "trainer/safetensors.h"
 
-extern const struct model_kind model_bert, model_roberta, model_gpt2, model_llama, model_mistral, model_qwen2;
+extern const struct model_kind model_bert, model_roberta, model_gpt2, model_llama, model_mistral, model_qwen2,
+    model_m2m_100, model_mbart, model_bart, model_marian;
 
-const struct model_kind *const model_kinds[] = {&model_bert,    &model_roberta, &model_gpt2, &model_llama,
-                                                &model_mistral, &model_qwen2,   NULL};
+const struct model_kind *const model_kinds[] = {
+    &model_bert,  &model_roberta, &model_gpt2,   &model_llama, &model_mistral, &model_qwen2, &model_m2m_100,
+    &model_mbart, &model_bart,    &model_marian, NULL};
 
 static const struct model_kind *find_kind(const char *model_type)
 {

@@ -248,11 +248,25 @@ static int peft_method(cJSON *settings, const cJSON *spec, struct err *err)
     return golden_unsupported("method", type, err);
 }
 
+/* The reference's hand-written modules: bottlenecks on the sublayers' own outputs. */
+static int hand_method(cJSON *settings, const cJSON *spec, struct err *err)
+{
+    const char *method = golden_text_of(spec, "method");
+    const cJSON *hp = json_get(spec, "hp");
+    bool is_houlsby = strcmp(method, "houlsby") == 0;
+    if (!is_houlsby && strcmp(method, "pfeiffer") != 0)
+        return golden_unsupported("method", method, err);
+    cJSON_AddStringToObject(settings, "method", "adapter");
+    cJSON_AddStringToObject(settings, "adapter_placement", is_houlsby ? "houlsby" : "sequential");
+    golden_copy_as(settings, "adapter_size", hp, "bottleneck");
+    golden_copy_as(settings, "activation", hp, "act");
+    golden_copy_as(settings, "adapter_scaling", hp, "scale");
+    return golden_check_keys(hp, "bottleneck act scale ", err);
+}
+
 int golden_settings(const cJSON *spec, const char *folder, cJSON **settings, struct err *err)
 {
-    const char *model = golden_text_of(spec, "model"), *engine = golden_text_of(spec, "engine");
-    if (strncmp(model, "m2m", 3) == 0)
-        return golden_unsupported("model", model, err);
+    const char *engine = golden_text_of(spec, "engine");
     cJSON *config = NULL, *out = cJSON_CreateObject();
     char *model_folder = file_join(folder, golden_text_of(spec, "model_dir"));
     char *path = file_join(model_folder, "config.json");
@@ -263,6 +277,8 @@ int golden_settings(const cJSON *spec, const char *folder, cJSON **settings, str
         rc = peft_method(out, spec, err);
     else if (rc == 0 && strcmp(engine, "adapters") == 0)
         rc = golden_adapters(out, spec, folder, config, err);
+    else if (rc == 0 && strcmp(engine, "hand") == 0)
+        rc = hand_method(out, spec, err);
     else if (rc == 0)
         rc = golden_unsupported("method", golden_text_of(spec, "method"), err);
     if (rc == 0)

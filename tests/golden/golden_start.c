@@ -5,6 +5,7 @@
 
 #include "common/file.h"
 #include "common/json.h"
+#include "common/text.h"
 #include "tests/golden/golden.h"
 #include "trainer/methods/method_file.h"
 
@@ -24,6 +25,20 @@ static const char *const files[] = {"adapter_model.safetensors",  "adapter.safet
                                     "head.safetensors",           "a/adapter.safetensors",
                                     "b/adapter.safetensors",      "fusion/adapter_fusion.safetensors"};
 
+/* Replaces the last part of a path, the module whose output an adapter takes, by AdapterHub's name of the place. */
+static void place_name(char *path, size_t size)
+{
+    static const char *const places[][2] = {{".fc2", ".output_adapters"},
+                                            {".self_attn", ".attention_adapters"},
+                                            {".encoder_attn", ".cross_attention_adapters"}};
+    for (size_t i = 0; i < 3; i++)
+        if (text_ends_with(path, places[i][0])) {
+            size_t n = strlen(path) - strlen(places[i][0]);
+            snprintf(path + n, size - n, "%s", places[i][1]);
+            return;
+        }
+}
+
 /* The reference's hand-written modules name a module by its path with "__" between the parts. */
 static void hand_name(const char *key, char *out, size_t size)
 {
@@ -37,6 +52,9 @@ static void hand_name(const char *key, char *out, size_t size)
         out[n++] = is_separator ? '.' : *c;
         c += is_separator;
     }
+    out[n] = '\0';
+    place_name(out, size);
+    n = strlen(out);
     for (size_t i = 0; i < 2; i++)
         if (strncmp(dot + 1, parts[i].from, strlen(parts[i].from)) == 0) {
             snprintf(out + n, size - n, ".%s%s", parts[i].to, dot + 1 + strlen(parts[i].from));

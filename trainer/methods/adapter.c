@@ -3,6 +3,7 @@
  * houlsby: after attention and after the feed-forward, h' = h + a(h).       Houlsby et al. 2019, arXiv:1902.00751, 2.1
  * pfeiffer: after the feed-forward, on the layer norm of the sum, h' = h + a(LN(h + z)).
  *                                                                           Pfeiffer et al. 2021, arXiv:2005.00247, 3
+ * sequential: after the feed-forward, h' = h + a(h).
  * parallel: beside the feed-forward, h' = h + a(z), s = 4.                  He et al. 2022, arXiv:2110.04366, 3.3 */
 #include <math.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #include "common/json.h"
 #include "trainer/methods/adapterhub_file.h"
 
-enum placement { PLACEMENT_HOULSBY, PLACEMENT_PFEIFFER, PLACEMENT_PARALLEL };
+enum placement { PLACEMENT_HOULSBY, PLACEMENT_PFEIFFER, PLACEMENT_PARALLEL, PLACEMENT_SEQUENTIAL };
 
 struct adapter {
     enum placement placement;
@@ -112,9 +113,10 @@ static int add_params(struct model *model, struct adapter *adapter, const cJSON 
 static enum placement read_placement(const cJSON *settings)
 {
     const char *name = setting_text(settings, "adapter_placement", "pfeiffer");
-    return strcmp(name, "houlsby") == 0    ? PLACEMENT_HOULSBY
-           : strcmp(name, "parallel") == 0 ? PLACEMENT_PARALLEL
-                                           : PLACEMENT_PFEIFFER;
+    return strcmp(name, "houlsby") == 0      ? PLACEMENT_HOULSBY
+           : strcmp(name, "parallel") == 0   ? PLACEMENT_PARALLEL
+           : strcmp(name, "sequential") == 0 ? PLACEMENT_SEQUENTIAL
+                                             : PLACEMENT_PFEIFFER;
 }
 
 static const char *activation_name(const cJSON *settings)

@@ -4,7 +4,8 @@
  *
  * Columns 2 l and 2 l + 1 (of the keys' width) of the encoder's rows are the keys and values of layer l. In PEFT the
  * tokens' positions start behind the prefix; in AdapterHub they stay. In an encoder-decoder model the prefix goes to
- * the decoder's own and cross attention. */
+ * the decoder's own attention; there PEFT lays the columns out twice before it deals them out, four a layer, and drops
+ * the second half of each, so layer l of L gets the pair 2 l mod L: to be the same, so does ours. */
 #include <stdio.h>
 #include <string.h>
 
@@ -35,11 +36,11 @@ static void prefix_attention(void *state, struct pass *pass, struct value *x, st
 static bool wants(const struct model *model, const cJSON *settings, const struct site *site, bool in_decoder)
 {
     return site->kind == SITE_ATTENTION && site->is_decoder == in_decoder &&
-           setting_has_layer(model, settings, site->layer);
+           strcmp(site->role, "cross_attention") != 0 && setting_has_layer(model, settings, site->layer);
 }
 
 static int hook_layers(struct model *model, const cJSON *settings, const struct prefix *prefix, bool in_decoder,
-                       struct err *err)
+                       int n_layers, struct err *err)
 {
     int index = -1, last = -1, rc = 0;
     for (size_t i = 0; i < model->n_sites && rc == 0; i++) {
@@ -51,7 +52,8 @@ static int hook_layers(struct model *model, const cJSON *settings, const struct 
             return err_set(err, ERR_NOMEM, "no memory for a prefix at '%s'", site->name);
         index += site->layer != last;
         last = site->layer;
-        *layer = (struct prefix_layer){prefix, 2 * index * site->out, site->out};
+        int pair = in_decoder ? 2 * index % n_layers : index;
+        *layer = (struct prefix_layer){prefix, 2 * pair * site->out, site->out};
         const struct hook hook = {.attention = prefix_attention, .state = layer};
         rc = site_hook(site, model->params.arena, &hook, err);
     }
@@ -111,7 +113,7 @@ static int prefix_attach(struct model *model, const cJSON *settings, uint64_t se
     prefix->keeps_positions = strcmp(setting_text(settings, "prefix_positions", "shifted"), "kept") == 0;
     rc = add_encoder(model, prefix, settings, first, n_layers, seed, err);
     if (rc == 0)
-        rc = hook_layers(model, settings, prefix, in_decoder, err);
+        rc = hook_layers(model, settings, prefix, in_decoder, n_layers, err);
     if (rc == 0)
         rc = method_keep(model, &method_prefix_tuning, prefix, err);
     if (rc < 0 || prefix->keeps_positions)
