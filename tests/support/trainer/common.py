@@ -53,6 +53,7 @@ def methods():
         "bitfit": [{}, {"bias_terms": ["query", "intermediate.dense"]}],
         "lora": [{"rank": 3, "method_dropout": 0.2}, {"rank": 2, "alpha": 5, "rank_stabilized": True, "lora_bias": "lora_only",
                  "targets": ["query", "output.dense"], "rank_pattern": {"query": 1}, "method_dropout": 0.1}],
+        "adalora": [{"rank": 4, "target_rank": 2, "allocation_warmup": 0.2}],
         "adapter": [{"adapter_placement": placement, "adapter_size": 5, "method_dropout": 0.2}
                     for placement in ("houlsby", "pfeiffer", "parallel")]
                    + [{"adapter_placement": "houlsby", "adapter_size": 4, "adapter_norm_before": True,
