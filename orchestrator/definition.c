@@ -246,6 +246,41 @@ static int read_settings(struct definition_reader *r)
     return rc;
 }
 
+static int add_init_adapter(struct definition_reader *r, const cJSON *value, const char *where)
+{
+    struct definition *d = r->definition;
+    if (!cJSON_IsString(value))
+        return 0; /* settings_check and space_read say so */
+    for (int i = 0; i < d->n_init_adapters; i++)
+        if (strcmp(d->init_adapters[i].name, value->valuestring) == 0)
+            return 0;
+    if (d->n_init_adapters == INIT_ADAPTERS_MAX) {
+        problems_add(&r->problems, "%s: more than %d adapters to start from", where, INIT_ADAPTERS_MAX);
+        return 0;
+    }
+    struct init_adapter *adapter = &d->init_adapters[d->n_init_adapters++];
+    adapter->name = arena_strdup(&d->arena, value->valuestring);
+    return adapter->name ? read_path(r, value->valuestring, where, true, &adapter->path) : ERR_NOMEM;
+}
+
+/* The folders that trials may start from: of the setting, and of the parameter's values. */
+static int read_init_adapters(struct definition_reader *r)
+{
+    struct definition *d = r->definition;
+    const cJSON *parameter = json_get(json_get(d->root, "parameters"), "init_adapter");
+    const cJSON *cases = cJSON_IsArray(parameter) ? parameter->child : parameter;
+    d->init_adapters = arena_calloc(&d->arena, INIT_ADAPTERS_MAX, sizeof(*d->init_adapters));
+    if (!d->init_adapters)
+        return ERR_NOMEM;
+    int rc = add_init_adapter(r, json_get(d->settings, "init_adapter"), "settings.init_adapter");
+    for (; rc == 0 && cases; cases = cJSON_IsArray(parameter) ? cases->next : NULL) {
+        const cJSON *values = json_get(cases, "values");
+        for (const cJSON *value = values ? values->child : NULL; rc == 0 && value; value = value->next)
+            rc = add_init_adapter(r, value, "parameters.init_adapter.values");
+    }
+    return rc;
+}
+
 static int read_space(struct definition_reader *r)
 {
     struct definition *d = r->definition;
@@ -413,6 +448,8 @@ static int read_root(struct definition_reader *r)
         rc = read_settings(r);
     if (rc == 0)
         rc = read_space(r);
+    if (rc == 0 && !d->is_free)
+        rc = read_init_adapters(r);
     if (rc == 0)
         rc = definition_read_search(r);
     if (rc == 0)

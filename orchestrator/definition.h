@@ -62,6 +62,13 @@ struct budget {
     const char *until; /* "HH:MM" local time, the next one; NULL: none */
 };
 
+/* A saved adapter that trials may start from (settings or parameters init_adapter). */
+struct init_adapter {
+    const char *name; /* as the definition writes it, and as settings and configurations carry it */
+    const char *path; /* absolute */
+};
+enum { INIT_ADAPTERS_MAX = 64 };
+
 struct definition {
     struct arena arena; /* everything below */
     cJSON *root;
@@ -75,6 +82,8 @@ struct definition {
                             * text_pair, label, format */
     const cJSON *settings; /* as given; {} when absent */
     struct space space;
+    struct init_adapter *init_adapters;
+    int n_init_adapters;
     bool is_free;       /* no model: names are the definition's own, trials are trained elsewhere */
     const char *search; /* name of the algorithm; default: auto when trained elsewhere, else grid when the space can be
                          * enumerated, else random */

@@ -19,16 +19,15 @@ int job_hash_inputs(struct input_hashes *hashes, const struct definition *defini
 {
     const char *const keys[] = {"train", "validation", "test"};
     char *const out[] = {hashes->train, hashes->validation, hashes->test};
-    char *tokenizer = file_join(definition->model, "tokenizer.json");
     *hashes = (struct input_hashes){0};
-    int rc = tokenizer ? hash_model(definition->model, cache_path, hashes->model, err)
-                       : err_set(err, ERR_NOMEM, "no memory to hash the inputs");
+    int rc = hash_model(definition->model, cache_path, hashes->model, err);
     if (rc == 0)
-        rc = hash_file_cached(tokenizer, cache_path, hashes->tokenizer, err);
+        rc = hash_tokenizer(definition->model, cache_path, hashes->tokenizer, err);
+    for (int i = 0; i < definition->n_init_adapters && rc == 0; i++)
+        rc = hash_folder(definition->init_adapters[i].path, cache_path, hashes->init_adapters[i], err);
     for (int i = 0; i < 3 && rc == 0; i++)
         if (task_file(definition, keys[i]))
             rc = hash_file_cached(task_file(definition, keys[i]), cache_path, out[i], err);
-    free(tokenizer);
     return rc;
 }
 
@@ -66,6 +65,7 @@ int job_baseline_settings(const struct definition *definition, cJSON **settings,
     /* A learning rate given for the methods that are compared is none for a probe. */
     cJSON_DeleteItemFromObjectCaseSensitive(fixed, "method");
     cJSON_DeleteItemFromObjectCaseSensitive(fixed, "learning_rate");
+    cJSON_DeleteItemFromObjectCaseSensitive(fixed, "init_adapter"); /* another method's */
     if (!cJSON_AddStringToObject(fixed, "method", "linear_probe"))
         rc = err_set(err, ERR_NOMEM, "no memory for settings");
     if (rc == 0)
@@ -118,11 +118,36 @@ static int add_checks(struct text *out, const struct definition *definition, str
     return 0;
 }
 
+/* Which of the definition's adapters the settings start from: its index, or −1 for none. */
+static int find_init_adapter(const struct definition *definition, const cJSON *settings)
+{
+    const cJSON *name = json_get(settings, "init_adapter");
+    for (int i = 0; cJSON_IsString(name) && i < definition->n_init_adapters; i++)
+        if (strcmp(definition->init_adapters[i].name, name->valuestring) == 0)
+            return i;
+    return -1;
+}
+
+/* A copy of the settings in which init_adapter is `text`; NULL without memory. */
+static cJSON *with_init_adapter(const cJSON *settings, const char *text)
+{
+    cJSON *copy = cJSON_Duplicate(settings, true), *value = cJSON_CreateString(text);
+    if (!copy || !value || !cJSON_ReplaceItemInObjectCaseSensitive(copy, "init_adapter", value)) {
+        cJSON_Delete(value);
+        cJSON_Delete(copy);
+        return NULL;
+    }
+    return copy;
+}
+
 int job_identity(const struct definition *definition, const struct input_hashes *hashes, const cJSON *settings,
                  uint64_t seed, char identity[HASH_HEX_SIZE], struct err *err)
 {
     struct text out = {0};
-    cJSON *deciding = settings_without_defaults(settings);
+    int init = find_init_adapter(definition, settings);
+    cJSON *resolved = init < 0 ? NULL : with_init_adapter(settings, hashes->init_adapters[init]);
+    cJSON *deciding = init >= 0 && !resolved ? NULL : settings_without_defaults(resolved ? resolved : settings);
+    cJSON_Delete(resolved);
     if (!deciding)
         return err_set(err, ERR_NOMEM, "no memory for an identity");
     cJSON_DeleteItemFromObjectCaseSensitive(deciding, "seed"); /* the trial's seed already comes from it */
@@ -169,8 +194,14 @@ void job_write(struct text *line, const struct definition *definition, const str
     add_member(line, "train", hashes->train);
     add_member(line, "validation", hashes->validation);
     add_member(line, "test", hashes->test);
+    int init = find_init_adapter(definition, job->settings);
+    if (init >= 0)
+        add_member(line, "init_adapter", hashes->init_adapters[init]);
     text_add(line, "},\"settings\":");
-    json_add(line, job->settings);
+    cJSON *absolute = init >= 0 ? with_init_adapter(job->settings, definition->init_adapters[init].path) : NULL;
+    line->failed = line->failed || (init >= 0 && !absolute);
+    json_add(line, absolute ? absolute : job->settings);
+    cJSON_Delete(absolute);
     text_printf(line, ",\"seed\":%llu,\"objective\":{\"metric\":", (unsigned long long)job->seed);
     text_add_json(line, definition->objectives[0].metric);
     text_printf(line, ",\"goal\":\"%s\"},\"checks\":[",

@@ -10,6 +10,7 @@ struct input_hashes {
     char model[HASH_HEX_SIZE]; /* over config.json and the weights */
     char tokenizer[HASH_HEX_SIZE];
     char train[HASH_HEX_SIZE], validation[HASH_HEX_SIZE], test[HASH_HEX_SIZE]; /* "" when there is no such file */
+    char init_adapters[INIT_ADAPTERS_MAX][HASH_HEX_SIZE];                      /* of the definition's, in its order */
 };
 int job_hash_inputs(struct input_hashes *hashes, const struct definition *definition, const char *cache_path,
                     struct err *err) MUST_CHECK;
@@ -23,7 +24,7 @@ int job_baseline_settings(const struct definition *definition, cJSON **settings,
  * same data order. A fixed `seed` setting replaces it. */
 uint64_t job_seed(const struct definition *definition, const cJSON *settings, int repeat);
 /* SHA-256 of canonical JSON of {numerics, model, tokenizer, data hashes, task (without paths), settings without
- * defaults, seed, objective, checks}. */
+ * defaults, seed, objective, checks}; init_adapter stands in the settings as its folder's hash. */
 int job_identity(const struct definition *definition, const struct input_hashes *hashes, const cJSON *settings,
                  uint64_t seed, char identity[HASH_HEX_SIZE], struct err *err) MUST_CHECK;
 

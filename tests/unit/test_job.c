@@ -302,3 +302,77 @@ Test(job, line)
     cJSON_Delete(settings);
     fixture_free(f);
 }
+
+/* A saved adapter in the project's folder. */
+static void make_adapter(const char *name, const char *content)
+{
+    char path[128];
+    struct err err;
+    snprintf(path, sizeof(path), "a/%s/part", name);
+    cr_assert_eq(file_make_folders(temp_path(&temp, path), &err), 0);
+    snprintf(path, sizeof(path), "a/%s/adapter_config.json", name);
+    write_file(path, "{}");
+    snprintf(path, sizeof(path), "a/%s/part/head.safetensors", name);
+    write_file(path, content);
+}
+
+static const char starting[] =
+    SMALL "\"parameters\": {\"init_adapter\": {\"values\": [\"first\", \"second\", \"third\"]}}, "
+          "\"settings\": {\"method\": \"lora\"}}";
+
+static void identity_from(const struct fixture *f, const char *configuration, char hex[HASH_HEX_SIZE])
+{
+    struct err err = {0};
+    cJSON *settings = settings_of(f, configuration);
+    cr_assert_eq(job_identity(&f->definition, &f->hashes, settings, 1, hex, &err), 0, "%s", err.message);
+    cJSON_Delete(settings);
+}
+
+/* The content decides, not the folder's name; the job carries the absolute path and the hash. */
+Test(job, init_adapter_enters_by_its_content)
+{
+    char first[HASH_HEX_SIZE], second[HASH_HEX_SIZE], third[HASH_HEX_SIZE], none[HASH_HEX_SIZE], later[HASH_HEX_SIZE];
+    make_adapter("first", "weights");
+    make_adapter("second", "weights");
+    make_adapter("third", "other weights");
+    struct fixture *f = fixture_new("a", starting);
+    cr_assert_eq(f->definition.n_init_adapters, 3);
+    identity_from(f, "{\"init_adapter\": \"first\"}", first);
+    identity_from(f, "{\"init_adapter\": \"second\"}", second);
+    identity_from(f, "{\"init_adapter\": \"third\"}", third);
+    identity_from(f, "{}", none);
+    cr_expect_str_eq(first, second);
+    cr_expect_str_neq(first, third);
+    cr_expect_str_neq(first, none);
+    struct text line = {0};
+    cJSON *settings = settings_of(f, "{\"init_adapter\": \"third\"}");
+    struct job job = {.attempt = 1, .identity = third, .output = "/tmp/x", .settings = settings};
+    job_write(&line, &f->definition, &f->hashes, &job);
+    cJSON *message = json(line.data);
+    const cJSON *path = json_get(json_get(message, "settings"), "init_adapter");
+    cr_expect_str_eq(path->valuestring, temp_path(&temp, "a/third"));
+    cr_expect_str_eq(json_get(json_get(message, "hashes"), "init_adapter")->valuestring, f->hashes.init_adapters[2]);
+    json_free(message);
+    cJSON_Delete(settings);
+    text_done(&line);
+    fixture_free(f);
+    make_adapter("first", "changed");
+    f = fixture_new("a", starting);
+    identity_from(f, "{\"init_adapter\": \"first\"}", later);
+    cr_expect_str_neq(first, later);
+    fixture_free(f);
+}
+
+Test(job, init_adapter_must_be_there)
+{
+    struct definition definition = {0};
+    struct err err = {0};
+    char folder[TEMP_PATH_SIZE + 256];
+    snprintf(folder, sizeof(folder), "%s", temp_path(&temp, "a"));
+    make_adapter("first", "weights");
+    cr_assert_lt(definition_parse(&definition, starting, folder, "small.json", &err), 0);
+    cr_expect(strstr(err.message, "parameters.init_adapter.values: there is no folder") &&
+                  strstr(err.message, "second"),
+              "%s", err.message);
+    definition_done(&definition);
+}
