@@ -263,6 +263,14 @@ static int finish_sweep(struct text *out, struct running *r, struct store *store
     return rc;
 }
 
+static void add_store(struct text *out, const struct running *r)
+{
+    if (!r->line->has_store)
+        return;
+    text_add(out, " --store ");
+    printable_add(out, r->line->store);
+}
+
 static void add_again(struct text *out, const struct running *r)
 {
     text_add(out, "`nightsweep run");
@@ -272,6 +280,7 @@ static void add_again(struct text *out, const struct running *r)
     }
     if (r->options.new_name)
         text_printf(out, " --new %s", r->options.new_name);
+    add_store(out, r);
     text_add(out, "` goes on where they are\n");
 }
 
@@ -285,9 +294,12 @@ static void add_end(struct text *out, const struct running *r)
                     (long long)outcome->n_failed, (long long)outcome->n_open);
         return;
     }
-    if (outcome->n_failed > 0)
-        text_printf(out, "%lld trial%s failed; `nightsweep status` says why\n", (long long)outcome->n_failed,
+    if (outcome->n_failed > 0) {
+        text_printf(out, "%lld trial%s failed; `nightsweep status", (long long)outcome->n_failed,
                     outcome->n_failed == 1 ? "" : "s");
+        add_store(out, r);
+        text_add(out, "` says why\n");
+    }
     if (outcome->was_interrupted)
         text_add(out, "stopped as asked");
     else if (outcome->n_open > 0)
@@ -337,7 +349,7 @@ static void set_variables(const struct running *r, int rc, int status, const str
     setenv("NIGHTSWEEP_LEFT", number, 1);
 }
 
-/* The user's own command, by the shell as in a terminal; what it returns changes nothing but a warning. */
+/* The user's own command, by the shell as in a terminal; what it returns changes nothing: it is only said. */
 static void call_on_finish(const struct running *r, int rc, int status, const struct err *err)
 {
     const char *command = command_value(r->line, "on-finish");
@@ -358,10 +370,10 @@ static void call_on_finish(const struct running *r, int rc, int status, const st
     int code = posix_spawn(&pid, "/bin/sh", NULL, &attributes, argv, environ);
     posix_spawnattr_destroy(&attributes);
     if (code != 0)
-        progress_say(r->progress, "warning", "--on-finish cannot be started: %s", strerror(code));
+        fprintf(stderr, "nightsweep: --on-finish cannot be started: %s\n", strerror(code));
     else if (waitpid(pid, &ended, 0) == pid && ended != 0)
-        progress_say(r->progress, "warning", "--on-finish ended with %s %d", WIFEXITED(ended) ? "status" : "signal",
-                     WIFEXITED(ended) ? WEXITSTATUS(ended) : WTERMSIG(ended));
+        fprintf(stderr, "nightsweep: --on-finish ended with %s %d\n", WIFEXITED(ended) ? "status" : "signal",
+                WIFEXITED(ended) ? WEXITSTATUS(ended) : WTERMSIG(ended));
 }
 
 /* The command --------------------------------------------------------------------------------------------------------
@@ -381,11 +393,13 @@ static int run_here(struct running *r, struct err *err)
     int rc = open_progress(r, err);
     if (rc == 0)
         rc = work(r, err);
+    /* What is drawn goes before the table is printed: it could not be told from it later. */
+    progress_free(r->progress);
+    r->progress = NULL;
     if (rc == 0)
         rc = finish(r, err);
     int status = rc < 0 ? err_exit_status(rc) : r->outcome.n_failed > 0 || r->outcome.n_open > 0 ? 1 : 0;
-    if (r->progress)
-        call_on_finish(r, rc, status, err);
+    call_on_finish(r, rc, status, err);
     return rc < 0 ? rc : status;
 }
 
