@@ -129,10 +129,10 @@ static bool is_handed_out(const struct coordinator *c, const struct live_trial *
 
 static struct live_trial *next_trial(struct coordinator *c)
 {
-    while (c->next < c->n_trials && (!c->trials[c->next].is_wanted || c->trials[c->next].state != TRIAL_WAITING))
+    while (c->next < c->n_trials && (!c->trials[c->next]->is_wanted || c->trials[c->next]->state != TRIAL_WAITING))
         c->next++;
     for (int i = c->next; i < c->n_trials; i++) {
-        struct live_trial *trial = &c->trials[i];
+        struct live_trial *trial = c->trials[i];
         if (trial->is_wanted && trial->state == TRIAL_WAITING && !is_handed_out(c, trial) &&
             !is_equal_running(c, trial))
             return trial;
@@ -143,7 +143,7 @@ static struct live_trial *next_trial(struct coordinator *c)
 static bool has_waiting(const struct coordinator *c)
 {
     for (int i = c->next; i < c->n_trials; i++)
-        if (c->trials[i].is_wanted && c->trials[i].state == TRIAL_WAITING)
+        if (c->trials[i]->is_wanted && c->trials[i]->state == TRIAL_WAITING)
             return true;
     return false;
 }
@@ -153,6 +153,8 @@ void coordinator_dispatch(struct coordinator *c)
     bool may_start = c->pool.is_ready && !c->is_stopping && !c->is_held && !store_thread_is_full(c->thread);
     for (int i = 0; may_start && i < c->n_slots; i++) {
         struct live_trial *trial = c->slots[i].state == SLOT_FREE ? next_trial(c) : NULL;
+        if (!trial && c->study && c->slots[i].state == SLOT_FREE && !has_waiting(c))
+            trial = study_next(c);
         if (trial)
             attempt_reserve(c, &c->slots[i], trial);
     }
@@ -217,13 +219,15 @@ static void close_all(struct coordinator *c)
 /* Ends the run once nothing runs and nothing more is to be started. */
 static void quit_if_done(struct coordinator *c)
 {
-    bool is_over = c->n_busy == 0 && (c->is_stopping || !has_waiting(c));
+    bool is_over = c->n_busy == 0 && (c->is_stopping || (!has_waiting(c) && (!c->study || !c->may_ask)));
     if (!is_over && !(c->rc < 0 && !c->pool.worker))
         return;
     if (!c->pool.worker)
         close_all(c);
     else if (!c->is_quitting) {
         c->is_quitting = true;
+        if (c->study && !c->is_stopping)
+            study_close(c);
         pool_quit(&c->pool);
     }
 }
@@ -336,6 +340,19 @@ static double seconds_left(const struct coordinator *c, int64_t n_waiting)
     return (running + mean * (double)n_waiting) / c->n_slots;
 }
 
+/* A search that goes on adds trials: as many as the definition allows. */
+static int64_t expected_trials(const struct coordinator *c, int64_t n)
+{
+    int64_t configurations = c->definition->configurations, budget = c->definition->budget.trials;
+    int64_t expected = configurations > 0 ? configurations * c->definition->seeds : budget;
+    if (!c->study)
+        return n;
+    if (budget > 0 && budget < expected)
+        expected = budget;
+    expected += n - c->n_by_study;
+    return expected > n ? expected : n;
+}
+
 static void show(struct coordinator *c)
 {
     struct progress_state state = {.sweep = c->definition->name,
@@ -346,13 +363,14 @@ static void show(struct coordinator *c)
     if (!slots)
         return;
     for (int i = 0; i < c->n_trials; i++) {
-        const struct live_trial *trial = &c->trials[i];
+        const struct live_trial *trial = c->trials[i];
         state.n_trials += trial->is_wanted;
         state.n_complete += trial->is_wanted && trial->state == TRIAL_COMPLETE;
         state.n_pruned += trial->is_wanted && trial->state == TRIAL_PRUNED;
         state.n_failed += trial->is_wanted && trial->state == TRIAL_FAILED;
         state.n_running += trial->is_wanted && trial->state == TRIAL_RUNNING;
     }
+    state.n_trials = expected_trials(c, state.n_trials);
     for (int i = 0; i < c->n_slots; i++) {
         slots[i] = c->slots[i].shown;
         state.steps_per_second += steps_per_second(&c->slots[i]);
@@ -419,37 +437,63 @@ static const char *describe(struct coordinator *c, const char *parameters)
     return out ? out : "";
 }
 
+struct live_trial *coordinator_add_trial(struct coordinator *c, const struct store_trial *stored, const char *settings,
+                                         const char *parameters, bool is_baseline)
+{
+    if (c->n_trials == c->trials_capacity) {
+        int larger = c->trials_capacity ? 2 * c->trials_capacity : 256;
+        struct live_trial **moved = realloc(c->trials, (size_t)larger * sizeof(*moved));
+        if (!moved)
+            return NULL;
+        c->trials = moved;
+        c->trials_capacity = larger;
+    }
+    struct live_trial *trial = arena_calloc(&c->arena, 1, sizeof(*trial));
+    if (!trial)
+        return NULL;
+    *trial = (struct live_trial){.stored = stored,
+                                 .index = c->n_trials,
+                                 .settings = settings,
+                                 .method = method_name(c, settings),
+                                 .parameters = describe(c, parameters),
+                                 .state = stored->state,
+                                 .is_wanted = true,
+                                 .is_baseline = is_baseline,
+                                 .failures = stored->attempts[ATTEMPT_FAILED],
+                                 .seconds = stored->seconds,
+                                 .checkpoint = stored->checkpoint_path ? strdup(stored->checkpoint_path) : NULL,
+                                 .checkpoint_sha256 = stored->checkpoint_sha256,
+                                 .checkpoint_step = stored->checkpoint_step};
+    if (stored->number > c->last_trial)
+        c->last_trial = stored->number;
+    c->trials[c->n_trials++] = trial;
+    return trial;
+}
+
+void coordinator_note_value(struct coordinator *c, double value)
+{
+    bool is_maximized = c->definition->objectives[0].is_maximized;
+    if (!c->best.is_known || (is_maximized ? value > c->best.value : value < c->best.value))
+        c->best = known_real(value);
+}
+
 static int make_trials(struct coordinator *c, struct err *err)
 {
     const struct store_loaded *loaded = c->options->loaded;
-    c->n_trials = loaded->n_trials;
-    c->trials = arena_calloc(&c->arena, (size_t)loaded->n_trials + 1, sizeof(*c->trials));
     c->n_slots = c->options->slots;
     c->slots = arena_calloc(&c->arena, (size_t)c->n_slots, sizeof(*c->slots));
-    if (!c->trials || !c->slots)
-        return err_set(err, ERR_NOMEM, "no memory for %d trials", loaded->n_trials);
+    if (!c->slots)
+        return err_set(err, ERR_NOMEM, "no memory for %d slots", c->n_slots);
     for (int i = 0; i < loaded->n_trials; i++) {
         const struct store_trial *stored = &loaded->trials[i];
         const struct store_configuration *configuration = &loaded->configurations[stored->configuration];
-        struct live_trial *trial = &c->trials[i];
-        *trial = (struct live_trial){.stored = stored,
-                                     .settings = configuration->settings,
-                                     .state = stored->state,
-                                     .is_wanted = c->options->is_wanted[i],
-                                     .is_baseline = configuration->is_baseline,
-                                     .failures = stored->attempts[ATTEMPT_FAILED],
-                                     .seconds = stored->seconds,
-                                     .checkpoint_sha256 = stored->checkpoint_sha256,
-                                     .checkpoint_step = stored->checkpoint_step};
-        trial->method = method_name(c, configuration->settings);
-        trial->parameters = describe(c, configuration->parameters);
-        trial->checkpoint = stored->checkpoint_path ? strdup(stored->checkpoint_path) : NULL;
-        bool counts = stored->state == TRIAL_COMPLETE && !trial->is_baseline && stored->value.is_known;
-        bool is_better = counts && (!c->best.is_known ||
-                                    (c->definition->objectives[0].is_maximized ? stored->value.value > c->best.value
-                                                                               : stored->value.value < c->best.value));
-        if (is_better)
-            c->best = stored->value;
+        struct live_trial *trial = coordinator_add_trial(c, stored, configuration->settings, configuration->parameters,
+                                                         configuration->is_baseline);
+        if (!trial)
+            return err_set(err, ERR_NOMEM, "no memory for %d trials", loaded->n_trials);
+        trial->is_wanted = c->options->is_wanted[i];
+        if (stored->state == TRIAL_COMPLETE && !trial->is_baseline && stored->value.is_known)
+            coordinator_note_value(c, stored->value.value);
     }
     for (int i = 0; i < c->n_slots; i++) {
         c->slots[i].number = i + 1;
@@ -549,17 +593,25 @@ int coordinator_run(const struct coordinator_options *options, struct run_outcom
     c->definition = options->definition;
     c->started_ns = uv_hrtime();
     int rc = make_trials(c, err);
-    if (rc == 0 && has_waiting(c)) {
+    if (rc == 0 && options->study)
+        rc = study_take_up(c, err);
+    if (rc == 0 && (has_waiting(c) || c->study)) {
         rc = write_marker(c, err);
         if (rc == 0)
             rc = serve(c, err);
     }
     attempt_remove_leftovers(c);
     for (int i = 0; i < c->n_trials; i++) {
-        outcome->n_failed += c->trials[i].is_wanted && c->trials[i].state == TRIAL_FAILED;
-        outcome->n_open += c->trials[i].is_wanted && !trial_state_is_final(c->trials[i].state);
-        free(c->trials[i].checkpoint);
+        const struct live_trial *trial = c->trials[i];
+        outcome->n_failed += trial->is_wanted && trial->state == TRIAL_FAILED;
+        outcome->n_open += trial->is_wanted && !trial_state_is_final(trial->state);
+        free(trial->checkpoint);
     }
+    for (int i = 0; i < c->n_slots && c->slots; i++)
+        cJSON_Delete(c->slots[i].outcomes);
+    free(c->trials);
+    free(c->by_study);
+    free(c->known);
     outcome->was_interrupted = outcome->was_interrupted || c->is_interrupted;
     free(c->marker_path);
     arena_done(&c->arena);

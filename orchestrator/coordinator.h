@@ -11,6 +11,7 @@
 #include "orchestrator/job.h"
 #include "orchestrator/run.h"
 #include "orchestrator/store_thread.h"
+#include "orchestrator/study.h"
 
 struct coordinator_options {
     struct store *store; /* open for writing; borrowed, used through a store thread while the coordinator runs */
@@ -18,6 +19,8 @@ struct coordinator_options {
     const struct input_hashes *hashes;
     const struct store_loaded *loaded; /* every trial of the sweep … */
     const bool *is_wanted;             /* … and which of them (by index) the definition asks for */
+    struct study *study;               /* proposes trials as it goes; NULL: all of them are loaded */
+    const int64_t *told_steps;         /* by the study's trial − 1: the newest step it was told */
     const char *launcher;              /* or NULL */
     int slots;
     double deadline_seconds; /* from now; 0: none */

@@ -25,10 +25,9 @@ static void free_slot(struct coordinator *c, struct coordinator_slot *slot)
 /* From here the trial may be handed out again. */
 static void set_waiting(struct coordinator *c, struct live_trial *trial)
 {
-    int index = (int)(trial - c->trials);
     trial->state = TRIAL_WAITING;
-    if (index < c->next)
-        c->next = index;
+    if (trial->index < c->next)
+        c->next = trial->index;
 }
 
 /* The trial's folder ------------------------------------------------------------------------------------------------
@@ -77,7 +76,7 @@ void attempt_remove_leftovers(struct coordinator *c)
 {
     struct err err = {0};
     for (int i = 0; i < c->n_trials; i++) {
-        const struct live_trial *trial = &c->trials[i];
+        const struct live_trial *trial = c->trials[i];
         if (trial->state != TRIAL_COMPLETE && trial->state != TRIAL_PRUNED)
             continue;
         char *folder = trial_folder(c, trial);
@@ -247,6 +246,9 @@ void attempt_reserve(struct coordinator *c, struct coordinator_slot *slot, struc
     slot->trial = trial;
     slot->attempt = store_thread_new_id(c->thread, STORE_ATTEMPT);
     slot->is_closed = false;
+    slot->goal = TRIAL_WAITING;
+    cJSON_Delete(slot->outcomes);
+    slot->outcomes = NULL;
     slot->seconds = slot->tokens_per_second = slot->peak_bytes = 0;
     snprintf(slot->shown_parameters, sizeof(slot->shown_parameters), "%s", trial->parameters);
     slot->shown = (struct progress_slot){.trial = trial->stored->number,
@@ -288,7 +290,7 @@ static struct store_op end_op(const struct coordinator_slot *slot, enum attempt_
 }
 
 /* After the commit, the checkpoint of a trial that is through counts no more. */
-static void on_complete(const struct store_result *result, void *context)
+void attempt_on_through(const struct store_result *result, void *context)
 {
     struct err err = {0};
     (void)context;
@@ -296,18 +298,27 @@ static void on_complete(const struct store_result *result, void *context)
         log_debug("coordinator", "%s", err.message);
 }
 
-static bool is_better(const struct coordinator *c, double value)
+/* The final report to the study: objectives, and what the checks said. Owned by the caller; NULL without memory. */
+static cJSON *final_metrics(const struct coordinator *c, const struct coordinator_slot *slot, const double *values)
 {
-    if (!c->best.is_known)
-        return true;
-    return c->definition->objectives[0].is_maximized ? value > c->best.value : value < c->best.value;
+    cJSON *metrics = slot->outcomes ? cJSON_Duplicate(slot->outcomes, true) : cJSON_CreateObject();
+    for (int i = 0; metrics && i < c->definition->n_objectives; i++) {
+        cJSON_DeleteItemFromObjectCaseSensitive(metrics, c->definition->objectives[i].metric);
+        cJSON_AddNumberToObject(metrics, c->definition->objectives[i].metric, values[i]);
+    }
+    return metrics;
 }
 
 void attempt_complete(struct coordinator *c, struct coordinator_slot *slot, const double *values, const char *message,
                       struct optional_int steps, struct optional_int stored_bytes)
 {
     struct live_trial *trial = slot->trial;
-    struct store_op ops[2 + OBJECTIVES_MAX];
+    struct store_op ops[2 + OBJECTIVES_MAX + STUDY_OPS_MAX];
+    struct text record = {0};
+    if (slot->goal == TRIAL_PRUNED) { /* it was through before it heard that it should end */
+        attempt_suspend(c, slot, ATTEMPT_STOPPED, NULL);
+        return;
+    }
     size_t n = 0;
     ops[n++] = end_op(slot, ATTEMPT_COMPLETE, REASON_NONE, message);
     for (int i = 0; i < c->definition->n_objectives; i++)
@@ -321,15 +332,20 @@ void attempt_complete(struct coordinator *c, struct coordinator_slot *slot, cons
                                                 .value = known_real(values[0]),
                                                 .steps = steps,
                                                 .stored_bytes = stored_bytes}};
-    coordinator_submit(c, ops, n, on_complete, c);
+    cJSON *metrics = c->study ? final_metrics(c, slot, values) : NULL;
+    if (metrics)
+        n += study_end_ops(c, trial, metrics, &record, ops + n);
+    coordinator_submit(c, ops, n, attempt_on_through, c);
+    cJSON_Delete(metrics);
+    text_done(&record);
     slot->is_closed = true;
     trial->state = TRIAL_COMPLETE;
     trial->seconds += ops[0].end_attempt.seconds.value;
     c->trained_seconds += trial->seconds;
     c->n_trained++;
     c->n_starts = 0;
-    if (!trial->is_baseline && is_better(c, values[0]))
-        c->best = known_real(values[0]);
+    if (!trial->is_baseline)
+        coordinator_note_value(c, values[0]);
     progress_say(c->options->progress, "trial_complete", "trial %" PRId64 " (%s%s%s): %s %.4f, %.1f s",
                  trial->stored->number, trial->method, trial->parameters[0] ? ", " : "", trial->parameters,
                  c->definition->objectives[0].metric, values[0], trial->seconds);
@@ -339,19 +355,26 @@ void attempt_fail(struct coordinator *c, struct coordinator_slot *slot, enum tri
 {
     struct live_trial *trial = slot->trial;
     bool is_final = trial_reason_is_deterministic(reason) || trial->failures + 1 > c->definition->resources.retries;
-    struct store_op ops[2] = {end_op(slot, ATTEMPT_FAILED, reason, message),
-                              {.kind = STORE_MOVE_TRIAL,
-                               .move_trial = {.trial_id = trial->stored->id,
-                                              .to = is_final ? TRIAL_FAILED : TRIAL_WAITING,
-                                              .reason = is_final ? reason : REASON_NONE,
-                                              .message = message}}};
-    coordinator_submit(c, ops, 2, NULL, NULL);
+    struct text record = {0};
+    size_t n = 2;
+    struct store_op ops[2 + STUDY_OPS_MAX] = {end_op(slot, ATTEMPT_FAILED, reason, message),
+                                              {.kind = STORE_MOVE_TRIAL,
+                                               .move_trial = {.trial_id = trial->stored->id,
+                                                              .to = is_final ? TRIAL_FAILED : slot->goal,
+                                                              .reason = is_final ? reason : REASON_NONE,
+                                                              .message = message}}};
+    if (is_final && c->study)
+        n += study_end_ops(c, trial, NULL, &record, ops + n);
+    coordinator_submit(c, ops, n, NULL, NULL);
+    text_done(&record);
     slot->is_closed = true;
     trial->failures++;
     trial->seconds += ops[0].end_attempt.seconds.value;
     c->n_starts = 0;
     if (is_final)
         trial->state = TRIAL_FAILED;
+    else if (slot->goal != TRIAL_WAITING) /* what the stopping rule decided holds all the same */
+        trial->state = slot->goal;
     else
         set_waiting(c, trial);
     progress_say(c->options->progress, is_final ? "trial_failed" : "attempt_failed",
@@ -364,13 +387,23 @@ void attempt_suspend(struct coordinator *c, struct coordinator_slot *slot, enum 
                      const char *message)
 {
     struct live_trial *trial = slot->trial;
-    struct store_op ops[2] = {end_op(slot, state, REASON_NONE, message),
-                              {.kind = STORE_MOVE_TRIAL,
-                               .move_trial = {.trial_id = trial->stored->id, .to = TRIAL_WAITING, .message = message}}};
-    coordinator_submit(c, ops, 2, NULL, NULL);
+    bool is_decided = slot->goal != TRIAL_WAITING;
+    const char *why = is_decided ? slot->goal_reason : message;
+    struct store_op ops[2] = {
+        end_op(slot, state, REASON_NONE, why),
+        {.kind = STORE_MOVE_TRIAL, .move_trial = {.trial_id = trial->stored->id, .to = slot->goal, .message = why}}};
+    coordinator_submit(c, ops, 2, attempt_on_through, c);
     slot->is_closed = true;
     trial->seconds += ops[0].end_attempt.seconds.value;
-    set_waiting(c, trial);
+    if (is_decided)
+        trial->state = slot->goal;
+    else
+        set_waiting(c, trial);
+    if (is_decided)
+        progress_say(c->options->progress, slot->goal == TRIAL_PAUSED ? "trial_paused" : "trial_pruned",
+                     "trial %" PRId64 " (%s%s%s) %s: %s", trial->stored->number, trial->method,
+                     trial->parameters[0] ? ", " : "", trial->parameters,
+                     slot->goal == TRIAL_PAUSED ? "pauses" : "ends early", slot->goal_reason);
 }
 
 /* The process is gone -------------------------------------------------------------------------------------------- */

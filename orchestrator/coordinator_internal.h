@@ -1,10 +1,12 @@
 /* What the coordinator's files share: its state. coordinator.c runs the loop and the slots, coordinator_attempt.c the
- * life of an attempt, coordinator_record.c what trainers report. */
+ * life of an attempt, coordinator_record.c what trainers report, coordinator_study.c what search and stopping rule make
+ * of it. */
 #ifndef ORCHESTRATOR_COORDINATOR_INTERNAL_H
 #define ORCHESTRATOR_COORDINATOR_INTERNAL_H
 
 #include "orchestrator/coordinator.h"
 #include "orchestrator/pool.h"
+#include "orchestrator/study.h"
 
 enum {
     WORKER_STARTS_MAX = 5,  /* in a row without a trial that ended in between */
@@ -16,11 +18,15 @@ enum {
 /* A trial as it is worked on. Its rows are in the store; this is what dispatch needs. */
 struct live_trial {
     const struct store_trial *stored;
+    int index;
+    int64_t study_trial;    /* its number in the study; 0: none */
+    int64_t told_step;      /* the newest step that the study knows */
     const char *method;     /* "lora+prompt" */
     const char *settings;   /* canonical JSON */
     const char *parameters; /* "rank 4, learning_rate 0.001" */
     enum trial_state state;
     bool is_wanted, is_baseline;
+    bool is_settled;               /* state is what the study says; the store has WAITING still */
     int failures;                  /* attempts that count as retries */
     int losses;                    /* workers that ended while it ran, in this run */
     double seconds;                /* of its attempts so far */
@@ -37,7 +43,10 @@ struct coordinator_slot {
     int number; /* from 1 */
     struct live_trial *trial;
     int64_t attempt;
-    bool is_closed; /* the attempt's end is submitted: later records are not its own */
+    bool is_closed;        /* the attempt's end is submitted: later records are not its own */
+    enum trial_state goal; /* once stopped: WAITING, or what the stopping rule decided: PAUSED, PRUNED */
+    char goal_reason[512];
+    cJSON *outcomes; /* "bias/flip_rate" …: what checks reported, for constraints on results */
     uint64_t started_ns;
     double seconds, tokens_per_second, peak_bytes; /* of `finished` */
     int64_t first_step;                            /* it went on from */
@@ -54,8 +63,15 @@ struct coordinator {
     uv_signal_t signals[3];
     struct pool pool;
     struct store_thread *thread;
-    struct live_trial *trials;
-    int n_trials, next; /* the lowest index that may be WAITING */
+    struct live_trial **trials;
+    int n_trials, trials_capacity, next; /* the lowest index that may be WAITING */
+    struct study *study;                 /* NULL: the store has every trial from the start */
+    struct live_trial **by_study;        /* by the study's number − 1 */
+    int n_by_study, by_study_capacity;
+    bool may_ask;                      /* something changed since the study had nothing to hand out */
+    struct known_configuration *known; /* by the study's number − 1: id in the store */
+    int n_known, known_capacity;
+    int64_t last_configuration, last_trial; /* numbers */
     struct coordinator_slot *slots;
     int n_slots, n_busy;
     struct arena arena;
@@ -86,6 +102,12 @@ struct coordinator_slot *coordinator_find_attempt(struct coordinator *c, int64_t
 void coordinator_event(struct coordinator *c, const struct live_trial *trial, const char *kind, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* A value of the first objective: the best so far is shown. */
+void coordinator_note_value(struct coordinator *c, double value);
+/* Adds a trial behind the others; NULL (and the run has failed) without memory. */
+struct live_trial *coordinator_add_trial(struct coordinator *c, const struct store_trial *stored, const char *settings,
+                                         const char *parameters, bool is_baseline);
+
 /* coordinator_attempt.c: from WAITING to RUNNING and to the end */
 void attempt_reserve(struct coordinator *c, struct coordinator_slot *slot, struct live_trial *trial);
 /* `finished`: the trial is COMPLETE. `values`: of each objective. */
@@ -96,6 +118,8 @@ void attempt_fail(struct coordinator *c, struct coordinator_slot *slot, enum tri
 /* Stopped on request or interrupted with its worker: no fault of the trial, which waits again. */
 void attempt_suspend(struct coordinator *c, struct coordinator_slot *slot, enum attempt_state state,
                      const char *message);
+/* Removes the file of a checkpoint that counts no more, once that is committed. */
+void attempt_on_through(const struct store_result *result, void *context);
 /* The worker says that the process is gone: the slot is free. */
 void attempt_ended(struct coordinator *c, struct coordinator_slot *slot, const cJSON *message);
 /* The worker is gone with all it ran. */
@@ -107,5 +131,27 @@ void attempt_remove_leftovers(struct coordinator *c);
 /* coordinator_record.c: a trainer's record. ERR_FORMAT when it is none: the attempt is then failed. */
 int record_take(struct coordinator *c, struct coordinator_slot *slot, const char *type, const cJSON *record,
                 struct err *err) MUST_CHECK;
+
+/* coordinator_study.c ------------------------------------------------------------------------------------------- */
+
+struct known_configuration {
+    int64_t id;
+    const char *settings; /* canonical JSON; NULL: loaded when it is needed no more */
+};
+
+enum { STUDY_OPS_MAX = 4 };
+
+/* Takes up what the study knows at the start: which trial is which. */
+int study_take_up(struct coordinator *c, struct err *err) MUST_CHECK;
+/* The next trial that search or stopping rule hand out, its rows submitted; NULL: none now. */
+struct live_trial *study_next(struct coordinator *c);
+/* An intermediate evaluation: may ask the trainer to stop. */
+void study_report(struct coordinator *c, struct coordinator_slot *slot, int64_t step, const cJSON *metrics);
+/* Ops that belong into the group of a trial's end, so that study and store cannot differ; `record` keeps their text.
+ * metrics NULL: it failed. How many. */
+size_t study_end_ops(struct coordinator *c, const struct live_trial *trial, const cJSON *metrics, struct text *record,
+                     struct store_op *ops);
+/* After everything: paused trials that nobody promoted are PRUNED. */
+void study_close(struct coordinator *c);
 
 #endif

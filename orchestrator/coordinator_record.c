@@ -112,6 +112,24 @@ static int on_points(struct coordinator *c, struct coordinator_slot *slot, const
     return rc;
 }
 
+/* Validation in the course of training, as the study knows metrics: "validation/accuracy". */
+static int report(struct coordinator *c, struct coordinator_slot *slot, int64_t step, const cJSON *metrics,
+                  struct err *err)
+{
+    cJSON *named = cJSON_CreateObject();
+    char name[128];
+    for (const cJSON *item = named ? metrics->child : NULL; item; item = item->next) {
+        snprintf(name, sizeof(name), "validation/%s", item->string);
+        if (cJSON_IsNumber(item) && !cJSON_AddNumberToObject(named, name, item->valuedouble))
+            break;
+    }
+    if (!named)
+        return err_set(err, ERR_NOMEM, "no memory for an evaluation");
+    study_report(c, slot, step, named);
+    cJSON_Delete(named);
+    return 0;
+}
+
 static int on_evaluation(struct coordinator *c, struct coordinator_slot *slot, const cJSON *record, struct err *err)
 {
     struct store_op op = {.kind = STORE_EVALUATION};
@@ -144,9 +162,22 @@ static int on_evaluation(struct coordinator *c, struct coordinator_slot *slot, c
     }
     if (rc == 0)
         coordinator_submit(c, &op, 1, NULL, NULL);
+    if (rc == 0 && c->study && !e->is_final && strcmp(e->split, "validation") == 0)
+        rc = report(c, slot, e->step, metrics, err);
     text_done(&text);
     free(bytes);
     return rc;
+}
+
+/* "bias/flip_rate": what constraints on results look at. */
+static void add_outcome(struct coordinator_slot *slot, const cJSON *metric)
+{
+    char name[128];
+    snprintf(name, sizeof(name), "bias/%s", metric->string);
+    if (!slot->outcomes)
+        slot->outcomes = cJSON_CreateObject();
+    if (slot->outcomes && !json_get(slot->outcomes, name))
+        cJSON_AddNumberToObject(slot->outcomes, name, metric->valuedouble);
 }
 
 /* One row a metric. The items lie with the first metric: what fine-tuning added is measured pair by pair against the
@@ -173,6 +204,7 @@ static int on_check(struct coordinator *c, struct coordinator_slot *slot, const 
             continue;
         check.metric = metric->string;
         check.after = metric->valuedouble;
+        add_outcome(slot, metric);
         const struct store_op op = {.kind = STORE_BIAS_CHECK, .bias_check = check};
         coordinator_submit(c, &op, 1, NULL, NULL);
         check.items = NULL;

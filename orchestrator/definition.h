@@ -85,8 +85,8 @@ struct definition {
     struct init_adapter *init_adapters;
     int n_init_adapters;
     bool is_free;       /* no model: names are the definition's own, trials are trained elsewhere */
-    const char *search; /* name of the algorithm; default: auto when trained elsewhere, else grid when the space can be
-                         * enumerated, else random */
+    const char *search; /* name of the algorithm; default: grid when the space can be enumerated and a model is named,
+                         * else auto */
     int64_t configurations; /* at most so many, 0: no limit; default 20 of random and what is based on a model */
     const cJSON *first;     /* configurations to start with; NULL: none */
     struct stopping stopping;

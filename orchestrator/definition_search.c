@@ -24,13 +24,11 @@ static void add_unknown_kind(struct definition_reader *r, const char *where, con
     text_done(&list);
 }
 
-/* Names of what this definition can use: a coordinator's trials need proposals that are known before they run. */
-static void usable_searches(const struct definition_reader *r, const char **names)
+static void search_names(const char **names)
 {
     int n = 0;
     for (int i = 0; search_kinds[i] && n < KINDS_MAX - 1; i++)
-        if (r->is_elsewhere || search_kinds[i]->propose)
-            names[n++] = search_kinds[i]->name;
+        names[n++] = search_kinds[i]->name;
     names[n] = NULL;
 }
 
@@ -66,10 +64,10 @@ int definition_read_search(struct definition_reader *r)
     int64_t size = r->problems.n == 0 ? space_grid_size(&d->space) : -1;
     const char *names[KINDS_MAX];
     double configurations = 0;
-    bool is_bounded = d->is_free && json_get(json_get(d->root, "budget"), "trials");
+    const cJSON *trials = json_get(json_get(d->root, "budget"), "trials");
     int rc = 0;
-    usable_searches(r, names);
-    d->search = r->is_elsewhere ? "auto" : size > 0 ? "grid" : "random";
+    search_names(names);
+    d->search = r->is_elsewhere || size <= 0 ? "auto" : "grid";
     if (search) {
         definition_check_keys(r, search, "search", keys, NULL);
         rc = definition_note(r, json_opt_string(search, "algorithm", "search", &d->search, &r->err));
@@ -81,17 +79,12 @@ int definition_read_search(struct definition_reader *r)
     bool is_known = false;
     for (int i = 0; names[i]; i++)
         is_known = is_known || strcmp(names[i], d->search) == 0;
-    if (!is_known && search_find(d->search))
-        problems_add(&r->problems,
-                     "search.algorithm: '%s' proposes from results, which only 'suggest' does yet; grid "
-                     "or random was expected",
-                     d->search);
-    else if (!is_known)
+    if (!is_known)
         add_unknown_kind(r, "search.algorithm", d->search, names);
     else
         check_grid(r, size);
-    if (d->configurations == 0 && strcmp(d->search, "random") == 0 && !r->is_elsewhere && !is_bounded)
-        d->configurations = 20;
+    if (d->configurations == 0 && strcmp(d->search, "grid") != 0 && !r->is_elsewhere)
+        d->configurations = cJSON_IsNumber(trials) && trials->valuedouble >= 1 ? (int64_t)trials->valuedouble : 20;
     return rc;
 }
 
@@ -257,10 +250,6 @@ int definition_read_stopping(struct definition_reader *r)
     *out = (struct stopping){.metric = d->objectives[0].metric, .is_maximized = d->objectives[0].is_maximized};
     if (!section)
         return 0;
-    if (!r->is_elsewhere) {
-        problems_add(&r->problems, "stopping: is reserved for what this version does not do yet");
-        return 0;
-    }
     for (int i = 0; i < KINDS_MAX - 1 && stop_kinds[i]; i++)
         names[i] = stop_kinds[i]->name;
     int rc = definition_note(r, json_get_string(section, "rule", "stopping", &rule, &r->err));
@@ -377,10 +366,6 @@ int definition_read_constraints(struct definition_reader *r)
     int n = cJSON_IsArray(list) ? cJSON_GetArraySize(list) : 0, rc = 0;
     if (!list)
         return 0;
-    if (!r->is_elsewhere) {
-        problems_add(&r->problems, "constraints: is reserved for what this version does not do yet");
-        return 0;
-    }
     if (!cJSON_IsArray(list) || n > CONSTRAINTS_MAX) {
         problems_add(&r->problems, "constraints: a list of at most %d texts was expected", CONSTRAINTS_MAX);
         return 0;

@@ -189,6 +189,21 @@ static int add_baseline(struct plan *plan, struct err *err)
     return none ? plan_add(plan, none, true, &added, err) : no_memory(err);
 }
 
+bool plan_is_adaptive(const struct definition *definition)
+{
+    const struct search_kind *search = search_find(definition->search);
+    return (search && !search->propose) || definition->stopping.kind || definition->n_constraints > 0 ||
+           definition->first || definition->budget.steps > 0;
+}
+
+/* What was proposed stays asked for. */
+static void keep_stored(struct plan *plan)
+{
+    for (int i = 0; plan->stored && i < plan->stored->n_trials; i++)
+        if (!plan->stored->configurations[plan->stored->trials[i].configuration].is_baseline)
+            plan->index->is_asked[i] = true;
+}
+
 static int add_proposals(struct plan *plan, struct err *err)
 {
     const struct search_kind *search = search_find(plan->definition->search);
@@ -235,7 +250,9 @@ int plan_make(struct plan *plan, const struct definition *definition, const stru
     int rc = stored ? index_stored(plan, err) : 0;
     if (rc == 0 && definition->n_checks > 0)
         rc = add_baseline(plan, err);
-    if (rc == 0)
+    if (rc == 0 && plan_is_adaptive(definition))
+        keep_stored(plan);
+    else if (rc == 0)
         rc = add_proposals(plan, err);
     return rc == 0 ? list_dropped(plan, err) : rc;
 }

@@ -44,6 +44,10 @@ struct plan {
  * trial a seed, up to budget.trials trials. Arguments are kept (borrowed). ERR_USAGE when a proposal is refused or the
  * grid is beyond PLAN_MAX_TRIALS. The plan is done also after a failure. */
 enum { PLAN_MAX_TRIALS = 1000000 };
+/* Whether what is trained next depends on results: a search based on a model, a stopping rule, constraints, fixed first
+ * configurations or a budget of steps. Such a sweep's plan has the baseline and what the store has; the rest is
+ * proposed as it goes (coordinator_study.c). */
+bool plan_is_adaptive(const struct definition *definition);
 int plan_make(struct plan *plan, const struct definition *definition, const struct input_hashes *hashes,
               const struct store_loaded *stored, struct err *err) MUST_CHECK;
 void plan_done(struct plan *plan);

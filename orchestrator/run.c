@@ -16,6 +16,7 @@
 #include "orchestrator/bias_before.h"
 #include "orchestrator/coordinator.h"
 #include "orchestrator/plan.h"
+#include "orchestrator/study_log.h"
 
 #define CHECKPOINT_SECONDS 30
 
@@ -30,6 +31,8 @@ struct run_sweep {
     struct plan plan;
     bool is_stored;
     char *output_folder;
+    struct study *study; /* NULL: the plan has every trial */
+    int64_t *told_steps;
 };
 
 /* Ops in one group, growing. */
@@ -288,6 +291,73 @@ static int count_slots(const struct run_options *options, const struct definitio
     return cores > definition->resources.threads ? cores / definition->resources.threads : 1;
 }
 
+/* The study of an adaptive sweep, as it was when the last run ended. */
+static int replay(struct run_sweep *run, sqlite3_stmt *rows, struct err *err)
+{
+    int rc = 0, code = SQLITE_DONE;
+    while (rc == 0 && (code = sqlite3_step(rows)) == SQLITE_ROW) {
+        const char *text = (const char *)sqlite3_column_text(rows, 0);
+        cJSON *record = NULL;
+        rc = json_parse(text, strlen(text), &record, err);
+        if (rc == 0)
+            rc = study_log_replay(run->study, record, err);
+        const cJSON *trial = json_get(record, "trial"), *step = json_get(record, "step");
+        if (rc == 0 && cJSON_IsNumber(step) && (int)trial->valuedouble <= run->loaded.n_trials)
+            run->told_steps[(int)trial->valuedouble - 1] = (int64_t)step->valuedouble;
+        json_free(record);
+    }
+    if (rc == 0 && code != SQLITE_DONE)
+        rc = err_set(err, ERR_STORE, "store '%s': the search's history cannot be read: %s", store_path(run->store),
+                     sqlite3_errmsg(store_database(run->store)));
+    return rc;
+}
+
+static int open_study(struct run_sweep *run, struct err *err)
+{
+    sqlite3_stmt *rows = NULL;
+    if (!plan_is_adaptive(&run->definition))
+        return 0;
+    run->told_steps = arena_calloc(&run->arena, (size_t)run->loaded.n_trials + 1, sizeof(*run->told_steps));
+    int rc = run->told_steps ? study_new(&run->study, &run->definition, true, err) : no_memory(err);
+    if (rc == 0 && sqlite3_prepare_v2(store_database(run->store),
+                                      "SELECT message FROM event WHERE sweep_id = ?1 AND kind = 'study' ORDER BY id",
+                                      -1, &rows, NULL) != SQLITE_OK)
+        rc = err_set(err, ERR_STORE, "store '%s': the search's history cannot be read", store_path(run->store));
+    if (rc == 0) {
+        sqlite3_bind_int64(rows, 1, run->loaded.sweep.id);
+        rc = replay(run, rows, err);
+    }
+    sqlite3_finalize(rows);
+    if (rc < 0)
+        return err_wrap(err, "sweep '%s'", run->definition.name);
+    progress_say(run->options->progress, "search", "search: %s", study_explain(run->study));
+    return 0;
+}
+
+/* Whether what was begun can be ended as it was begun: same data, model and numerics. */
+static int check_identity(struct run_sweep *run, struct err *err)
+{
+    char identity[HASH_HEX_SIZE];
+    for (int i = 0; i < run->loaded.n_trials; i++) {
+        const struct store_trial *trial = &run->loaded.trials[i];
+        const struct store_configuration *configuration = &run->loaded.configurations[trial->configuration];
+        cJSON *settings = NULL;
+        if (trial_state_is_final(trial->state) || configuration->is_baseline)
+            continue;
+        int rc = json_parse(configuration->settings, strlen(configuration->settings), &settings, err);
+        if (rc == 0)
+            rc = job_identity(&run->definition, &run->hashes, settings, (uint64_t)trial->seed, identity, err);
+        json_free(settings);
+        if (rc == 0 && strcmp(identity, trial->identity) != 0)
+            rc = err_set(err, ERR_USAGE,
+                         "sweep '%s': model, data or the program's numerics are not those that it was begun with; "
+                         "--new NAME starts another sweep",
+                         run->definition.name);
+        return rc;
+    }
+    return 0;
+}
+
 /* Which loaded trials the plan asks for; in the sweep's arena. */
 static bool *wanted(struct run_sweep *run)
 {
@@ -316,6 +386,8 @@ static int coordinate(struct run_sweep *run, double elapsed, struct run_outcome 
                                           .hashes = &run->hashes,
                                           .loaded = &run->loaded,
                                           .is_wanted = wanted(run),
+                                          .study = run->study,
+                                          .told_steps = run->told_steps,
                                           .launcher = o->launcher,
                                           .slots = count_slots(o, &run->definition),
                                           .deadline_seconds = deadline(o, &run->definition, elapsed),
@@ -374,6 +446,10 @@ static int run_one(struct run_sweep *run, const char *file, double elapsed, stru
         rc = add_new(run, err);
     if (rc == 0)
         rc = store_load(run->store, run->definition.name, &run->arena, &run->loaded, err);
+    if (rc == 0)
+        rc = open_study(run, err);
+    if (rc == 0 && run->study)
+        rc = check_identity(run, err);
     struct run_outcome own = {0};
     if (rc == 0)
         rc = coordinate(run, elapsed, &own, err);
@@ -407,6 +483,7 @@ int run_sweeps(const struct run_options *options, struct run_outcome *outcome, s
         double elapsed = (double)(now.tv_sec - start.tv_sec) + 1e-9 * (double)(now.tv_nsec - start.tv_nsec);
         rc = run_one(&run, options->files[i], elapsed, outcome, err);
         plan_done(&run.plan);
+        study_free(run.study);
         free(run.output_folder);
         arena_done(&run.arena);
         definition_done(&run.definition);

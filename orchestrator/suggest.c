@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/file.h"
+#include "orchestrator/study_log.h"
 #include "orchestrator/suggest_store.h"
 
 struct suggest {
@@ -18,7 +19,10 @@ struct suggest {
 
 /* Opening ---------------------------------------------------------------------------------------------------------- */
 
-static int replay(const cJSON *record, void *context, struct err *err);
+static int replay(const cJSON *record, void *context, struct err *err)
+{
+    return study_log_replay(context, record, err);
+}
 
 static int note_abandoned(struct suggest *suggest, struct err *err)
 {
@@ -196,32 +200,6 @@ static int report(struct suggest *suggest, const cJSON *json, const struct reque
                         ? decision.goes_on ? "{\"ok\":true,\"continue\":true}" : "{\"ok\":true,\"continue\":false}"
                         : "{\"ok\":true}");
     return 0;
-}
-
-static int replay(const cJSON *record, void *context, struct err *err)
-{
-    struct study *study = context;
-    struct suggest suggest = {.study = study};
-    struct request request = {0};
-    struct study_decision decision;
-    int rc = read_request(record, &request, err);
-    if (rc < 0)
-        return rc;
-    if (strcmp(request.op, "ask") != 0)
-        return tell(&suggest, &request, &decision, err);
-    struct study_proposal proposal = {.answer = STUDY_TRIAL};
-    int64_t seed_index = 0;
-    rc = json_get_int64(record, "trial", "record", &proposal.trial, err);
-    if (rc == 0)
-        rc = json_get_int64(record, "configuration", "record", &proposal.configuration, err);
-    if (rc == 0)
-        rc = json_get_int64(record, "seed", "record", &seed_index, err);
-    if (rc == 0)
-        rc = json_get_int64(record, "position", "record", &proposal.position, err);
-    if (rc == 0)
-        rc = json_get_object(record, "parameters", "record", &proposal.parameters, err);
-    proposal.seed_index = (int)seed_index;
-    return rc == 0 ? study_restore(study, &proposal, err) : rc;
 }
 
 int suggest_answer(struct suggest *suggest, const char *request, size_t n, struct text *reply, struct err *err)

@@ -7,6 +7,7 @@
 
 #include "common/file.h"
 #include "orchestrator/store_op.h"
+#include "orchestrator/study_log.h"
 
 enum { OPS_MAX = 96 };
 
@@ -213,12 +214,7 @@ int suggest_store_ask(struct suggest_store *s, const struct study_proposal *prop
     char identity[HASH_HEX_SIZE];
     int64_t trial = store_new_id(s->store, STORE_TRIAL);
     json_add_canonical(&parameters, proposal->parameters);
-    text_printf(&record, "{\"op\":\"ask\",\"trial\":%lld,\"configuration\":%lld,\"seed\":%d,\"position\":%lld,",
-                (long long)proposal->trial, (long long)proposal->configuration, proposal->seed_index,
-                (long long)proposal->position);
-    text_add(&record, "\"parameters\":");
-    json_add(&record, proposal->parameters);
-    text_add_char(&record, '}');
+    study_log_ask(&record, proposal);
     int rc = parameters.failed || record.failed ? err_set(err, ERR_NOMEM, "no memory for a trial") : 0;
     if (rc == 0 && proposal->configuration > s->n_configurations) {
         int64_t id = store_new_id(s->store, STORE_CONFIGURATION);

@@ -107,8 +107,8 @@ Test(definition, everything_given)
              "\"budget\": {\"trials\": 9, \"until\": \"07:00\", \"for\": \"1h30m\"}, \"reuse\": false}");
     cr_expect_eq(d->seed, 7);
     cr_expect_eq(d->seeds, 3);
-    cr_expect_str_eq(d->search, "random", "a range without quantum cannot be listed");
-    cr_expect_eq(d->configurations, 20);
+    cr_expect_str_eq(d->search, "auto", "a range without quantum cannot be listed");
+    cr_expect_eq(d->configurations, 9, "the budget of trials bounds it");
     cr_expect_eq(d->n_objectives, 2);
     cr_expect_not(d->objectives[0].is_maximized, "a loss is minimized unless it is said otherwise");
     cr_expect(d->objectives[1].is_maximized);

@@ -1,0 +1,364 @@
+/* Trials that are proposed as the sweep goes: search algorithm and stopping rule over the coordinator's trials.
+ *
+ * Each call that changes the study is an event of the store (kind 'study', study_log.h), committed together with what
+ * came of it; after a crash the study is replayed from them and makes the same decisions. What a person reads are the
+ * rows of `decision`. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "orchestrator/coordinator_internal.h"
+#include "orchestrator/stop.h"
+#include "orchestrator/study_log.h"
+
+static int no_memory(struct err *err)
+{
+    return err_set(err, ERR_NOMEM, "no memory for the search");
+}
+
+static void fail(struct coordinator *c, const struct err *err)
+{
+    coordinator_fail(c, err->code, err);
+}
+
+static struct store_op log_op(const struct coordinator *c, int64_t trial_id, const struct text *record)
+{
+    return (struct store_op){.kind = STORE_EVENT,
+                             .event = {.sweep_id = c->options->loaded->sweep.id,
+                                       .trial_id = trial_id,
+                                       .kind = "study",
+                                       .message = record->data ? record->data : ""}};
+}
+
+static struct store_op decision_op(const struct coordinator *c, int64_t trial_id, const char *rule, const char *action,
+                                   struct optional_int step, const char *reason)
+{
+    return (struct store_op){.kind = STORE_DECISION,
+                             .decision = {.sweep_id = c->options->loaded->sweep.id,
+                                          .trial_id = trial_id,
+                                          .rule = rule,
+                                          .step = step,
+                                          .action = action,
+                                          .reason = reason}};
+}
+
+static const char *rule_name(const struct coordinator *c)
+{
+    return c->definition->stopping.kind ? c->definition->stopping.kind->name : "budget";
+}
+
+/* Which trial is which ----------------------------------------------------------------------------------------------
+ */
+
+static int add_by_study(struct coordinator *c, struct live_trial *trial, struct err *err)
+{
+    if (c->n_by_study == c->by_study_capacity) {
+        int larger = c->by_study_capacity ? 2 * c->by_study_capacity : 256;
+        struct live_trial **moved = realloc(c->by_study, (size_t)larger * sizeof(*moved));
+        if (!moved)
+            return no_memory(err);
+        c->by_study = moved;
+        c->by_study_capacity = larger;
+    }
+    c->by_study[c->n_by_study++] = trial;
+    trial->study_trial = c->n_by_study;
+    return 0;
+}
+
+static int add_known(struct coordinator *c, int64_t id, const char *settings, struct err *err)
+{
+    if (c->n_known == c->known_capacity) {
+        int larger = c->known_capacity ? 2 * c->known_capacity : 256;
+        struct known_configuration *moved = realloc(c->known, (size_t)larger * sizeof(*moved));
+        if (!moved)
+            return no_memory(err);
+        c->known = moved;
+        c->known_capacity = larger;
+    }
+    c->known[c->n_known++] = (struct known_configuration){id, settings};
+    return 0;
+}
+
+/* A trial that the rule had paused or ended when the last run did not hear of it any more. */
+static void settle(struct coordinator *c, struct live_trial *trial)
+{
+    enum trial_state state = trial->state;
+    if (trial->state != TRIAL_WAITING || study_state(c->study, trial->study_trial, &state, NULL) < 0)
+        return;
+    trial->is_settled = state == TRIAL_PAUSED || state == TRIAL_PRUNED;
+    if (trial->is_settled)
+        trial->state = state;
+}
+
+int study_take_up(struct coordinator *c, struct err *err)
+{
+    const struct store_loaded *loaded = c->options->loaded;
+    int rc = 0;
+    c->study = c->options->study;
+    c->may_ask = true;
+    for (int i = 0; i < loaded->n_configurations && rc == 0; i++) {
+        const struct store_configuration *configuration = &loaded->configurations[i];
+        if (configuration->number > c->last_configuration)
+            c->last_configuration = configuration->number;
+        if (!configuration->is_baseline)
+            rc = add_known(c, configuration->id, configuration->settings, err);
+    }
+    for (int i = 0; i < c->n_trials && rc == 0; i++)
+        if (!c->trials[i]->is_baseline) {
+            rc = add_by_study(c, c->trials[i], err);
+            c->trials[i]->told_step = rc == 0 ? c->options->told_steps[c->n_by_study - 1] : 0;
+            if (rc == 0)
+                settle(c, c->trials[i]);
+        }
+    if (rc == 0 && (c->n_by_study != study_trials(c->study) || c->n_known != study_configurations(c->study)))
+        rc = err_set(err, ERR_USAGE,
+                     "sweep '%s' was begun with a search that lists its trials beforehand and cannot go on with '%s'; "
+                     "--new NAME starts another sweep",
+                     c->definition->name, c->definition->search);
+    return rc;
+}
+
+/* New trials ----------------------------------------------------------------------------------------------------------
+ */
+
+static const char *canonical(struct coordinator *c, const cJSON *json)
+{
+    struct text text = {0};
+    json_add_canonical(&text, json);
+    const char *out = text.failed ? NULL : arena_strdup(&c->arena, text.data);
+    text_done(&text);
+    return out;
+}
+
+/* The configuration of a proposal, added (op) when it is new. */
+static int take_configuration(struct coordinator *c, const struct study_proposal *proposal, struct store_op *ops,
+                              size_t *n, struct known_configuration **known, struct err *err)
+{
+    cJSON *settings = NULL;
+    if (proposal->configuration <= c->n_known && c->known[proposal->configuration - 1].settings) {
+        *known = &c->known[proposal->configuration - 1];
+        return 0;
+    }
+    int rc = job_settings(c->definition, proposal->parameters, &settings, err);
+    const char *text = rc == 0 ? canonical(c, settings) : NULL;
+    cJSON_Delete(settings);
+    if (rc == 0 && !text)
+        rc = no_memory(err);
+    if (rc < 0)
+        return rc;
+    if (proposal->configuration <= c->n_known) {
+        *known = &c->known[proposal->configuration - 1];
+        (*known)->settings = text;
+        return 0;
+    }
+    int64_t id = store_thread_new_id(c->thread, STORE_CONFIGURATION);
+    const char *parameters = canonical(c, proposal->parameters);
+    rc = parameters ? add_known(c, id, text, err) : no_memory(err);
+    if (rc < 0)
+        return rc;
+    *known = &c->known[c->n_known - 1];
+    ops[(*n)++] = (struct store_op){.kind = STORE_ADD_CONFIGURATION,
+                                    .configuration = {.id = id,
+                                                      .sweep_id = c->options->loaded->sweep.id,
+                                                      .number = ++c->last_configuration,
+                                                      .parameters = parameters,
+                                                      .settings = text}};
+    return 0;
+}
+
+/* The stored form of the new trial; in the arena. */
+static struct store_trial *new_stored(struct coordinator *c, const struct study_proposal *proposal,
+                                      const struct known_configuration *known, struct err *err)
+{
+    struct store_trial *stored = arena_calloc(&c->arena, 1, sizeof(*stored));
+    char *identity = arena_calloc(&c->arena, 1, HASH_HEX_SIZE);
+    cJSON *settings = NULL;
+    int rc = stored && identity ? json_parse(known->settings, strlen(known->settings), &settings, err) : no_memory(err);
+    uint64_t seed = rc == 0 ? job_seed(c->definition, settings, proposal->seed_index) : 0;
+    if (rc == 0)
+        rc = job_identity(c->definition, c->options->hashes, settings, seed, identity, err);
+    json_free(settings);
+    if (rc < 0)
+        return NULL;
+    *stored = (struct store_trial){.id = store_thread_new_id(c->thread, STORE_TRIAL),
+                                   .sweep_id = c->options->loaded->sweep.id,
+                                   .configuration_id = known->id,
+                                   .number = c->last_trial + 1,
+                                   .seed = (int64_t)seed,
+                                   .identity = identity,
+                                   .state = TRIAL_WAITING};
+    return stored;
+}
+
+enum { VALUES_MAX = 128 };
+
+static int add_values(struct coordinator *c, int64_t trial_id, const cJSON *parameters, struct store_op *ops, size_t *n,
+                      struct err *err)
+{
+    int left = VALUES_MAX;
+    for (const cJSON *item = parameters->child; item && left > 0; item = item->next, left--) {
+        struct store_op op = {.kind = STORE_PARAMETER_VALUE,
+                              .parameter_value = {.trial_id = trial_id, .name = item->string}};
+        if (cJSON_IsNumber(item))
+            op.parameter_value.number = item->valuedouble;
+        else if (cJSON_IsString(item))
+            op.parameter_value.text = item->valuestring;
+        else if (!(op.parameter_value.text = canonical(c, item)))
+            return no_memory(err);
+        ops[(*n)++] = op;
+    }
+    return 0;
+}
+
+static struct live_trial *take_trial(struct coordinator *c, const struct study_proposal *proposal, struct err *err)
+{
+    struct store_op ops[VALUES_MAX + 8];
+    size_t n = 0;
+    struct known_configuration *known = NULL;
+    struct live_trial *trial = NULL;
+    struct text record = {0};
+    int rc = take_configuration(c, proposal, ops, &n, &known, err);
+    struct store_trial *stored = rc == 0 ? new_stored(c, proposal, known, err) : NULL;
+    if (!stored)
+        return NULL;
+    const char *parameters = canonical(c, proposal->parameters);
+    trial = parameters ? coordinator_add_trial(c, stored, known->settings, parameters, false) : NULL;
+    rc = trial ? add_by_study(c, trial, err) : no_memory(err);
+    if (rc == 0) {
+        ops[n++] = (struct store_op){.kind = STORE_ADD_TRIAL, .trial = *stored};
+        rc = add_values(c, stored->id, proposal->parameters, ops, &n, err);
+    }
+    study_log_ask(&record, proposal);
+    if (rc == 0) {
+        ops[n++] = decision_op(c, stored->id, c->definition->search, "propose", (struct optional_int){0},
+                               proposal->reason && proposal->reason[0] ? proposal->reason : study_explain(c->study));
+        ops[n++] = log_op(c, stored->id, &record);
+        coordinator_submit(c, ops, n, NULL, NULL);
+    }
+    text_done(&record);
+    return rc == 0 ? trial : NULL;
+}
+
+static struct live_trial *resume_trial(struct coordinator *c, const struct study_proposal *proposal)
+{
+    struct live_trial *trial = c->by_study[proposal->trial - 1];
+    struct text record = {0};
+    study_log_ask(&record, proposal);
+    const struct store_op ops[] = {
+        decision_op(c, trial->stored->id, rule_name(c), "resume", known_int(trial->told_step), proposal->reason),
+        log_op(c, trial->stored->id, &record)};
+    coordinator_submit(c, ops, 2, NULL, NULL);
+    text_done(&record);
+    progress_say(c->options->progress, "trial_resumed", "trial %" PRId64 " (%s) goes on: %s", trial->stored->number,
+                 trial->method, proposal->reason);
+    trial->state = TRIAL_WAITING;
+    trial->is_settled = false;
+    return trial;
+}
+
+struct live_trial *study_next(struct coordinator *c)
+{
+    struct study_proposal proposal;
+    struct err err = {0};
+    struct live_trial *trial = NULL;
+    if (!c->may_ask)
+        return NULL;
+    int rc = study_ask(c->study, &proposal, &err);
+    if (rc == 0 && proposal.answer == STUDY_RESUME)
+        return resume_trial(c, &proposal);
+    if (rc == 0 && proposal.answer == STUDY_TRIAL)
+        trial = take_trial(c, &proposal, &err);
+    else if (rc == 0)
+        c->may_ask = false;
+    if (!trial && c->may_ask) {
+        err_wrap(&err, "the search");
+        fail(c, &err);
+    }
+    return trial;
+}
+
+/* Reports -------------------------------------------------------------------------------------------------------------
+ */
+
+static void ask_to_stop(struct coordinator *c, struct coordinator_slot *slot, const struct study_decision *decision)
+{
+    struct text line = {0};
+    slot->goal = decision->is_paused ? TRIAL_PAUSED : TRIAL_PRUNED;
+    snprintf(slot->goal_reason, sizeof(slot->goal_reason), "%s", decision->reason);
+    text_printf(&line, "{\"v\":1,\"type\":\"stop\",\"attempt\":%" PRId64 "}", slot->attempt);
+    pool_send(&c->pool, &line);
+    text_done(&line);
+}
+
+void study_report(struct coordinator *c, struct coordinator_slot *slot, int64_t step, const cJSON *metrics)
+{
+    struct live_trial *trial = slot->trial;
+    struct study_decision decision;
+    struct err err = {0};
+    struct text record = {0};
+    struct store_op ops[2];
+    size_t n = 0;
+    /* Steps that are trained again after an interruption were told before. */
+    if (trial->study_trial == 0 || step <= trial->told_step || slot->goal != TRIAL_WAITING)
+        return;
+    if (study_tell_step(c->study, trial->study_trial, step, metrics, &decision, &err) < 0) {
+        fail(c, &err);
+        return;
+    }
+    trial->told_step = step;
+    c->may_ask = true;
+    study_log_tell(&record, trial->study_trial, step, metrics);
+    ops[n++] = log_op(c, trial->stored->id, &record);
+    if (decision.reason[0])
+        ops[n++] = decision_op(c, trial->stored->id, rule_name(c),
+                               decision.goes_on     ? "continue"
+                               : decision.is_paused ? "pause"
+                                                    : "prune",
+                               known_int(step), decision.reason);
+    coordinator_submit(c, ops, n, NULL, NULL);
+    text_done(&record);
+    if (!decision.goes_on)
+        ask_to_stop(c, slot, &decision);
+}
+
+size_t study_end_ops(struct coordinator *c, const struct live_trial *trial, const cJSON *metrics, struct text *record,
+                     struct store_op *ops)
+{
+    struct err err = {0};
+    enum trial_state state = TRIAL_RUNNING;
+    if (trial->study_trial == 0)
+        return 0;
+    int rc = study_state(c->study, trial->study_trial, &state, &err);
+    if (rc < 0 || trial_state_is_final(state))
+        return 0;
+    if (metrics)
+        study_log_tell(record, trial->study_trial, 0, metrics);
+    else
+        study_log_fail(record, trial->study_trial);
+    rc = metrics ? study_tell(c->study, trial->study_trial, metrics, &err)
+                 : study_fail(c->study, trial->study_trial, &err);
+    if (rc < 0) {
+        fail(c, &err);
+        return 0;
+    }
+    c->may_ask = true;
+    ops[0] = log_op(c, trial->stored->id, record);
+    return 1;
+}
+
+void study_close(struct coordinator *c)
+{
+    for (int i = 0; i < c->n_by_study; i++) {
+        struct live_trial *trial = c->by_study[i];
+        if (trial->state != TRIAL_PAUSED && !(trial->state == TRIAL_PRUNED && trial->is_settled))
+            continue;
+        const struct store_op op = {
+            .kind = STORE_MOVE_TRIAL,
+            .move_trial = {.trial_id = trial->stored->id, .to = TRIAL_PRUNED, .message = "paused, and never promoted"}};
+        coordinator_submit(c, &op, 1, attempt_on_through, c);
+        trial->state = TRIAL_PRUNED;
+        trial->is_settled = false;
+    }
+}

@@ -1,0 +1,86 @@
+/* Records of a study: written and replayed. */
+#include "orchestrator/study_log.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+void study_log_ask(struct text *record, const struct study_proposal *proposal)
+{
+    if (proposal->answer == STUDY_RESUME) {
+        text_printf(record, "{\"op\":\"resume\",\"trial\":%" PRId64 "}", proposal->trial);
+        return;
+    }
+    text_printf(record,
+                "{\"op\":\"ask\",\"trial\":%" PRId64 ",\"configuration\":%" PRId64 ",\"seed\":%d,\"position\":%" PRId64
+                ",\"parameters\":",
+                proposal->trial, proposal->configuration, proposal->seed_index, proposal->position);
+    json_add(record, proposal->parameters);
+    text_add_char(record, '}');
+}
+
+void study_log_tell(struct text *record, int64_t trial, int64_t step, const cJSON *metrics)
+{
+    text_printf(record, "{\"op\":\"tell\",\"trial\":%" PRId64, trial);
+    if (step > 0)
+        text_printf(record, ",\"step\":%" PRId64, step);
+    text_add(record, ",\"metrics\":");
+    json_add(record, metrics);
+    text_add_char(record, '}');
+}
+
+void study_log_fail(struct text *record, int64_t trial)
+{
+    text_printf(record, "{\"op\":\"fail\",\"trial\":%" PRId64 "}", trial);
+}
+
+static int replay_ask(struct study *study, const cJSON *record, struct err *err)
+{
+    struct study_proposal proposal = {.answer = STUDY_TRIAL};
+    int64_t seed_index = 0;
+    int rc = json_get_int64(record, "trial", "record", &proposal.trial, err);
+    if (rc == 0)
+        rc = json_get_int64(record, "configuration", "record", &proposal.configuration, err);
+    if (rc == 0)
+        rc = json_get_int64(record, "seed", "record", &seed_index, err);
+    if (rc == 0)
+        rc = json_get_int64(record, "position", "record", &proposal.position, err);
+    if (rc == 0)
+        rc = json_get_object(record, "parameters", "record", &proposal.parameters, err);
+    proposal.seed_index = (int)seed_index;
+    return rc == 0 ? study_restore(study, &proposal, err) : rc;
+}
+
+static int replay_tell(struct study *study, int64_t trial, const cJSON *record, struct err *err)
+{
+    struct study_decision decision;
+    const cJSON *metrics = NULL;
+    int64_t step = 0;
+    int rc = json_get_object(record, "metrics", "record", &metrics, err);
+    if (rc == 0)
+        rc = json_opt_int64(record, "step", "record", &step, err);
+    if (rc < 0)
+        return rc;
+    /* What it decides now it decided then: what came of it stands in the records that follow. */
+    return step > 0 ? study_tell_step(study, trial, step, metrics, &decision, err)
+                    : study_tell(study, trial, metrics, err);
+}
+
+int study_log_replay(struct study *study, const cJSON *record, struct err *err)
+{
+    const char *op = NULL;
+    int64_t trial = 0;
+    int rc = json_get_string(record, "op", "record", &op, err);
+    if (rc == 0)
+        rc = json_get_int64(record, "trial", "record", &trial, err);
+    if (rc < 0)
+        return rc;
+    if (strcmp(op, "ask") == 0)
+        return replay_ask(study, record, err);
+    if (strcmp(op, "resume") == 0)
+        return study_restore(study, &(struct study_proposal){.answer = STUDY_RESUME, .trial = trial}, err);
+    if (strcmp(op, "tell") == 0)
+        return replay_tell(study, trial, record, err);
+    if (strcmp(op, "fail") == 0)
+        return study_fail(study, trial, err);
+    return err_set(err, ERR_FORMAT, "record: op '%.40s' is none of ask, resume, tell, fail", op);
+}

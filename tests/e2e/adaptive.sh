@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# A sweep whose trials are proposed and stopped as it goes (random search under ASHA), killed at random: every restart
+# replays the search's history and goes on with it. No configuration twice, none too many, paused trials go on from
+# their checkpoints, and in the end every trial is COMPLETE or PRUNED with its reason. BUILD: the folder of the programs.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+BUILD=$(realpath "${BUILD:-build/release}")
+kills=${KILLS:-10}
+seed=${SEED:-$RANDOM}
+folder=$(mktemp -d) || exit 1
+trap 'pkill -KILL -f "$folder" 2>/dev/null; rm -rf "$folder"' EXIT
+db=$folder/a.db
+fail() {
+    printf 'adaptive.sh: %s (SEED=%s)\n' "$1" "$seed"
+    tail -n 20 "$folder/log"
+    exit 1
+}
+expect() { # query, expected answer
+    local found
+    found=$(sqlite3 "$db" "$1")
+    [ "$found" = "$2" ] || fail "'$1' gives '$found', expected '$2'"
+}
+python3 - "$folder" <<'PYTHON' || exit 1
+import json, random, sys
+folder = sys.argv[1]
+words = [w for w in json.load(open("tests/golden/cases/models/bert/tokenizer.json"))["model"]["vocab"] if w[0] not in "[<"]
+draw = random.Random(6)
+for split, n in (("train", 240), ("validation", 48)):
+    with open(f"{folder}/{split}.jsonl", "w") as out:
+        for _ in range(n):
+            label = draw.randrange(2)
+            text = [draw.choice(words[:12] if (draw.random() < 0.75) == (label == 0) else words[12:24])
+                    for _ in range(draw.randrange(3, 10))]
+            out.write(json.dumps({"text": " ".join(text), "label": label}) + "\n")
+PYTHON
+cat >"$folder/a.json" <<JSON
+{ "name": "a", "seed": 5, "model": "$PWD/tests/golden/cases/models/bert",
+  "task": { "kind": "classification", "train": "train.jsonl", "validation": "validation.jsonl", "text": "text",
+            "label": "label" },
+  "settings": { "epochs": 4, "batch_size": 8, "max_tokens": 16, "dropout": 0.1, "evaluate_every": 10 },
+  "parameters": {
+    "method": { "values": ["full", "lora", "bitfit"] },
+    "rank": { "values": [1, 4], "when": { "method": "lora" } },
+    "learning_rate": { "min": 1e-4, "max": 1e-1, "scale": "log" } },
+  "search": { "algorithm": "random", "configurations": 16 },
+  "stopping": { "rule": "asha", "min_resource": 10, "max_resource": 120, "reduction_factor": 3 },
+  "resources": { "slots": 2 } }
+JSON
+RANDOM=$seed
+: >"$folder/log"
+for ((i = 0; i < kills; i++)); do
+    "$BUILD/nightsweep" run "$folder/a.json" --store "$db" --checkpoint-every 0s --quiet >>"$folder/log" 2>&1 &
+    runner=$!
+    sleep "0.$(printf '%03d' $((100 + RANDOM % 500)))"
+    kill -KILL "$runner" 2>/dev/null
+    wait "$runner" 2>/dev/null
+done
+"$BUILD/nightsweep" run "$folder/a.json" --store "$db" --checkpoint-every 0s --quiet >>"$folder/log" 2>&1 ||
+    fail "the last run ended with status $?"
+expect 'SELECT count(*), count(DISTINCT configuration_id), max(number) FROM trial' '16|16|16'
+expect 'SELECT count(DISTINCT settings) FROM configuration' 16
+expect "SELECT count(*) FROM trial WHERE state NOT IN ('COMPLETE', 'PRUNED')" 0
+expect "SELECT state FROM sweep" COMPLETE
+expect "SELECT count(*) FROM event WHERE kind IN ('nondeterministic', 'checkpoint_lost')" 0
+expect "SELECT count(*) FROM checkpoint" 0
+# Every pruned trial was paused or ended by a decision that says why, and none was trained to its end.
+expect "SELECT count(*) FROM trial t WHERE state = 'PRUNED' AND (steps >= 120 OR NOT EXISTS (SELECT 1 FROM decision d
+    WHERE d.trial_id = t.id AND d.action IN ('pause', 'prune') AND d.reason LIKE 'rung%'))" 0
+expect "SELECT count(*) FROM trial t WHERE NOT EXISTS (SELECT 1 FROM decision d WHERE d.trial_id = t.id
+    AND d.action = 'propose' AND d.reason <> '')" 0
+# What was promoted went on from its checkpoint, not from the beginning.
+expect "SELECT count(*) FROM trial t JOIN decision d ON d.trial_id = t.id AND d.action = 'resume' WHERE NOT EXISTS
+    (SELECT 1 FROM attempt a WHERE a.trial_id = t.id AND a.resumed_step > 0)" 0
+complete=$(sqlite3 "$db" "SELECT count(*) FROM trial WHERE state = 'COMPLETE'")
+{ [ "$complete" -ge 1 ] && [ "$complete" -lt 16 ]; } || fail "$complete of 16 trials were trained to their end"
+again=$(sqlite3 "$db" 'SELECT count(*) FROM attempt')
+"$BUILD/nightsweep" run "$folder/a.json" --store "$db" --quiet >>"$folder/log" 2>&1 || fail "a finished sweep does not end with 0"
+expect 'SELECT count(*) FROM attempt' "$again"
