@@ -265,7 +265,7 @@ static int finish_sweep(struct text *out, struct running *r, struct store *store
 
 static void add_store(struct text *out, const struct running *r)
 {
-    if (!r->line->has_store)
+    if (!r->line->given_store)
         return;
     text_add(out, " --store ");
     printable_add(out, r->line->store);

@@ -41,7 +41,6 @@ struct command_line {
     enum command_action action;
     const struct command *command;           /* NULL: help, version or man page of the whole program */
     const char *store;                       /* --store, else NIGHTSWEEP_STORE, else runs/nightsweep.db */
-    bool has_store;                          /* --store was given: commands that are suggested must say it too */
     const char *given_store;                 /* --store alone; NULL: it was not given */
     const char *values[COMMAND_MAX_OPTIONS]; /* by position in command->options; NULL: not given, "" for a flag */
     char **arguments;                        /* in argv */

@@ -324,8 +324,8 @@ runs() {
     has '2 new, 2 kept (2 of them done), 2 dropped'
     has 'trials 3, 4'
     # Some trials fail.
-    expect 1 run "$folder/job/refused.json"
-    has '2 trials failed'
+    expect 1 run "$folder/job/refused.json" --store "$folder/runs/n.db"
+    has "2 trials failed; \`nightsweep status --store $folder/runs/n.db\` says why"
     expect 0 status refused
     has 'infeasible'
     # The deadline comes, in the background; a second one is refused meanwhile.

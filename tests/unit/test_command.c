@@ -67,8 +67,10 @@ Test(command, store_from_the_environment)
     setenv("NIGHTSWEEP_STORE", "other.db", 1);
     accept(&line, &words, "status");
     cr_assert_str_eq(line.store, "other.db");
+    cr_assert_null(line.given_store);
     accept(&line, &words, "status --store own.db");
     cr_assert_str_eq(line.store, "own.db");
+    cr_assert_str_eq(line.given_store, "own.db");
 }
 
 Test(command, wrong_lines_are_refused)
