@@ -121,7 +121,7 @@ uninstall:              ## removes what install put there
 	rm -f $(INSTALL_MAN)/nightsweep.1 $(INSTALL_MAN)/nightsweep-*.1 $(INSTALL_COMPLETION)/nightsweep
 
 # Tests -------------------------------------------------------------------------------------------------------------
-.PHONY: check unit gradient golden e2e lint format
+.PHONY: check unit gradient golden e2e check-interop lint format
 check: deps             ## all tests: unit, gradient, golden, end to end (VARIANT=asan: under the sanitizers)
 	@$(MAKE) --no-print-directory -s all
 	@$(MAKE) --no-print-directory -s unit
@@ -138,6 +138,10 @@ golden: all             ## training runs with known numbers: every loss, gradien
 	@$(BUILD)/golden-run --cases tests/golden/cases --out $(BUILD)/golden --check
 e2e: all $(BUILD)/fake-trainer ## the real programs: every tests/e2e/*.sh
 	@BUILD=$(BUILD) tests/support/run_e2e.sh
+check-interop: all      ## opens our store and exports with optuna, optuna-dashboard, tensorboard, mlflow and datasette
+	@test -x build/interop/bin/python || python3 -m venv build/interop
+	@build/interop/bin/pip install -q --disable-pip-version-check -r tests/interop/requirements.txt
+	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/check.py
 lint:                   ## layers, banned calls, formatting, cppcheck, shellcheck
 	@tools/deps.sh --lint
 	@tests/support/lint.sh
