@@ -23,7 +23,5 @@ store=${NIGHTSWEEP_STORE:-runs/demo.db}
 start=$SECONDS
 "$BUILD/nightsweep" run "$sweep" --store "$store"
 status=$?
-page=$("$BUILD/nightsweep" export "$name" --store "$store" --output "runs/$name.html") || exit 3
-printf '\n%d s. Page: %s   Store: %s   More: %s --help\n' $((SECONDS - start)) "${page:-runs/$name.html}" "$store" \
-    "$BUILD/nightsweep"
+printf '\nDone in %d s. The page is %s, the store %s.\n' $((SECONDS - start)) "$(dirname "$store")/$name.html" "$store"
 exit "$status"
