@@ -7,5 +7,6 @@
 extern const struct command command_plan, command_run, command_status, command_show, command_export, command_train,
     command_doctor;
 extern const struct command command_suggest, command_tell;
+extern const struct command command_serve;
 
 #endif

@@ -143,10 +143,13 @@ function live() {
   const load = async () => {
     if (busy) { again = true; return; }
     busy = true;
+    const begin = performance.now();
     try {
       const answer = await fetch("data" + query);
       if (answer.ok) { page.data = await answer.json(); schedule(); }
     } catch { page.liveMark.textContent = "server gone"; }
+    // A large page must not load all the time: at least as long as it took is left between two.
+    await new Promise((done) => setTimeout(done, performance.now() - begin));
     busy = false;
     if (again) { again = false; load(); }
   };
