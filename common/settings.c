@@ -6,14 +6,15 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const methods[] = {"full",    "partial", "linear_probe", "bitfit",  "layer_norm",
-                                      "lora",    "dora",    "vera",         "adalora", "ia3",
-                                      "adapter", "prompt",  "p_tuning",     "prefix",  NULL};
+static const char *const methods[] = {"full",   "partial", "linear_probe", "bitfit", "layer_norm", "lora",
+                                      "dora",   "vera",    "adalora",      "ia3",    "adapter",    "compacter",
+                                      "fusion", "prompt",  "p_tuning",     "prefix", NULL};
 static const char *const optimizers[] = {"adamw", "sgd", NULL};
 static const char *const schedules[] = {"constant", "linear", "cosine", "inverse_sqrt", NULL};
 static const char *const placements[] = {"houlsby", "pfeiffer", "parallel", "sequential", NULL};
 static const char *const activations[] = {"relu", "gelu", "gelu_new", "silu", "tanh", NULL};
 static const char *const scalings[] = {"learned", "channel", NULL};
+static const char *const gatings[] = {"none", "masked", "adapterhub", NULL};
 static const char *const prompt_starts[] = {"random", "vocabulary", "text", NULL};
 static const char *const prompt_positions[] = {"first", "behind_first", NULL};
 static const char *const prompt_spaces[] = {"words", "hidden", NULL};
@@ -34,7 +35,7 @@ static const char *const computes[] = {"fp32", NULL};
 #define CHOICE(names)      .types = SETTING_CHOICE, .choices = (names)
 #define WHEN(name, values) .when = (name), .when_values = (values)
 #define LORA               WHEN("method", "lora dora pissa adalora")
-#define ADAPTER            WHEN("method", "adapter")
+#define ADAPTER            WHEN("method", "adapter compacter")
 
 const struct setting settings_table[] = {
     {"method", "method", .types = SETTING_CHOICE | SETTING_CHOICES, .choices = methods, .default_json = "\"full\"",
@@ -72,7 +73,7 @@ const struct setting settings_table[] = {
     {"feed_forward_targets", "method", .types = SETTING_TEXT_LIST, WHEN("method", "ia3"),
      .help = "those of IA3's targets whose input is scaled instead of their output"},
     {"layers", "method", .types = SETTING_INT_LIST, .min = 0, .max = 65535,
-     WHEN("method", "lora dora pissa adalora vera ia3 adapter prefix bitfit layer_norm"),
+     WHEN("method", "lora dora pissa adalora vera ia3 adapter compacter prefix bitfit layer_norm"),
      .help = "layers that get the method, counted from 0 (default: all)"},
     {"top_layers", "method", INT(0, 65535), .default_json = "2", WHEN("method", "partial"),
      .help = "how many of the highest layers are trained whole; methods beside it go to the layers below"},
@@ -93,6 +94,23 @@ const struct setting settings_table[] = {
      .help = "a layer norm in front of each adapter"},
     {"adapter_norm_after", "method", BOOL, .default_json = "false", ADAPTER,
      .help = "a layer norm behind each adapter"},
+    {"adapter_invertible", "method", BOOL, .default_json = "false", ADAPTER,
+     .help = "an invertible adapter behind the embeddings too (MAD-X)"},
+    {"inverse_reduction", "method", NUMBER(1, 65536), .default_json = "2", ADAPTER,
+     .help = "its input width over its hidden width"},
+    {"phm_dim", "method", INT(1, 64), .default_json = "4", WHEN("method", "compacter"),
+     .help = "number of Kronecker products in each weight of Compacter; divides hidden and adapter size"},
+    {"phm_rank", "method", INT(1, 64), .default_json = "1", WHEN("method", "compacter"),
+     .help = "rank of their right factors"},
+    {"stacked_on", "method", .types = SETTING_TEXT_LIST, ADAPTER,
+     .help = "saved adapters (folders) that stay frozen below this one: a language adapter below a task adapter"},
+    {"fused_adapters", "method", .types = SETTING_TEXT_LIST, WHEN("method", "fusion"),
+     .help = "saved adapters (folders) that AdapterFusion attends to"},
+    {"fusion_regularization", "method", NUMBER(0, LARGE), .default_json = "0.01", WHEN("method", "fusion"),
+     .help = "weight of the loss that holds AdapterFusion's values near what the adapters give"},
+    {"gating", "method", CHOICE(gatings), .default_json = "\"none\"", WHEN("method", "lora adapter compacter prefix"),
+     .help = "gates of UniPELT: masked means over a sequence's own tokens (in causal models: so far), or as AdapterHub "
+             "over padding and later tokens too"},
     {"prompt_length", "method", INT(1, 65536), .default_json = "10", WHEN("method", "prompt p_tuning prefix"),
      .help = "rows of a prompt, or keys and values of a prefix"},
     {"prompt_init", "method", CHOICE(prompt_starts), .default_json = "\"vocabulary\"", WHEN("method", "prompt"),
@@ -115,7 +133,7 @@ const struct setting settings_table[] = {
     {"prompt_hidden_size", "method", INT(1, 65536), WHEN("method", "p_tuning prefix"),
      .help = "hidden size of the network that makes the prompt or prefix (default: the model's)"},
     {"method_dropout", "method", NUMBER(0, 1), .max_is_open = true, .default_json = "0",
-     WHEN("method", "lora dora pissa adalora vera adapter"),
+     WHEN("method", "lora dora pissa adalora vera adapter compacter"),
      .help = "dropout inside the method (LoRA and its kind: on its input; adapter: on its output)"},
 
     {"learning_rate", "optimisation", NUMBER(0, LARGE), .min_is_open = true, .default_json = "0.001",
@@ -190,8 +208,9 @@ const size_t settings_count = sizeof(settings_table) / sizeof(settings_table[0])
 static const struct {
     const char *method, *json;
 } learning_rates[] = {
-    {"full", "5e-5"}, {"partial", "1e-4"}, {"linear_probe", "5e-3"}, {"adapter", "5e-4"}, {"ia3", "5e-3"},
-    {"vera", "1e-2"}, {"prompt", "1e-2"},  {"p_tuning", "1e-3"},     {"prefix", "5e-3"},
+    {"full", "5e-5"},      {"partial", "1e-4"},  {"linear_probe", "5e-3"}, {"adapter", "5e-4"},
+    {"compacter", "3e-3"}, {"fusion", "5e-5"},   {"ia3", "5e-3"},          {"vera", "1e-2"},
+    {"prompt", "1e-2"},    {"p_tuning", "1e-3"}, {"prefix", "5e-3"},
 };
 
 const struct setting *settings_find(const char *name)

@@ -10,10 +10,23 @@
 #include "common/settings.h"
 #include "trainer/methods/method_file.h"
 
-const struct method_kind *const method_kinds[] = {
-    &method_full,    &method_partial, &method_linear_probe, &method_bitfit,        &method_layer_norm,
-    &method_lora,    &method_dora,    &method_vera,         &method_adalora,       &method_ia3,
-    &method_adapter, &method_prompt,  &method_p_tuning,     &method_prefix_tuning, NULL};
+const struct method_kind *const method_kinds[] = {&method_full,
+                                                  &method_partial,
+                                                  &method_linear_probe,
+                                                  &method_bitfit,
+                                                  &method_layer_norm,
+                                                  &method_lora,
+                                                  &method_dora,
+                                                  &method_vera,
+                                                  &method_adalora,
+                                                  &method_ia3,
+                                                  &method_adapter,
+                                                  &method_compacter,
+                                                  &method_fusion,
+                                                  &method_prompt,
+                                                  &method_p_tuning,
+                                                  &method_prefix_tuning,
+                                                  NULL};
 
 enum { MAX_METHODS = 8 };
 

@@ -88,6 +88,7 @@ struct model {
     const char *pooling;
     double dropout, attention_dropout, classifier_dropout;
     double initializer_range;
+    bool carries_padding; /* sequences are padded to the longest of their batch, as a method's compatibility asks for */
     struct method_state *method_states; /* what methods keep for the steps of training (trial arena) */
     void *state;                        /* the family's own: layers and their sites (trial arena) */
 };

@@ -139,7 +139,9 @@ const int32_t *layout_positions(struct tape *tape, const struct layout *layout, 
     for (int s = 0; positions && s < layout->n_segments; s++) {
         const struct segment *segment = &layout->segments[s];
         for (int i = 0; i < segment->rows; i++)
-            positions[segment->first + i] = segment->position + i + offset;
+            /* Carried padding stands at the position in front of the first, where there is one: RoBERTa's rule. */
+            positions[segment->first + i] =
+                i >= segment->keys && offset > 0 ? offset - 1 : segment->position + i + offset;
     }
     return positions;
 }

@@ -113,6 +113,30 @@ struct value *op_softmax(struct tape *tape, struct value *x)
     return y;
 }
 
+static void row_dot_backward(struct tape *tape, struct tape_node *base)
+{
+    struct spread_node *node = (struct spread_node *)base;
+    struct value *sides[2] = {node->x, node->v};
+    for (int side = 0; side < 2; side++) {
+        real *grad = open_grad(tape, sides[side]);
+        for (int i = 0; grad && i < base->output->rows; i++)
+            kernels()->axpy(grad_row(sides[side], i), value_row(sides[1 - side], i), base->output->grad[i],
+                            (size_t)sides[side]->cols);
+    }
+}
+
+struct value *op_row_dot(struct tape *tape, struct value *a, struct value *b)
+{
+    if (!a || !b)
+        return NULL;
+    assert(a->rows == b->rows && a->cols == b->cols);
+    struct value *y = tape_value(tape, "row_dot", a->rows, 1, a->layout);
+    for (int i = 0; y && i < a->rows; i++)
+        y->data[i] = kernels()->dot(value_row(a, i), value_row(b, i), (size_t)a->cols);
+    record(tape, "row_dot", y, a, b, row_dot_backward);
+    return y;
+}
+
 /* Rows of a segment from the first to the last of a mean: all of them, or those up to row i. */
 static void sequence_mean_backward(struct tape *tape, struct tape_node *base)
 {

@@ -113,6 +113,31 @@ struct value *op_beside(struct tape *tape, struct value *a, struct value *b)
     return record_part(tape, "beside", y, a, b, 0, beside_backward);
 }
 
+static void add_at_columns_backward(struct tape *tape, struct tape_node *node)
+{
+    const struct part_node *part = (struct part_node *)node;
+    struct value *base = part->a, *x = part->b, *y = node->output;
+    grad_add(tape, base, y->grad, 1);
+    if (!needs(x) || !zeroed_grad(tape, x))
+        return;
+    for (int i = 0; i < y->rows; i++)
+        kernels()->add(grad_row(x, i), grad_row(x, i), grad_row(y, i) + part->first, (size_t)x->cols);
+}
+
+struct value *op_add_at_columns(struct tape *tape, struct value *base, struct value *x, int first)
+{
+    if (!base || !x)
+        return NULL;
+    assert(base->rows == x->rows && first >= 0 && first + x->cols <= base->cols);
+    struct value *y = tape_value(tape, "add_at_columns", base->rows, base->cols, base->layout);
+    if (!y)
+        return NULL;
+    memcpy(y->data, base->data, value_size(base) * sizeof(real));
+    for (int i = 0; i < x->rows; i++)
+        kernels()->add(value_row(y, i) + first, value_row(y, i) + first, value_row(x, i), (size_t)x->cols);
+    return record_part(tape, "add_at_columns", y, base, x, first, add_at_columns_backward);
+}
+
 struct rows_node {
     struct tape_node node;
     struct value *x, *base;
@@ -158,6 +183,26 @@ struct value *op_add_at_rows(struct tape *tape, struct value *base, struct value
     for (int i = 0; i < x->rows; i++)
         kernels()->add(value_row(y, rows[i]), value_row(y, rows[i]), value_row(x, i), (size_t)x->cols);
     return record_rows(tape, "add_at_rows", y, x, base, rows, add_at_rows_backward);
+}
+
+static void take_rows_backward(struct tape *tape, struct tape_node *base)
+{
+    const struct rows_node *node = (struct rows_node *)base;
+    const struct value *y = base->output;
+    if (!zeroed_grad(tape, node->x))
+        return;
+    for (int i = 0; i < y->rows; i++) {
+        real *row = grad_row(node->x, node->rows[i]);
+        kernels()->add(row, row, grad_row(y, i), (size_t)y->cols);
+    }
+}
+
+struct value *op_take_rows(struct tape *tape, struct value *x, const int32_t *rows, int n_rows)
+{
+    struct value *y = x ? tape_value(tape, "take_rows", n_rows, x->cols, NULL) : NULL;
+    for (int i = 0; y && i < n_rows; i++)
+        memcpy(value_row(y, i), value_row(x, rows[i]), (size_t)x->cols * sizeof(real));
+    return record_rows(tape, "take_rows", y, x, NULL, rows, take_rows_backward);
 }
 
 static void pick_backward(struct tape *tape, struct tape_node *base)

@@ -112,17 +112,25 @@ struct value *op_row_range(struct tape *tape, struct value *x, int first, int n)
 struct value *op_beside(struct tape *tape, struct value *a, struct value *b);
 struct value *op_add_at_rows(struct tape *tape, struct value *base, struct value *x, const int32_t *rows);
 struct value *op_pick(struct tape *tape, struct value *x, const int32_t *cols);
+/* base with x (n, m) added to columns [first, first + m); the given rows of x (they may repeat). */
+struct value *op_add_at_columns(struct tape *tape, struct value *base, struct value *x, int first);
+struct value *op_take_rows(struct tape *tape, struct value *x, const int32_t *rows, int n_rows);
 struct value *op_embedding_columns(struct tape *tape, struct value *table, const int32_t *ids, int n_ids,
                                    const struct layout *layout);
 /* x + s v for every row (v: (1, d)); row i times v_i (v: (n, 1)); softmax of each row. */
 struct value *op_add_row(struct tape *tape, struct value *x, struct value *v, double s);
 struct value *op_multiply_column(struct tape *tape, struct value *x, struct value *v);
 struct value *op_softmax(struct tape *tape, struct value *x);
+/* a_i · b_i for every row: (n, 1). */
+struct value *op_row_dot(struct tape *tape, struct value *a, struct value *b);
 /* For every row the mean over all rows of its sequence (carried padding counts), or over those up to itself. */
 struct value *op_sequence_mean(struct tape *tape, struct value *x, bool is_causal);
 /* ‖X Xᵀ − I‖ (Frobenius), or ‖Xᵀ X − I‖ of the columns: 1 × 1. */
 struct value *op_orthogonality(struct tape *tape, struct value *x, bool of_columns);
 
+/* W = Σ_i A_i ⊗ (L_i R_i), (np, nq), of A (n, n·n), L (n, p·rank), R (n, rank·q): a hypercomplex layer's weight.
+ * Karimi Mahabadi et al. 2021, arXiv:2106.04647, 4 */
+struct value *op_phm_weight(struct tape *tape, struct value *rule, struct value *left, struct value *right, int rank);
 /* Weights of one direction of one LSTM layer, as PyTorch stores them: gates i, f, g, o below each other. */
 struct lstm {
     struct value *input_weight, *hidden_weight; /* (4h, in), (4h, h) */

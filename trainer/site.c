@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/json.h"
 #include "trainer/model.h"
 
 int site_hook(struct site *site, struct arena *trial, const struct hook *hook, struct err *err)
@@ -67,9 +68,44 @@ static const struct layout *shifted(struct tape *tape, const struct layout *layo
     return out;
 }
 
+/* Every sequence as long as the longest: the rows behind a sequence's own hold the padding token and are seen by none.
+ */
+static const struct layout *padded(struct pass *pass, const struct layout *layout, const int32_t **ids)
+{
+    struct tape *tape = pass->tape;
+    const cJSON *pad = json_get(pass->model->config, "pad_token_id");
+    int longest = 0, n = layout->n_segments;
+    for (int s = 0; s < n; s++)
+        longest = layout->segments[s].rows > longest ? layout->segments[s].rows : longest;
+    struct layout *out = tape_alloc(tape, "embedding", sizeof(*out));
+    struct segment *segments = tape_alloc(tape, "embedding", (size_t)n * sizeof(*segments));
+    int32_t *origin = tape_alloc(tape, "embedding", 2 * (size_t)n * (size_t)longest * sizeof(*origin));
+    if (!out || !segments || !origin)
+        return NULL;
+    int32_t *own = origin + (size_t)n * (size_t)longest;
+    for (int s = 0; s < n; s++) {
+        const struct segment *from = &layout->segments[s];
+        segments[s] = *from;
+        segments[s].first = s * longest;
+        segments[s].rows = longest;
+        for (int i = 0; i < longest; i++) {
+            bool is_own = i < from->rows;
+            origin[s * longest + i] = is_own ? from->first + i : -1;
+            own[s * longest + i] = is_own                ? (*ids)[from->first + i]
+                                   : cJSON_IsNumber(pad) ? (int32_t)pad->valuedouble
+                                                         : 0;
+        }
+    }
+    *out = (struct layout){.n_segments = n, .n_rows = n * longest, .segments = segments, .origin = origin};
+    *ids = own;
+    return out;
+}
+
 struct value *site_embedding(struct pass *pass, struct site *site, const int32_t *ids, const struct layout *layout)
 {
     struct tape *tape = pass->tape;
+    if (pass->model->carries_padding && !(layout = padded(pass, layout, &ids)))
+        return NULL;
     if (site->position_shift && !(layout = shifted(tape, layout, site->position_shift)))
         return NULL;
     struct value *x = op_embedding(tape, &site->weight->value, ids, layout->n_rows, layout);

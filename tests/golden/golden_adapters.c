@@ -30,7 +30,7 @@ static int activation(cJSON *settings, const cJSON *adapter, const char *fallbac
     return 0;
 }
 
-static int bottleneck(cJSON *settings, const cJSON *adapter, const cJSON *config, struct err *err)
+static int bottleneck(cJSON *settings, const cJSON *adapter, const cJSON *config, const char **method, struct err *err)
 {
     static const struct {
         const char *base, *placement, *activation;
@@ -55,12 +55,19 @@ static int bottleneck(cJSON *settings, const cJSON *adapter, const cJSON *config
         golden_copy_as(settings, "adapter_norm_before", adapter, "ln_before");
         golden_copy_as(settings, "adapter_norm_after", adapter, "ln_after");
         golden_copy_as(settings, "adapter_scaling", adapter, "scaling");
-        if (bases[i].is_compacter || bases[i].is_invertible)
-            return golden_unsupported("adapter", bases[i].base, err);
+        *method = bases[i].is_compacter ? "compacter" : "adapter";
+        if (bases[i].is_compacter) {
+            golden_copy_as(settings, "phm_dim", adapter, "phm_dim");
+            golden_copy_as(settings, "phm_rank", adapter, "phm_rank");
+        }
+        cJSON_AddBoolToObject(settings, "adapter_invertible", bases[i].is_invertible);
+        golden_copy_as(settings, "inverse_reduction", adapter, "inv_adapter_reduction_factor");
         int rc = activation(settings, adapter, bases[i].activation, err);
         return rc < 0 ? rc
-                      : golden_check_keys(
-                            adapter, "base reduction_factor non_linearity ln_before ln_after scaling leave_out ", err);
+                      : golden_check_keys(adapter,
+                                          "base reduction_factor non_linearity ln_before ln_after scaling leave_out "
+                                          "use_gating phm_dim phm_rank inv_adapter_reduction_factor ",
+                                          err);
     }
     return golden_unsupported("adapter", golden_text_of(adapter, "base"), err);
 }
@@ -72,7 +79,7 @@ static int lora(cJSON *settings, const cJSON *adapter, struct err *err)
     cJSON *targets = cJSON_AddArrayToObject(settings, "targets");
     cJSON_AddItemToArray(targets, cJSON_CreateString("query"));
     cJSON_AddItemToArray(targets, cJSON_CreateString("value"));
-    return golden_check_keys(adapter, "base r alpha leave_out ", err);
+    return golden_check_keys(adapter, "base r alpha leave_out use_gating ", err);
 }
 
 static int prefix(cJSON *settings, const cJSON *adapter, struct err *err)
@@ -84,7 +91,7 @@ static int prefix(cJSON *settings, const cJSON *adapter, struct err *err)
     cJSON_AddStringToObject(settings, "prefix_positions", "kept");
     if (json_get(adapter, "non_linearity") && strcmp(golden_text_of(adapter, "non_linearity"), "tanh") != 0)
         return golden_unsupported("prefix non_linearity", golden_text_of(adapter, "non_linearity"), err);
-    return golden_check_keys(adapter, "base prefix_length bottleneck_size non_linearity leave_out ", err);
+    return golden_check_keys(adapter, "base prefix_length bottleneck_size non_linearity leave_out use_gating ", err);
 }
 
 static int prompt(cJSON *settings, const cJSON *adapter, struct err *err)
@@ -104,6 +111,8 @@ static int component(cJSON *settings, const cJSON *adapter, const cJSON *config,
     if (leave_out && leave_out->child && !json_get(settings, "layers"))
         keep_layers(settings, leave_out,
                     (int)golden_number_of(config, "num_hidden_layers", golden_number_of(config, "n_layer", 0)));
+    if (cJSON_IsTrue(json_get(adapter, "use_gating")) && !json_get(settings, "gating"))
+        cJSON_AddStringToObject(settings, "gating", "adapterhub");
     *method = strcmp(base, "lora") == 0                 ? "lora"
               : strncmp(base, "prefix_tuning", 13) == 0 ? "prefix"
               : strcmp(base, "prompt_tuning") == 0      ? "prompt"
@@ -111,7 +120,7 @@ static int component(cJSON *settings, const cJSON *adapter, const cJSON *config,
     return strcmp(*method, "lora") == 0     ? lora(settings, adapter, err)
            : strcmp(*method, "prefix") == 0 ? prefix(settings, adapter, err)
            : strcmp(*method, "prompt") == 0 ? prompt(settings, adapter, err)
-                                            : bottleneck(settings, adapter, config, err);
+                                            : bottleneck(settings, adapter, config, method, err);
 }
 
 /* Settings are shared by the methods of a list: configurations that differ in what they share are not built in. */
@@ -125,13 +134,35 @@ static int check_shared(const cJSON *adapters, const char *key, struct err *err)
     return 0;
 }
 
+/* Adapters a and b of a composition are saved beside each other. */
+static int composition(cJSON *settings, const cJSON *spec, const char *folder, const cJSON *config, struct err *err)
+{
+    const char *compose = golden_text_of(spec, "compose"), *method;
+    bool is_stack = strcmp(compose, "stack") == 0;
+    if ((!is_stack && strcmp(compose, "fuse") != 0) || cJSON_IsTrue(json_get(spec, "train_both")))
+        return golden_unsupported("composition", compose, err);
+    char *init = file_join(folder, "init_adapter"), *a = file_join(init, "a"), *b = file_join(init, "b");
+    cJSON *folders = cJSON_AddArrayToObject(settings, is_stack ? "stacked_on" : "fused_adapters");
+    cJSON_AddItemToArray(folders, cJSON_CreateString(a));
+    if (!is_stack)
+        cJSON_AddItemToArray(folders, cJSON_CreateString(b));
+    free(init);
+    free(a);
+    free(b);
+    int rc = component(settings, json_get(spec, "adapter"), config, &method, err);
+    if (rc == 0 && strcmp(method, "adapter") != 0)
+        rc = golden_unsupported("composition of", method, err);
+    cJSON_AddStringToObject(settings, "method", is_stack ? "adapter" : "fusion");
+    cJSON_AddNumberToObject(settings, "fusion_regularization", 0); /* AdapterHub's trainer adds it, not its model */
+    return rc;
+}
+
 int golden_adapters(cJSON *settings, const cJSON *spec, const char *folder, const cJSON *config, struct err *err)
 {
     const cJSON *adapter = json_get(spec, "adapter");
     const char *method;
-    (void)folder;
-    if (json_get(spec, "compose"))
-        return golden_unsupported("composition", golden_text_of(spec, "compose"), err);
+    if (json_get(spec, "compose") && strcmp(golden_text_of(spec, "compose"), "single") != 0)
+        return composition(settings, spec, folder, config, err);
     if (!cJSON_IsArray(adapter)) {
         int rc = component(settings, adapter, config, &method, err);
         cJSON_AddStringToObject(settings, "method", method);
@@ -139,6 +170,8 @@ int golden_adapters(cJSON *settings, const cJSON *spec, const char *folder, cons
     }
     cJSON *methods = cJSON_AddArrayToObject(settings, "method");
     int rc = check_shared(adapter, "leave_out", err);
+    if (rc == 0)
+        rc = check_shared(adapter, "use_gating", err);
     for (const cJSON *item = adapter->child; item && rc == 0; item = item->next) {
         rc = component(settings, item, config, &method, err);
         cJSON_AddItemToArray(methods, cJSON_CreateString(method));

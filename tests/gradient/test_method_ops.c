@@ -36,6 +36,10 @@ static struct value *build_shape(struct tape *tape, struct problem *p)
         return op_add_at_rows(tape, a, op_row_range(tape, b, 0, 3), rows);
     case 5:
         return op_pick(tape, a, cols);
+    case 6:
+        return op_add_at_columns(tape, a, op_columns(tape, b, 0, 3), 2);
+    case 7:
+        return op_take_rows(tape, a, rows, 3);
     default:
         return op_embedding_columns(tape, a, ids, 4, NULL);
     }
@@ -44,11 +48,11 @@ static struct value *build_shape(struct tape *tape, struct problem *p)
 Test(gradient, shape)
 {
     struct arena arena = {0};
-    for (int option = 0; option < 7; option++) {
+    for (int option = 0; option < 9; option++) {
         struct problem p;
         begin(&p, build_shape, option);
         add_input(&p, &arena, 8, 5, true);
-        if (option == 3 || option == 4)
+        if (option == 3 || option == 4 || option == 6)
             add_input(&p, &arena, 8, 5, true);
         check(&p, "shape");
     }
@@ -65,6 +69,10 @@ static struct value *build_gate(struct tape *tape, struct problem *p)
         return op_multiply_column(tape, a, b);
     case 2:
         return op_softmax(tape, a);
+    case 5:
+        return op_row_dot(tape, a, b);
+    case 6:
+        return op_row_dot(tape, a, a);
     default:
         return op_sequence_mean(tape, op_activation(tape, a, ACTIVATION_SIGMOID), p->option == 4);
     }
@@ -73,12 +81,12 @@ static struct value *build_gate(struct tape *tape, struct problem *p)
 Test(gradient, gate)
 {
     struct arena arena = {0};
-    for (int option = 0; option < 5; option++) {
+    for (int option = 0; option < 7; option++) {
         struct problem p;
         begin(&p, build_gate, option);
         add_input(&p, &arena, 8, 5, true);
-        if (option < 2)
-            add_input(&p, &arena, option ? 8 : 1, option ? 1 : 5, false);
+        if (option < 2 || option == 5)
+            add_input(&p, &arena, option ? 8 : 1, option == 1 ? 1 : 5, false);
         check(&p, "gate");
     }
     arena_done(&arena);
@@ -123,6 +131,25 @@ Test(gradient, lstm)
         add_input(&p, &arena, 1, 8, false);
         add_input(&p, &arena, 1, 8, false);
         check(&p, "lstm");
+    }
+    arena_done(&arena);
+}
+
+static struct value *build_phm(struct tape *tape, struct problem *p)
+{
+    return op_phm_weight(tape, &p->inputs[0], &p->inputs[1], &p->inputs[2], p->option + 1);
+}
+
+Test(gradient, phm_weight)
+{
+    struct arena arena = {0};
+    for (int option = 0; option < 2; option++) {
+        struct problem p;
+        begin(&p, build_phm, option);
+        add_input(&p, &arena, 2, 4, false);
+        add_input(&p, &arena, 2, 3 * (option + 1), false);
+        add_input(&p, &arena, 2, 2 * (option + 1), false);
+        check(&p, "phm_weight");
     }
     arena_done(&arena);
 }

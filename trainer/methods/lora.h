@@ -2,7 +2,7 @@
 #ifndef TRAINER_METHODS_LORA_H
 #define TRAINER_METHODS_LORA_H
 
-#include "trainer/methods/method_file.h"
+#include "trainer/methods/gate.h"
 
 struct lora {
     const struct site *site;
@@ -10,6 +10,10 @@ struct lora {
     int rank;
     double scaling, dropout; /* scaling s: α/r, or α/√r when rank_stabilized */
     uint32_t dropout_site;
+    /* AdapterHub's form: gates instead of the scaling; of a fused projection only some parts (bit p: part p of 3),
+     * whose A and B lie below each other. */
+    struct gate gate;
+    unsigned parts; /* 0: the whole site */
 };
 
 /* Whether the settings' targets and layers take in the site; by default those LoRA usually goes to. */
@@ -19,8 +23,10 @@ void lora_read(struct lora *lora, const struct site *site, const cJSON *settings
 /* LoRA of an embedding site; only when the settings name it. */
 int lora_embedding_attach(struct model *model, struct site *site, const cJSON *settings, uint64_t seed,
                           struct err *err) MUST_CHECK;
-/* Adds the pair of a site as tensors <site>.lora_A<suffix> and <site>.lora_B<suffix>, zeroed; rank, alpha and their
- * patterns from the settings. */
+/* The parts (query, key, value) of a fused projection that the targets name by role; 0 when it is wanted whole. */
+unsigned lora_parts(const struct site *site, const cJSON *settings);
+/* Adds the pair of a site as tensors <site>.lora_A<suffix> and <site>.lora_B<suffix> (suffix NULL: AdapterHub's names),
+ * zeroed; rank, alpha and their patterns from the settings. `lora->parts` is set before. */
 int lora_add(struct model *model, struct lora *lora, const struct site *site, const cJSON *settings, const char *method,
              const char *suffix, struct err *err) MUST_CHECK;
 /* A: uniform ±1/√in (Kaiming's with a = √5) or normal with deviation 1/r; B stays 0. */

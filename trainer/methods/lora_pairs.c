@@ -12,7 +12,8 @@
 bool lora_wants(const struct model *model, const cJSON *settings, const struct site *site)
 {
     return site->kind == SITE_LINEAR && setting_has_layer(model, settings, site->layer) &&
-           setting_has_target(site, json_get(settings, "targets"), model->kind->lora_targets);
+           (setting_has_target(site, json_get(settings, "targets"), model->kind->lora_targets) ||
+            lora_parts(site, settings) != 0);
 }
 
 /* The value of the longest key of a pattern that the site's name ends with. */
@@ -37,17 +38,34 @@ void lora_read(struct lora *lora, const struct site *site, const cJSON *settings
     lora->dropout = setting_number(settings, "method_dropout", 0);
 }
 
+unsigned lora_parts(const struct site *site, const cJSON *settings)
+{
+    static const char *const names[] = {"query", "key", "value"};
+    const cJSON *targets = json_get(settings, "targets");
+    unsigned parts = 0;
+    if (strcmp(site->role, "query_key_value") != 0)
+        return 0;
+    for (const cJSON *item = cJSON_IsArray(targets) ? targets->child : targets; item;
+         item = cJSON_IsArray(targets) ? item->next : NULL)
+        for (unsigned p = 0; p < 3; p++)
+            if (cJSON_IsString(item) && strcmp(item->valuestring, names[p]) == 0)
+                parts |= 1u << p;
+    return parts;
+}
+
 int lora_add(struct model *model, struct lora *lora, const struct site *site, const cJSON *settings, const char *method,
              const char *suffix, struct err *err)
 {
+    const char *between = suffix ? "" : "loras.nightsweep.", *end = suffix ? suffix : "";
+    int n = lora->parts ? __builtin_popcount(lora->parts) : 1, out = lora->parts ? n * (site->out / 3) : site->out;
     lora_read(lora, site, settings);
-    int rc = method_add(model, &lora->a, (struct method_param){method, site->layer, lora->rank, site->in, false}, err,
-                        "%s.lora_A%s", site->name, suffix);
+    int rc = method_add(model, &lora->a, (struct method_param){method, site->layer, n * lora->rank, site->in, false},
+                        err, "%s.%slora_A%s", site->name, between, end);
     if (rc < 0)
         return rc;
     lora->dropout_site = rng_site(lora->a->name);
-    rc = method_add(model, &lora->b, (struct method_param){method, site->layer, site->out, lora->rank, false}, err,
-                    "%s.lora_B%s", site->name, suffix);
+    rc = method_add(model, &lora->b, (struct method_param){method, site->layer, out, lora->rank, false}, err,
+                    "%s.%slora_B%s", site->name, between, end);
     if (rc == 0)
         lora->b->learning_rate_factor = setting_number(settings, "lora_b_learning_rate_factor", 1);
     return rc;

@@ -297,13 +297,19 @@ bool setting_has_layer(const struct model *model, const cJSON *settings, int lay
     return !cJSON_IsArray(layers);
 }
 
+static bool is_target(const struct site *site, const cJSON *target)
+{
+    return cJSON_IsString(target) &&
+           (site_matches(site, target->valuestring) || (site->role && strcmp(site->role, target->valuestring) == 0));
+}
+
 bool setting_has_target(const struct site *site, const cJSON *targets, const char *const *fallback)
 {
     if (cJSON_IsString(targets))
-        return site_matches(site, targets->valuestring);
+        return is_target(site, targets);
     if (cJSON_IsArray(targets)) {
         for (const cJSON *item = targets->child; item; item = item->next)
-            if (cJSON_IsString(item) && site_matches(site, item->valuestring))
+            if (is_target(site, item))
                 return true;
         return false;
     }

@@ -59,8 +59,8 @@ bool setting_flag(const cJSON *settings, const char *name);
 /* Whether the layer is in the settings' `layers` (all when absent), and, with top layers trained whole beside this
  * method, below those. */
 bool setting_has_layer(const struct model *model, const cJSON *settings, int layer);
-/* Whether a site's name ends with one of the names in a setting (a text or a list); `fallback` (NULL-terminated) when
- * absent. */
+/* Whether a site's name ends with one of the names in a setting (a text or a list), or its role is one; `fallback`
+ * (NULL-terminated) when absent. */
 bool setting_has_target(const struct site *site, const cJSON *targets, const char *const *fallback);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "common/json.h"
 #include "trainer/methods/adapterhub_file.h"
+#include "trainer/methods/gate.h"
 #include "trainer/methods/prompt.h"
 
 struct prefix {
@@ -21,13 +22,15 @@ struct prefix {
 struct prefix_layer {
     const struct prefix *prefix;
     int first, width; /* columns of the keys; the values' are behind them */
+    struct gate gate;
 };
 
 static void prefix_attention(void *state, struct pass *pass, struct value *x, struct attention *attention)
 {
     const struct prefix_layer *layer = state;
     struct value *rows = prompt_encoder_rows(&layer->prefix->encoder, pass);
-    (void)x;
+    if (layer->gate.weight)
+        attention->extra_gate = gate_values(&layer->gate, pass, x);
     attention->extra_keys = op_columns(pass->tape, rows, layer->first, layer->width);
     attention->extra_values = op_columns(pass->tape, rows, layer->first + layer->width, layer->width);
 }
@@ -40,7 +43,7 @@ static bool wants(const struct model *model, const cJSON *settings, const struct
 }
 
 static int hook_layers(struct model *model, const cJSON *settings, const struct prefix *prefix, bool in_decoder,
-                       int n_layers, struct err *err)
+                       int n_layers, uint64_t seed, struct err *err)
 {
     int index = -1, last = -1, rc = 0;
     for (size_t i = 0; i < model->n_sites && rc == 0; i++) {
@@ -53,9 +56,16 @@ static int hook_layers(struct model *model, const cJSON *settings, const struct 
         index += site->layer != last;
         last = site->layer;
         int pair = in_decoder ? 2 * index % n_layers : index;
-        *layer = (struct prefix_layer){prefix, 2 * pair * site->out, site->out};
+        layer->prefix = prefix;
+        layer->first = 2 * pair * site->out;
+        layer->width = site->out;
         const struct hook hook = {.attention = prefix_attention, .state = layer};
-        rc = site_hook(site, model->params.arena, &hook, err);
+        char name[512];
+        snprintf(name, sizeof(name), "%s.prefix_tuning.prefix_gates.nightsweep", site->name);
+        if (gate_is_wanted(settings))
+            rc = gate_add(model, &layer->gate, "prefix", site, 1, settings, seed, name, err);
+        if (rc == 0)
+            rc = site_hook(site, model->params.arena, &hook, err);
     }
     return rc;
 }
@@ -110,10 +120,14 @@ static int prefix_attach(struct model *model, const cJSON *settings, uint64_t se
         return err_set(err, ERR_NOMEM, "no memory for a prefix");
     if (!first || !embedding)
         return err_set(err, ERR_UNSUPPORTED, "prefix tuning: this model has no attention in the layers asked for");
+    if (gate_is_wanted(settings) && strcmp(setting_text(settings, "prefix_positions", "shifted"), "kept") != 0)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "settings.gating: a gated prefix is AdapterHub's and keeps positions; set prefix_positions to "
+                       "\"kept\"");
     prefix->keeps_positions = strcmp(setting_text(settings, "prefix_positions", "shifted"), "kept") == 0;
     rc = add_encoder(model, prefix, settings, first, n_layers, seed, err);
     if (rc == 0)
-        rc = hook_layers(model, settings, prefix, in_decoder, n_layers, err);
+        rc = hook_layers(model, settings, prefix, in_decoder, n_layers, seed, err);
     if (rc == 0)
         rc = method_keep(model, &method_prefix_tuning, prefix, err);
     if (rc < 0 || prefix->keeps_positions)
@@ -145,8 +159,9 @@ static int prefix_save(const struct model *model, const cJSON *settings, const c
         text_printf(&config,
                     "{\"architecture\":\"prefix_tuning\",\"prefix_length\":%d,\"bottleneck_size\":%d,\"flat\":%s,"
                     "\"non_linearity\":\"tanh\",\"dropout\":0.0,\"cross_prefix\":true,\"encoder_prefix\":true,"
-                    "\"use_gating\":false,\"shared_gating\":true",
-                    shape->rows, has_network ? shape->hidden : 512, has_network ? "false" : "true");
+                    "\"use_gating\":%s,\"shared_gating\":true",
+                    shape->rows, has_network ? shape->hidden : 512, has_network ? "false" : "true",
+                    gate_is_wanted(settings) ? "true" : "false");
         adapterhub_add_leave_out(&config, model, settings);
         text_add(&config, "}");
         return adapterhub_save(model, "prefix", &config, folder, err);

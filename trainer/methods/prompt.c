@@ -121,7 +121,7 @@ static int init_text(struct param *to, const struct param *words, const char *fo
     struct tokenizer *tokenizer = NULL;
     struct encoding encoding = {0};
     if (!text)
-        return err_set(err, ERR_USAGE, "settings.prompt_text is missing: the text to start the prompt from");
+        return err_set(err, ERR_UNSUPPORTED, "settings.prompt_text is missing: the text to start the prompt from");
     int rc = tokenizer_open(&tokenizer, folder, err);
     if (rc == 0)
         rc = tokenizer_encode(tokenizer, text, NULL, 1 << 16, arena, &encoding, err);

@@ -58,6 +58,7 @@ def methods():
                     for placement in ("houlsby", "pfeiffer", "parallel")]
                    + [{"adapter_placement": "houlsby", "adapter_size": 4, "adapter_norm_before": True,
                        "adapter_norm_after": True, "adapter_scaling": "channel"}],
+        "compacter": [{"adapter_size": 8, "phm_dim": 2, "method_dropout": 0.1}],
         "dora": [{"rank": 2, "method_dropout": 0.1}],
         "adalora": [{"rank": 4, "target_rank": 2, "allocation_warmup": 0.1, "allocation_final": 0.3, "method_dropout": 0.1}],
         "prompt": [{"prompt_length": 3}, {"prompt_length": 2, "prompt_init": "random", "prompt_position": "behind_first"},
@@ -72,6 +73,9 @@ def methods():
     yield {"method": ["lora", "adapter"], "rank": 2, "adapter_size": 3, "method_dropout": 0.1}
     yield {"method": ["partial", "lora"], "top_layers": 1, "rank": 2, "method_dropout": 0.1}
     yield {"method": ["bitfit", "layer_norm"]}
+    yield {"method": ["lora", "prefix", "adapter"], "rank": 2, "adapter_size": 3, "prompt_length": 2, "prefix_mlp": True,
+           "prompt_hidden_size": 5, "prefix_positions": "kept", "gating": "masked", "method_dropout": 0.1}
+    yield {"method": "adapter", "adapter_size": 3, "adapter_invertible": True}
     yield {"method": ["prefix", "adapter", "prompt"], "adapter_placement": "parallel", "adapter_size": 3, "prompt_length": 2,
            "prefix_positions": "kept", "prompt_space": "hidden", "method_dropout": 0.1}
 
