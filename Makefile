@@ -138,10 +138,11 @@ golden: all             ## training runs with known numbers: every loss, gradien
 	@$(BUILD)/golden-run --cases tests/golden/cases --out $(BUILD)/golden --check
 e2e: all $(BUILD)/fake-trainer ## the real programs: every tests/e2e/*.sh
 	@BUILD=$(BUILD) tests/support/run_e2e.sh
-check-interop: all      ## opens our store and exports with optuna, optuna-dashboard, tensorboard, mlflow and datasette
+check-interop: all      ## our store and exports in the tools people have; training runs of more models against transformers
 	@test -x build/interop/bin/python || python3 -m venv build/interop
 	@build/interop/bin/pip install -q --disable-pip-version-check -r tests/interop/requirements.txt
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/check.py
+	@BUILD=$(BUILD) PYTHON=build/interop/bin/python nice tests/interop/families.sh
 lint:                   ## layers, banned calls, formatting, cppcheck, shellcheck
 	@tools/deps.sh --lint
 	@tests/support/lint.sh

@@ -11,12 +11,13 @@
 #include "common/json.h"
 #include "trainer/safetensors.h"
 
-extern const struct model_kind model_bert, model_roberta, model_gpt2, model_llama, model_mistral, model_qwen2,
-    model_m2m_100, model_mbart, model_bart, model_marian;
+extern const struct model_kind model_bert, model_roberta, model_distilbert, model_gpt2, model_llama, model_mistral,
+    model_qwen2, model_m2m_100, model_mbart, model_bart, model_marian, model_t5;
 
-const struct model_kind *const model_kinds[] = {
-    &model_bert,  &model_roberta, &model_gpt2,   &model_llama, &model_mistral, &model_qwen2, &model_m2m_100,
-    &model_mbart, &model_bart,    &model_marian, NULL};
+const struct model_kind *const model_kinds[] = {&model_bert,  &model_roberta, &model_distilbert, &model_gpt2,
+                                                &model_llama, &model_mistral, &model_qwen2,      &model_m2m_100,
+                                                &model_mbart, &model_bart,    &model_marian,     &model_t5,
+                                                NULL};
 
 static const struct model_kind *find_kind(const char *model_type)
 {

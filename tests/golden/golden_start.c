@@ -115,6 +115,8 @@ static int read_tensor(struct model *model, struct param *param, const struct te
         return err_set(err, ERR_FORMAT, "tensor '%s' has %zu elements, ours '%s' has %zu", tensor->name, tensor->n,
                        param->name, param_size(param));
     int rc = is_extra ? param_train(&model->params, param, "partial", err) : 0;
+    if (rc == 0 && param->is_mapped)
+        rc = err_set(err, ERR_FORMAT, "tensor '%s' is one of the model's that stay frozen", tensor->name);
     return rc < 0 ? rc : safetensors_read(tensor, param->value.data, err);
 }
 

@@ -25,14 +25,15 @@ static int refuse_variants(const struct model *model, struct err *err)
     return 0;
 }
 
-static int read_dropout(struct model *model, const struct model_options *options, struct err *err)
+static int read_dropout(struct model *model, const struct encoder_names *names, const struct model_options *options,
+                        struct err *err)
 {
-    int rc = model_config_real(model, "hidden_dropout_prob", 0.1, &model->dropout, err);
+    int rc = model_config_real(model, names->dropout, 0.1, &model->dropout, err);
     if (rc == 0)
-        rc = model_config_real(model, "attention_probs_dropout_prob", 0.1, &model->attention_dropout, err);
+        rc = model_config_real(model, names->attention_dropout, 0.1, &model->attention_dropout, err);
     model->dropout = options->dropout >= 0 ? options->dropout : model->dropout;
     if (rc == 0)
-        rc = model_config_real(model, "classifier_dropout", model->dropout, &model->classifier_dropout, err);
+        rc = model_config_real(model, names->classifier_dropout, model->dropout, &model->classifier_dropout, err);
     if (options->dropout >= 0)
         model->classifier_dropout = options->dropout;
     if (options->attention_dropout >= 0)
@@ -45,13 +46,14 @@ static int read_dropout(struct model *model, const struct model_options *options
 static int read_sizes(struct model *model, struct encoder *encoder, int *intermediate, int *n_types, int *n_positions,
                       struct err *err)
 {
-    int rc = model_config_int(model, "hidden_size", -1, &model->hidden_size, err);
+    const struct encoder_names *names = encoder->names;
+    int rc = model_config_int(model, names->hidden_size, -1, &model->hidden_size, err);
     if (rc == 0)
-        rc = model_config_int(model, "num_hidden_layers", -1, &model->n_layers, err);
+        rc = model_config_int(model, names->n_layers, -1, &model->n_layers, err);
     if (rc == 0)
-        rc = model_config_int(model, "num_attention_heads", -1, &encoder->n_heads, err);
+        rc = model_config_int(model, names->n_heads, -1, &encoder->n_heads, err);
     if (rc == 0)
-        rc = model_config_int(model, "intermediate_size", -1, intermediate, err);
+        rc = model_config_int(model, names->intermediate_size, -1, intermediate, err);
     if (rc == 0)
         rc = model_config_int(model, "vocab_size", -1, &model->vocab_size, err);
     if (rc == 0)
@@ -63,12 +65,11 @@ static int read_sizes(struct model *model, struct encoder *encoder, int *interme
     if (rc < 0)
         return rc;
     if (model->hidden_size == 0 || model->n_layers == 0 || encoder->n_heads == 0 || *intermediate == 0)
-        return err_set(err, ERR_FORMAT,
-                       "config.json: hidden_size, num_hidden_layers, num_attention_heads and intermediate_size must be "
-                       "above 0");
+        return err_set(err, ERR_FORMAT, "config.json: %s, %s, %s and %s must be above 0", names->hidden_size,
+                       names->n_layers, names->n_heads, names->intermediate_size);
     if (model->hidden_size % encoder->n_heads != 0)
-        return err_set(err, ERR_FORMAT, "config.json: hidden_size %d is no multiple of num_attention_heads %d",
-                       model->hidden_size, encoder->n_heads);
+        return err_set(err, ERR_FORMAT, "config.json: %s %d is no multiple of %s %d", names->hidden_size,
+                       model->hidden_size, names->n_heads, encoder->n_heads);
     if (*n_positions <= encoder->position_offset)
         return err_set(err, ERR_FORMAT, "config.json: max_position_embeddings %d leaves no positions behind offset %d",
                        *n_positions, encoder->position_offset);
@@ -85,87 +86,132 @@ static int table(struct model *model, struct param **param, const char *prefix, 
     return model_tensor(model, param, -1, 2, shape, tensor, err);
 }
 
-/* A sublayer's linear output with the layer norm behind it. */
-static int sublayer(struct model *model, struct site **dense, struct site **site, const char *role,
-                    const char *dense_role, int layer, int in, const char *name, double epsilon, struct err *err)
+/* A sublayer's site, with the layer norm behind it. */
+static int sublayer(struct model *model, struct site **site, const char *role, int layer, const char *name,
+                    const char *norm, double epsilon, struct err *err)
 {
-    char dense_name[256], norm[256];
-    snprintf(dense_name, sizeof(dense_name), "%s.dense", name);
-    int rc = model_linear(model, dense, dense_role, layer, in, model->hidden_size, dense_name, err);
-    if (rc < 0)
-        return rc;
     *site = model_add_site(model, SITE_SUBLAYER, role, layer, "%s", name);
     if (!*site)
         return err_set(err, ERR_NOMEM, "no memory for the site '%s'", name);
-    (*site)->in = (*site)->out = model->hidden_size;
     (*site)->norm_epsilon = epsilon;
-    snprintf(norm, sizeof(norm), "%s.LayerNorm", name);
     return model_norm(model, &(*site)->norm_weight, &(*site)->norm_bias, layer, model->hidden_size, norm, err);
+}
+
+/* Where a layer's modules are. */
+struct layer_paths {
+    char query[160], key[160], value[160], attention[160], attention_output[160], attention_norm[160],
+        attention_sublayer[160], intermediate[160], output[160], output_norm[160], output_sublayer[160], layer[160];
+};
+
+static void make_paths(struct layer_paths *paths, const struct encoder_names *names, const char *prefix, int index)
+{
+    const struct {
+        char *out;
+        const char *name;
+    } parts[] = {{paths->query, names->query},
+                 {paths->key, names->key},
+                 {paths->value, names->value},
+                 {paths->attention, names->attention},
+                 {paths->attention_output, names->attention_output},
+                 {paths->attention_norm, names->attention_norm},
+                 {paths->attention_sublayer, names->attention_sublayer},
+                 {paths->intermediate, names->intermediate},
+                 {paths->output, names->output},
+                 {paths->output_norm, names->output_norm},
+                 {paths->output_sublayer, names->output_sublayer}};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        snprintf(parts[i].out, sizeof(paths->query), "%s.%s.%d.%s", prefix, names->layers, index, parts[i].name);
+    snprintf(paths->layer, sizeof(paths->layer), "%s.%s.%d", prefix, names->layers, index);
+}
+
+static int load_attention(struct model *model, const struct encoder *encoder, struct encoder_layer *layer, int index,
+                          const struct layer_paths *paths, struct err *err)
+{
+    int d = model->hidden_size;
+    int rc = model_linear(model, &layer->query, "query", index, d, d, paths->query, err);
+    if (rc == 0)
+        rc = model_linear(model, &layer->key, "key", index, d, d, paths->key, err);
+    if (rc == 0)
+        rc = model_linear(model, &layer->value, "value", index, d, d, paths->value, err);
+    if (rc < 0)
+        return rc;
+    layer->attention = model_add_site(model, SITE_ATTENTION, "attention", index, "%s", paths->attention);
+    if (!layer->attention)
+        return err_set(err, ERR_NOMEM, "no memory for layer %d", index);
+    layer->attention->n_heads = layer->attention->n_kv_heads = encoder->n_heads;
+    layer->attention_dropout_site = rng_site(layer->attention->name);
+    layer->attention_output_dropout_site = rng_site(paths->attention_sublayer);
+    rc = model_linear(model, &layer->attention_output, "attention_output", index, d, d, paths->attention_output, err);
+    return rc < 0 ? rc
+                  : sublayer(model, &layer->attention_sublayer, "attention", index, paths->attention_sublayer,
+                             paths->attention_norm, encoder->norm_epsilon, err);
 }
 
 static int load_layer(struct model *model, struct encoder *encoder, int index, int intermediate, const char *prefix,
                       struct err *err)
 {
     struct encoder_layer *layer = &encoder->layers[index];
-    int d = model->hidden_size, rc = 0;
-    char name[256];
-    struct {
-        struct site **site;
-        const char *role, *path;
-    } projections[] = {{&layer->query, "query", "attention.self.query"},
-                       {&layer->key, "key", "attention.self.key"},
-                       {&layer->value, "value", "attention.self.value"}};
-    for (size_t i = 0; i < 3 && rc == 0; i++) {
-        snprintf(name, sizeof(name), "%s.encoder.layer.%d.%s", prefix, index, projections[i].path);
-        rc = model_linear(model, projections[i].site, projections[i].role, index, d, d, name, err);
-    }
-    if (rc < 0)
-        return rc;
-    layer->attention =
-        model_add_site(model, SITE_ATTENTION, "attention", index, "%s.encoder.layer.%d.attention.self", prefix, index);
-    if (!layer->attention)
-        return err_set(err, ERR_NOMEM, "no memory for layer %d", index);
-    layer->attention->in = layer->attention->out = d; /* keys are as wide as hidden states */
-    layer->attention->n_heads = layer->attention->n_kv_heads = encoder->n_heads;
-    layer->attention_dropout_site = rng_site(layer->attention->name);
-    snprintf(name, sizeof(name), "%s.encoder.layer.%d.attention.output", prefix, index);
-    layer->attention_output_dropout_site = rng_site(name);
-    rc = sublayer(model, &layer->attention_output, &layer->attention_sublayer, "attention", "attention_output", index,
-                  d, name, encoder->norm_epsilon, err);
-    snprintf(name, sizeof(name), "%s.encoder.layer.%d.intermediate.dense", prefix, index);
+    struct layer_paths paths;
+    int d = model->hidden_size;
+    make_paths(&paths, encoder->names, prefix, index);
+    int rc = load_attention(model, encoder, layer, index, &paths, err);
     if (rc == 0)
-        rc = model_linear(model, &layer->intermediate, "intermediate", index, d, intermediate, name, err);
-    snprintf(name, sizeof(name), "%s.encoder.layer.%d.output", prefix, index);
-    layer->output_dropout_site = rng_site(name);
+        rc = model_linear(model, &layer->intermediate, "intermediate", index, d, intermediate, paths.intermediate, err);
+    layer->output_dropout_site = rng_site(paths.output_sublayer);
     if (rc == 0)
-        rc = sublayer(model, &layer->output, &layer->output_sublayer, "feed_forward", "output", index, intermediate,
-                      name, encoder->norm_epsilon, err);
-    layer->block = model_add_site(model, SITE_BLOCK, "layer", index, "%s.encoder.layer.%d", prefix, index);
-    if (rc == 0 && !layer->block)
-        rc = err_set(err, ERR_NOMEM, "no memory for layer %d", index);
-    if (layer->block)
-        layer->block->in = layer->block->out = d;
-    return rc;
+        rc = model_linear(model, &layer->output, "output", index, intermediate, d, paths.output, err);
+    if (rc == 0)
+        rc = sublayer(model, &layer->output_sublayer, "feed_forward", index, paths.output_sublayer, paths.output_norm,
+                      encoder->norm_epsilon, err);
+    layer->block = model_add_site(model, SITE_BLOCK, "layer", index, "%s", paths.layer);
+    return rc == 0 && !layer->block ? err_set(err, ERR_NOMEM, "no memory for layer %d", index) : rc;
 }
+
+/* As BERT and RoBERTa call things. */
+static const struct encoder_names bert_names = {
+    .hidden_size = "hidden_size",
+    .n_layers = "num_hidden_layers",
+    .n_heads = "num_attention_heads",
+    .intermediate_size = "intermediate_size",
+    .activation = "hidden_act",
+    .dropout = "hidden_dropout_prob",
+    .attention_dropout = "attention_probs_dropout_prob",
+    .classifier_dropout = "classifier_dropout",
+    .layers = "encoder.layer",
+    .query = "attention.self.query",
+    .key = "attention.self.key",
+    .value = "attention.self.value",
+    .attention = "attention.self",
+    .attention_output = "attention.output.dense",
+    .attention_norm = "attention.output.LayerNorm",
+    .attention_sublayer = "attention.output",
+    .intermediate = "intermediate.dense",
+    .output = "output.dense",
+    .output_norm = "output.LayerNorm",
+    .output_sublayer = "output",
+    .has_types = true,
+    .drops_attention_output = true,
+};
 
 int encoder_load(struct model *model, struct encoder *encoder, const char *prefix, int position_offset, bool has_pooler,
                  const struct model_options *options, struct err *err)
 {
     int intermediate, n_types, n_positions;
     char name[256];
+    encoder->names = encoder->names ? encoder->names : &bert_names;
     encoder->position_offset = position_offset;
-    int rc = model_config_activation(model, "hidden_act", "gelu", &encoder->activation, err);
+    int rc = model_config_activation(model, encoder->names->activation, "gelu", &encoder->activation, err);
     if (rc == 0)
         rc = refuse_variants(model, err);
     if (rc == 0)
-        rc = read_dropout(model, options, err);
+        rc = read_dropout(model, encoder->names, options, err);
     if (rc == 0)
         rc = read_sizes(model, encoder, &intermediate, &n_types, &n_positions, err);
     if (rc == 0)
         rc = table(model, &encoder->words, prefix, "word_embeddings", model->vocab_size, err);
     if (rc == 0)
         rc = table(model, &encoder->positions, prefix, "position_embeddings", n_positions, err);
-    if (rc == 0)
+    if (rc == 0 && encoder->names->has_types)
         rc = table(model, &encoder->types, prefix, "token_type_embeddings", n_types, err);
     if (rc < 0)
         return rc;
@@ -174,13 +220,9 @@ int encoder_load(struct model *model, struct encoder *encoder, const char *prefi
     snprintf(name, sizeof(name), "%s.embeddings", prefix);
     encoder->embedding = model_add_site(model, SITE_EMBEDDING, "embedding", -1, "%s.word_embeddings", name);
     encoder->layers = arena_calloc(model->params.arena, (size_t)model->n_layers, sizeof(*encoder->layers));
-    if (encoder->embedding) {
+    if (encoder->embedding)
         encoder->embedding->weight = encoder->words;
-        encoder->embedding->in = encoder->embedding->out = model->hidden_size;
-    }
     encoder->embeddings = model_add_site(model, SITE_BLOCK, "embeddings", -1, "%s", name);
-    if (encoder->embeddings)
-        encoder->embeddings->in = encoder->embeddings->out = model->hidden_size;
     if (rc == 0 && (!encoder->embedding || !encoder->embeddings || !encoder->layers))
         rc = err_set(err, ERR_NOMEM, "no memory for %d layers", model->n_layers);
     encoder->embedding_dropout_site = rng_site(name);
@@ -194,9 +236,16 @@ int encoder_load(struct model *model, struct encoder *encoder, const char *prefi
     return rc;
 }
 
-static int32_t type_of(const struct batch *batch, int row, int n_types)
+/* Inserted rows have the first type; a model with one type has none to tell apart. */
+static struct value *embed_types(struct pass *pass, struct value *table, const struct layout *layout)
 {
-    return row >= 0 && batch->type_ids && batch->type_ids[row] < n_types ? batch->type_ids[row] : 0;
+    const int32_t *given = pass->batch->type_ids;
+    int32_t *types = tape_alloc(pass->tape, "embedding", (size_t)layout->n_rows * sizeof(int32_t));
+    for (int i = 0; types && i < layout->n_rows; i++) {
+        int32_t row = layout->origin ? layout->origin[i] : i;
+        types[i] = given && row >= 0 && given[row] < table->rows ? given[row] : 0;
+    }
+    return types ? op_embedding(pass->tape, table, types, layout->n_rows, layout) : NULL;
 }
 
 /* Word, position and type embeddings, summed, normalised. */
@@ -207,15 +256,12 @@ static struct value *embed(struct pass *pass, const struct encoder *encoder)
     if (!x)
         return NULL;
     const struct layout *layout = x->layout;
-    int n = layout->n_rows;
     const int32_t *positions = layout_positions(tape, layout, encoder->position_offset);
-    int32_t *types = tape_alloc(tape, "embedding", (size_t)n * sizeof(int32_t));
-    if (!positions || !types)
+    if (!positions)
         return NULL;
-    for (int i = 0; i < n; i++) /* a model with one type has none to tell apart; inserted rows have the first */
-        types[i] = type_of(pass->batch, layout->origin ? layout->origin[i] : i, encoder->types->value.rows);
-    x = op_add(tape, x, op_embedding(tape, &encoder->types->value, types, n, layout));
-    x = op_add_layer_norm(tape, x, op_embedding(tape, &encoder->positions->value, positions, n, layout),
+    if (encoder->types)
+        x = op_add(tape, x, embed_types(pass, &encoder->types->value, layout));
+    x = op_add_layer_norm(tape, x, op_embedding(tape, &encoder->positions->value, positions, layout->n_rows, layout),
                           &encoder->norm_weight->value, &encoder->norm_bias->value, encoder->norm_epsilon);
     x = op_dropout(tape, x, pass->model->dropout, encoder->embedding_dropout_site);
     return site_replace(pass, encoder->embeddings, x);
@@ -238,7 +284,8 @@ static struct value *layer_forward(struct pass *pass, const struct encoder *enco
     struct value *v = site_linear(pass, layer->value, x);
     site_attention(pass, layer->attention, x, &attention);
     struct value *h = site_linear(pass, layer->attention_output, op_attention(tape, q, k, v, &attention));
-    h = op_dropout(tape, h, model->dropout, layer->attention_output_dropout_site);
+    if (encoder->names->drops_attention_output)
+        h = op_dropout(tape, h, model->dropout, layer->attention_output_dropout_site);
     struct value *middle = site_sublayer(pass, layer->attention_sublayer, h, x);
     h = op_activation(tape, site_linear(pass, layer->intermediate, middle), encoder->activation);
     h = op_dropout(tape, site_linear(pass, layer->output, h), model->dropout, layer->output_dropout_site);

@@ -10,8 +10,20 @@ struct encoder_layer {
     uint32_t attention_dropout_site, attention_output_dropout_site, output_dropout_site;
 };
 
+/* What a family calls its config's entries and its modules: <prefix>.<layers>.<index>.<module>. The sublayers' names
+ * are those below which adapters are kept. */
+struct encoder_names {
+    const char *hidden_size, *n_layers, *n_heads, *intermediate_size, *activation;
+    const char *dropout, *attention_dropout, *classifier_dropout;
+    const char *layers;
+    const char *query, *key, *value, *attention, *attention_output, *attention_norm, *attention_sublayer;
+    const char *intermediate, *output, *output_norm, *output_sublayer;
+    bool has_types, drops_attention_output;
+};
+
 struct encoder {
-    struct param *words, *positions, *types, *norm_weight, *norm_bias;
+    const struct encoder_names *names; /* set before loading; NULL: BERT's */
+    struct param *words, *positions, *types /* NULL: none */, *norm_weight, *norm_bias;
     struct site *embedding, *embeddings;
     struct encoder_layer *layers;
     struct site *pooler; /* NULL: none */
