@@ -15,7 +15,10 @@
 #include "orchestrator/search_pareto.h"
 #include "orchestrator/search_sobol.h"
 
-enum { CANDIDATES_MAX = 700, KEPT = 24, CENTRES = 8, ROUNDS = 3, CELLS_TRIED = 24, LIST_MAX = 4096 };
+/* An expected gain, in deviations of the values, that leaves room for a look elsewhere. */
+static const double stuck_gain = 0.01;
+
+enum { BRANCH_EVERY = 4, CANDIDATES_MAX = 700, KEPT = 24, CENTRES = 8, ROUNDS = 3, CELLS_TRIED = 24, LIST_MAX = 4096 };
 
 static int no_memory(struct err *err)
 {
@@ -55,6 +58,8 @@ static void put(struct pool *pool, double *x)
     struct study *study = pool->study;
     size_t bytes = (size_t)study->codec.n * sizeof(*x);
     struct err ignored;
+    if (pool->search->branch >= 0)
+        x[pool->search->branch] = pool->search->branch_value;
     if (pool->n >= CANDIDATES_MAX || codec_settle(&study->codec, x, &ignored) < 0 || !study_is_allowed(study, x))
         return;
     memcpy(pool->points + (size_t)pool->n * (size_t)study->codec.n, x, bytes);
@@ -134,6 +139,8 @@ static int find_centres(struct pool *pool, struct err *err)
             key += rng_uniform(&stream);
         }
         /* Infeasible ones come behind, and those ended early behind whole ones that are as good. */
+        if (search->branch >= 0 && row->x[search->branch] != search->branch_value)
+            key += 1e90 * (1 + i);
         key += row->violation > 0 ? 1e100 * (1 + row->violation) : 0;
         order[n++] = (struct ordered){key, i};
     }
@@ -273,7 +280,7 @@ static int step_aside(struct pool *pool, double *x, double *value, bool *is_bett
     int n = 0, rc = tries && values ? 0 : no_memory(err);
     for (int j = 0; j < codec->n && rc == 0; j++) {
         const struct codec_dimension *dimension = &codec->dimensions[j];
-        if (isnan(x[j]) || is_smooth(dimension) || dimension->n_values > 64)
+        if (isnan(x[j]) || is_smooth(dimension) || dimension->n_values > 64 || j == pool->search->branch)
             continue;
         for (int k = 0; k < (int)dimension->n_values && n < CANDIDATES_MAX; k++) {
             double to = dimension->is_category ? k : codec_snap(codec, j, (k + 0.5) / dimension->n_values);
@@ -346,11 +353,12 @@ static int rank(struct pool *pool, struct err *err)
     for (int i = 0; i < kept; i++)
         memcpy(search->candidates + (size_t)i * width, point(pool, best[i].at), width * sizeof(double));
     search->n_candidates = kept;
+    search->top_value = kept ? -best[0].key : -INFINITY;
     search->for_configuration = study->n_configurations;
     return 0;
 }
 
-static int propose(struct study *study, struct gp_search *search, struct err *err)
+static int propose_once(struct study *study, struct gp_search *search, struct err *err)
 {
     struct pool pool = {.study = study, .search = search};
     bool is_list = study->grid_size >= 0 && study->grid_size <= LIST_MAX;
@@ -372,6 +380,20 @@ static int propose(struct study *study, struct gp_search *search, struct err *er
     return rc == 0 ? rank(&pool, err) : rc;
 }
 
+/* Every BRANCH_EVERY-th proposal, and every other one while little is to be gained at the incumbent, looks at another
+ * branch of a conditional space. */
+static int propose(struct study *study, struct gp_search *search, struct err *err)
+{
+    bool has_turn = study->n_configurations % BRANCH_EVERY == 0;
+    if (has_turn)
+        gp_enter_branch(study, search);
+    int rc = propose_once(study, search, err);
+    bool is_stuck = search->branch < 0 && search->n_candidates > 0 && search->top_value < log(stuck_gain);
+    if (rc == 0 && is_stuck && study->n_configurations % 2 == 0 && gp_enter_branch(study, search))
+        rc = propose_once(study, search, err);
+    return rc;
+}
+
 /* Evenly spread points before the first model: enough for each dimension that exists at a time, at most a fifth of what
  * may be spent. */
 static int initial_points(const struct study *study)
@@ -381,6 +403,7 @@ static int initial_points(const struct study *study)
     for (int i = 0; i < study->definition->space.n_parameters; i++)
         exists += study->codec.first[i + 1] > study->codec.first[i];
     int n = (int)fmin(exists + 3, 16);
+
     if (n < 5)
         n = 5;
     if (expected / 5 < n)

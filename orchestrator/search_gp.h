@@ -28,6 +28,11 @@ struct gp_quantity {
     double bound; /* of outcomes and failures: what the value must not exceed, warped */
 };
 
+struct gp_known {
+    const double *x;
+    double value; /* of the first objective, without its noise, warped */
+};
+
 struct gp_search {
     struct arena scratch; /* of one proposal */
     int d;                /* dimensions of the codec, and one for the resource where trials end early */
@@ -36,6 +41,10 @@ struct gp_search {
     int n_quantities;
     struct study_row *rows;
     int n_rows;
+    int branch; /* dimension that this proposal keeps at branch_value; −1: none */
+    double branch_value;
+    struct gp_known *known; /* feasible rows */
+    int n_known;
     double *fallback; /* a value for each dimension that does not exist at a point: where a good one has it */
     double weights[OBJECTIVES_MAX], lows[OBJECTIVES_MAX], widths[OBJECTIVES_MAX]; /* of more than two objectives */
     double best; /* of the first objective, warped; what must be improved */
@@ -45,10 +54,14 @@ struct gp_search {
     double reference[2];
     double *candidates; /* (n, codec.n) of the last proposal, best first */
     int n_candidates, for_configuration;
+    double top_value; /* of the first */
 };
 
 /* Fits and conditions all models on the study's finished and running trials. */
 int gp_prepare(struct study *study, struct gp_search *search, struct err *err) MUST_CHECK;
+/* Turns the proposal to the most promising branch other than the incumbent's, which then is asked for its own best:
+ * what was learned in one branch misleads about another. false: there are no branches. */
+bool gp_enter_branch(struct study *study, struct gp_search *search);
 /* log of what a settled point is worth, with derivatives by its numbers (codec.n) unless NULL. */
 double gp_value(struct study *study, struct gp_search *search, const double *x, double *gradient);
 /* The same for m points (m, codec.n). */

@@ -14,7 +14,10 @@
 #include "orchestrator/search_pareto.h"
 #include "orchestrator/stop_kinds.h"
 
-enum { PENDING_MAX = 64, RUNG_ROWS_MAX = 1200, FIRST_FIT = 3 };
+/* Deviations a branch of one trial may be better than it looks: so much that the least tried comes first. */
+static const double few_trials_bonus = 8;
+
+enum { BRANCHES_MAX = 32, PENDING_MAX = 64, RUNG_ROWS_MAX = 1200, FIRST_FIT = 3 };
 
 struct observation {
     const double *x;
@@ -437,19 +440,73 @@ static double smoothed(const struct gp *gp, const struct table *table, const str
     return warped(warp, table->rows[i].y) - noise * gp->weights[i];
 }
 
-static void find_best(struct gp_search *search, const struct gp_quantity *quantity, const struct table *table)
+/* Keeps the smoothed values of feasible rows; where no trial is whole yet the furthest of the others stand in. */
+static int find_best(struct gp_search *search, const struct gp_quantity *quantity, const struct table *table,
+                     struct err *err)
 {
-    search->has_best = false;
+    search->known = arena_alloc(&search->scratch, ((size_t)table->n + 1) * sizeof(*search->known));
+    search->n_known = 0;
     search->best = INFINITY;
-    for (int pass = 0; pass < 2 && !search->has_best; pass++)
+    if (!search->known)
+        return no_memory(err);
+    for (int pass = 0; pass < 2 && search->n_known == 0; pass++)
         for (int i = 0; i < table->n; i++) {
             const struct observation *row = &table->rows[i];
-            /* Without a whole trial the furthest ones stand in. */
             if (!row->is_feasible || (pass == 0 && !row->is_whole))
                 continue;
-            search->best = fmin(search->best, smoothed(&quantity->gp, table, &quantity->warp, i));
-            search->has_best = true;
+            double value = smoothed(&quantity->gp, table, &quantity->warp, i);
+            search->known[search->n_known++] = (struct gp_known){row->x, value};
+            search->best = fmin(search->best, value);
         }
+    search->has_best = search->n_known > 0;
+    return 0;
+}
+
+/* Where conditions hang on a category each of its values is a branch with an optimum of its own. */
+static int branching_dimension(const struct study *study)
+{
+    if (study->n_objectives > 1 || study->codec.n_keys == study->codec.n)
+        return -1;
+    for (int j = 0; j < study->codec.n; j++) {
+        const struct codec_dimension *dimension = &study->codec.dimensions[j];
+        if (dimension->is_category && study->codec.decides[j] && dimension->n_values <= BRANCHES_MAX &&
+            dimension->distribution->n_conditions == 0)
+            return j;
+    }
+    return -1;
+}
+
+bool gp_enter_branch(struct study *study, struct gp_search *search)
+{
+    double best[BRANCHES_MAX], least = INFINITY;
+    int counts[BRANCHES_MAX] = {0}, j = branching_dimension(study), chosen = -1;
+    if (j < 0 || !search->has_best)
+        return false;
+    int n = (int)study->codec.dimensions[j].n_values;
+    for (int k = 0; k < n; k++)
+        best[k] = INFINITY;
+    for (int i = 0; i < study->n_configurations; i++)
+        if (!isnan(study->configurations[i].x[j]))
+            counts[(int)study->configurations[i].x[j]]++;
+    for (int i = 0; i < search->n_known; i++) {
+        int k = (int)search->known[i].x[j];
+        best[k] = fmin(best[k], search->known[i].value);
+    }
+    for (int k = 0; k < n; k++) {
+        double promise = (isinf(best[k]) ? 0 : best[k]) - few_trials_bonus / sqrt(counts[k] + 0.5);
+        if (best[k] <= search->best)
+            continue; /* the branch of the incumbent has its turn anyway */
+        if (promise < least) {
+            least = promise;
+            chosen = k;
+        }
+    }
+    if (chosen < 0)
+        return false;
+    search->branch = j;
+    search->branch_value = chosen;
+    search->best = isinf(best[chosen]) ? 0 : best[chosen];
+    return true;
 }
 
 static int compare_front(const void *a, const void *b)
@@ -506,6 +563,7 @@ static int init(struct study *study, struct gp_search *search, struct err *err)
                            study->definition->stopping.max_resource > 1;
     search->d = study->codec.n + search->has_resource;
     search->for_configuration = -1;
+    search->branch = -1;
     search->fallback = arena_calloc(&study->arena, (size_t)search->d + 1, sizeof(double));
     if (!search->fallback)
         return no_memory(err);
@@ -523,6 +581,7 @@ int gp_prepare(struct study *study, struct gp_search *search, struct err *err)
     struct table tables[GP_MODELS_MAX] = {0};
     int rc = search->n_quantities ? 0 : init(study, search, err);
     arena_reset(&search->scratch);
+    search->branch = -1;
     if (rc == 0)
         rc = study_rows(study, study->n_finished, &search->scratch, &search->rows, &search->n_rows, err);
     if (rc == 0 && study->n_objectives > 2)
@@ -534,10 +593,8 @@ int gp_prepare(struct study *study, struct gp_search *search, struct err *err)
         return rc;
     if (study->n_objectives == 2 && search->quantities[1].is_usable)
         return find_front(search, tables, err);
-    find_best(search, &search->quantities[0], &tables[0]);
-    return 0;
+    return find_best(search, &search->quantities[0], &tables[0], err);
 }
-
 /* Value ------------------------------------------------------------------------------------------------------------ */
 
 /* log of the expected gain in hypervolume and its derivatives by mean and deviation of both objectives. */

@@ -24,11 +24,11 @@ double gp_kernel(double squared_distance)
 
 /* Evidence --------------------------------------------------------------------------------------------------------- */
 
-/* The prior: lengths around √d/2 within a factor of e^1.2 (Hvarfner et al. 2024: distances grow with √d, so must
- * lengths), s² around 1, noise anywhere between 1e-8 and 1e-1. */
+/* The prior: lengths around 0.3 √d + 0.1 within a factor of e^0.5 (Hvarfner et al. 2024: distances grow with √d, so
+ * must lengths), s² around 1, noise anywhere between 1e-8 and 1e-1. */
 static double prior_length(int d)
 {
-    return log(0.5 * sqrt((double)d) + 0.1);
+    return log(0.3 * sqrt((double)d) + 0.1);
 }
 
 static double add_prior(double value, double mean, double deviation, double *gradient)
@@ -42,8 +42,8 @@ static double log_prior(const double *theta, int d, double *gradient)
 {
     double sum = 0;
     for (int j = 0; j < d; j++)
-        sum += add_prior(theta[j], -2 * prior_length(d), 2.4, &gradient[j]);
-    sum += add_prior(theta[d + GP_SIGNAL], 0, 1.0, &gradient[d + GP_SIGNAL]);
+        sum += add_prior(theta[j], -2 * prior_length(d), 1.0, &gradient[j]);
+    sum += add_prior(theta[d + GP_SIGNAL], -0.5, 1.0, &gradient[d + GP_SIGNAL]);
     sum += add_prior(theta[d + GP_NOISE], -11.5, 4.0, &gradient[d + GP_NOISE]);
     return sum;
 }
