@@ -5,8 +5,9 @@
 
 #include "orchestrator/search_kinds.h"
 
-const struct search_kind *const search_kinds[] = {&search_auto,  &search_grid, &search_random,
-                                                  &search_sobol, &search_gp,   NULL};
+const struct search_kind *const search_kinds[] = {&search_auto,  &search_grid,  &search_random,
+                                                  &search_sobol, &search_tpe,   &search_gp,
+                                                  &search_cmaes, &search_nsga2, NULL};
 
 const struct search_kind *search_find(const char *name)
 {

@@ -18,7 +18,17 @@
 /* An expected gain, in deviations of the values, that leaves room for a look elsewhere. */
 static const double stuck_gain = 0.01;
 
-enum { BRANCH_EVERY = 4, CANDIDATES_MAX = 700, KEPT = 24, CENTRES = 8, ROUNDS = 3, CELLS_TRIED = 24, LIST_MAX = 4096 };
+/* Beyond TRIALS_MAX a proposal would cost seconds: the Parzen estimator takes over. */
+enum {
+    TRIALS_MAX = 1500,
+    BRANCH_EVERY = 4,
+    CANDIDATES_MAX = 700,
+    KEPT = 24,
+    CENTRES = 8,
+    ROUNDS = 3,
+    CELLS_TRIED = 24,
+    LIST_MAX = 4096
+};
 
 static int no_memory(struct err *err)
 {
@@ -34,6 +44,7 @@ static void free_state(void *state)
         gp_done(&search->quantities[i].gp);
     arena_done(&search->scratch);
     free(search->candidates);
+    search_tpe.free_state(search->tpe);
     free(search);
 }
 
@@ -419,6 +430,13 @@ static int suggest(struct study *study, int attempt, double *x, struct err *err)
         return no_memory(err);
     openblas_set_num_threads(
         1); /* sums in one order whatever the machine, and the coordinator's cores are the trials' */
+    if (study->n_finished > TRIALS_MAX) {
+        study->state = search->tpe;
+        rc = search_tpe.suggest(study, attempt, x, err);
+        search->tpe = study->state;
+        study->state = search;
+        return rc;
+    }
     if (study->n_configurations < initial_points(study) || study->n_finished < 2)
         return search_sobol.suggest(study, attempt, x, err);
     if (search->for_configuration != study->n_configurations || attempt == 0) {

@@ -54,6 +54,7 @@ struct gp_search {
     double reference[2];
     double *candidates; /* (n, codec.n) of the last proposal, best first */
     int n_candidates, for_configuration;
+    void *tpe;        /* state of the algorithm that takes over from so many trials on */
     double top_value; /* of the first */
 };
 
