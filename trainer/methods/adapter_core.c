@@ -269,6 +269,15 @@ static const char *flag(bool value)
     return value ? "true" : "false";
 }
 
+/* The factor f for which AdapterHub's size, Python's d // f, is the bottleneck's: 32 // (32 / 5) is 4. */
+static double reduction_factor(int d, int size)
+{
+    double factor = (double)d / size;
+    while ((d - fmod(d, factor)) / factor < size - 0.5)
+        factor = nextafter(factor, 0);
+    return factor;
+}
+
 void adapter_add_config(struct text *json, const struct model *model, const struct adapter_spec *spec,
                         const cJSON *settings)
 {
@@ -280,12 +289,12 @@ void adapter_add_config(struct text *json, const struct model *model, const stru
     text_printf(json, ",\"ln_before\":%s,\"ln_after\":%s,\"non_linearity\":\"%s\",\"reduction_factor\":",
                 flag(spec->norm_before), flag(spec->norm_after),
                 strcmp(spec->activation, "silu") == 0 ? "swish" : spec->activation);
-    text_add_double(json, (double)model->hidden_size / spec->size);
+    text_add_double(json, reduction_factor(model->hidden_size, spec->size));
     text_add(json, ",\"scaling\":");
     if (spec->scaling)
         text_add_json(json, spec->scaling);
-    else
-        text_add_double(json, spec->fixed_scaling);
+    else /* AdapterHub takes a number without a point for the name of a kind */
+        text_printf(json, spec->fixed_scaling == floor(spec->fixed_scaling) ? "%.1f" : "%.17g", spec->fixed_scaling);
     text_add(json, ",\"dropout\":");
     text_add_double(json, spec->dropout);
     text_printf(json, ",\"init_weights\":\"%s\",\"use_gating\":%s,\"cross_adapter\":false",

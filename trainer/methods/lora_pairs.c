@@ -110,10 +110,12 @@ void lora_add_targets(struct text *json, const struct model *model, const char *
     bool is_first = true;
     text_add(json, ",\"target_modules\":[");
     for (size_t i = 0; i < model->n_sites; i++) {
-        char name[512], embedding[512];
+        char name[512], plain[512], embedding[512]; /* AdaLoRA's tensors have no ".weight" */
         snprintf(name, sizeof(name), "%s.%s", model->sites[i]->name, part);
+        snprintf(plain, sizeof(plain), "%s.lora_A", model->sites[i]->name);
         snprintf(embedding, sizeof(embedding), "%s.lora_embedding_A", model->sites[i]->name);
-        if (!params_find(&model->params, name) && !params_find(&model->params, embedding))
+        if (!params_find(&model->params, name) && !params_find(&model->params, plain) &&
+            !params_find(&model->params, embedding))
             continue;
         text_add(json, is_first ? "" : ",");
         text_add_json(json, model->sites[i]->name);

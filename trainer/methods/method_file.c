@@ -22,6 +22,18 @@ static bool belongs(const struct param *param, const char *method, bool with_hea
     return method && param->method && strcmp(param->method, method) == 0;
 }
 
+/* PEFT moves a module with LoRA to <module>.base_layer: its bias is called so. NULL without memory. */
+static const char *file_name(const struct model *model, const struct param *param, const char *prefix,
+                             struct arena *arena)
+{
+    size_t n = strlen(param->name), module = n > strlen("bias") ? n - strlen("bias") : 0;
+    bool is_bias = module && param->origin == PARAM_BASE && strcmp(param->name + module, "bias") == 0;
+    const char *lora = is_bias ? arena_printf(arena, "%.*slora_A.weight", (int)module, param->name) : NULL;
+    if (strcmp(prefix, "base_model.model.") == 0 && lora && params_find(&model->params, lora))
+        return arena_printf(arena, "%s%.*sbase_layer.bias", prefix, (int)module, param->name);
+    return arena_printf(arena, "%s%s", prefix, param->name);
+}
+
 static int write_params(const struct model *model, const char *method, const char *key_prefix,
                         const char *(*prefix_of)(const struct param *), bool with_head, const char *path,
                         struct err *err)
@@ -34,7 +46,7 @@ static int write_params(const struct model *model, const char *method, const cha
         const struct param *param = model->params.items[i];
         if (!belongs(param, method, with_head))
             continue;
-        const char *name = arena_printf(&arena, "%s%s", prefix_of ? prefix_of(param) : key_prefix, param->name);
+        const char *name = file_name(model, param, prefix_of ? prefix_of(param) : key_prefix, &arena);
         if (!name)
             rc = err_set(err, ERR_NOMEM, "'%s': no memory to write it", path);
         tensors[n++] = (struct tensor_source){name, param->n_dims, param->shape, param->value.data};

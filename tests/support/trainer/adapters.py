@@ -52,12 +52,26 @@ def formats(base, task):
     check("base_model.model.classifier.weight" in saved and len(saved) == 2 * 4 + 2, list(saved))
     config = json.loads((base / "lora/adapter/adapter_config.json").read_text())
     check((config["peft_type"], config["r"], config["lora_alpha"], config["task_type"]) == ("LORA", 3, 6, "SEQ_CLS"), config)
+    for settings in ({"method": "lora", "lora_bias": "all", "targets": ["query"]}, {"method": "adalora", "targets": ["query"]}):
+        Run(job(base / "bias", task, {**settings, "epochs": 1}))
+        config = json.loads((base / "bias/adapter/adapter_config.json").read_text())
+        check(sorted(config["target_modules"]) == [f"bert.encoder.layer.{i}.attention.self.query" for i in (0, 1)], config)
+    Run(job(base / "bias", task, {"method": "lora", "lora_bias": "all", "targets": ["query"], "epochs": 1}))
+    biases = {n for n in tensors(base / "bias/adapter/adapter_model.safetensors") if n.endswith("bias")}
+    prefix = "base_model.model.bert.encoder.layer.0.attention.self."
+    check({prefix + "query.base_layer.bias", prefix + "key.bias"} <= biases, "biases as PEFT names them:", sorted(biases))
     Run(job(base / "houlsby", task, {"method": "adapter", "adapter_placement": "houlsby", "adapter_size": 8, "epochs": 1}))
     saved = tensors(base / "houlsby/adapter/adapter.safetensors")
     prefix = "bert.encoder.layer.0.attention.output.adapters.nightsweep"
     check(saved[prefix + ".adapter_down.0.weight"][0] == [8, 32] and saved[prefix + ".adapter_up.bias"][0] == [32], list(saved))
     check(set(tensors(base / "houlsby/adapter/head.safetensors")) == {"classifier.weight", "classifier.bias"}, "head")
     config = json.loads((base / "houlsby/adapter/adapter_config.json").read_text())["config"]
+    for size in (1, 3, 5, 7, 31, 32, 40):  # the bottleneck as AdapterHub computes it, and a scaling it takes for a number
+        for placement in ("pfeiffer", "parallel"):
+            Run(job(base / "size", task, {"method": "adapter", "adapter_placement": placement, "adapter_size": size, "epochs": 0.1}))
+            text = (base / "size/adapter/adapter_config.json").read_text()
+            check(int(32 // json.loads(text)["config"]["reduction_factor"]) == size, size, text)
+            check(isinstance(json.loads(text)["config"]["scaling"], float), placement, text)
     check(config["mh_adapter"] and config["output_adapter"] and config["reduction_factor"] == 4, config)
 
 
