@@ -45,9 +45,9 @@ int kernels_select(const char *level, struct err *err)
 const struct kernels *kernels(void)
 {
     const struct kernels *found = atomic_load(&chosen);
-    const char *forced = getenv("NIGHTSWEEP_CPU");
     if (found)
         return found;
+    const char *forced = getenv("NIGHTSWEEP_CPU");
     for (size_t i = 0; !found && i < sizeof(levels) / sizeof(levels[0]); i++)
         if (is_supported(levels[i]->level) && (!forced || strcmp(forced, levels[i]->level) == 0))
             found = levels[i];

@@ -22,8 +22,10 @@ struct kernels {
     const char *level; /* portable, avx2, avx512 */
     real (*dot)(const real *a, const real *b, size_t n);
     real (*sum)(const real *a, size_t n);
-    real (*max)(const real *a, size_t n);                   /* n > 0 */
-    void (*axpy)(real *y, const real *x, real a, size_t n); /* y += a x */
+    real (*max)(const real *a, size_t n);                                        /* n > 0 */
+    void (*axpy)(real *y, const real *x, real a, size_t n);                      /* y += a x */
+    void (*scale)(real *y, const real *x, real a, size_t n);                     /* y = a x */
+    void (*add_scaled)(real *y, const real *a, const real *b, real s, size_t n); /* y = a + s b */
     void (*add)(real *y, const real *a, const real *b, size_t n);
     void (*multiply)(real *y, const real *a, const real *b, size_t n);
     void (*multiply_add)(real *y, const real *a, const real *b, size_t n); /* y += a b */
@@ -39,11 +41,17 @@ struct kernels {
     void (*rms_norm)(real *y, const real *x, const real *gamma, double epsilon, size_t n, real *inverse);
     void (*rms_norm_backward)(real *dx, real *dgamma, const real *dy, const real *x, const real *gamma, real inverse,
                               size_t n, int is_first);
-    /* Activations and dx (+)= dy f'(x). Absolute error below 1e-6 of max(1, |x|). */
+    /* Activations and dx (+)= dy f'(x), dx and dy may be one. Absolute error below 1e-6 of max(1, |x|). */
     void (*activation)(real *y, const real *x, int activation, size_t n);
     void (*activation_backward)(real *dx, const real *dy, const real *x, int activation, size_t n, int is_first);
     /* n random words for the counter (step, example, site), the same as rng_fill's. */
     void (*random_words)(struct rng rng, uint32_t step, uint32_t example, uint32_t site, uint32_t *out, size_t n);
+    /* Dropout's mask: element i is kept (1) when the half i mod 2 (0: the lower) of random word i/2 is not below
+     * `threshold`, the rate in 65536ths. */
+    void (*keep_mask)(struct rng rng, uint32_t step, uint32_t example, uint32_t site, uint32_t threshold,
+                      uint8_t *is_kept, size_t n);
+    /* y = (or +=, when not is_first) factor x where kept, 0 elsewhere; x and y may be one. */
+    void (*mask)(real *y, const real *x, const uint8_t *is_kept, real factor, size_t n, int is_first);
     /* Decoupled weight decay, moments, step; ε outside the root.   Loshchilov & Hutter 2019, arXiv:1711.05101 */
     void (*adamw)(real *p, const real *g, real *m, real *v, struct adamw_step step, size_t n);
 };

@@ -64,6 +64,18 @@ static void axpy(real *restrict y, const real *restrict x, real a, size_t n)
         y[i] += a * x[i];
 }
 
+static void scale(real *restrict y, const real *restrict x, real a, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = a * x[i];
+}
+
+static void add_scaled(real *restrict y, const real *restrict a, const real *restrict b, real s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = a[i] + s * b[i];
+}
+
 static void add(real *y, const real *a, const real *b, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -89,6 +101,11 @@ static inline real fast_exp(real x)
 }
 static inline real fast_erf(real x)
 {
+    return erf(x);
+}
+static inline real erf_with(real x, real exp_of_square)
+{
+    (void)exp_of_square;
     return erf(x);
 }
 static inline real fast_tanh(real x)
@@ -123,7 +140,7 @@ static inline float fast_exp(float x)
 /* erf by Abramowitz & Stegun 7.1.26 has only 1.5e-7 absolute error and bad relative error near 0: below 1 the Taylor
  * series is used, above it 1 − exp(−x²)·Q(1/(1 + p x)). Both are evaluated and selected, so that the loop vectorises.
  */
-static inline float fast_erf(float x)
+static inline float erf_with(float x, float exp_of_square)
 {
     float a = fabsf(x), s = a * a;
     float series = 1.0f / 6894720.0f; /* Σ (−1)^n x^(2n+1) / (n! (2n+1)), n = 9 … 0 */
@@ -143,9 +160,13 @@ static inline float fast_erf(float x)
     q = q * t + 1.421413741f;
     q = q * t - 0.284496736f;
     q = q * t + 0.254829592f;
-    float tail = 1.0f - q * t * fast_exp(-s);
+    float tail = 1.0f - q * t * exp_of_square; /* exp(−x²) */
     float y = a < 1.0f ? series : tail;
     return copysignf(y, x);
+}
+static inline float fast_erf(float x)
+{
+    return erf_with(x, fast_exp(-x * x));
 }
 
 /* tanh(x) = (1 − e^(−2|x|))/(1 + e^(−2|x|)); near 0, where that cancels, its Taylor polynomial. */
@@ -168,9 +189,14 @@ static real exp_sum(real *y, const real *x, real shift, size_t n)
             y[i + l] = fast_exp(x[i + l] - shift);
             lanes[l] += y[i + l];
         }
-    for (int l = 0; i < n; i++, l++) {
-        y[i] = fast_exp(x[i] - shift);
-        lanes[l] += y[i];
+    if (i < n) { /* the rest as one more vector: rows of attention are often shorter than one */
+        real rest[LANES] = {0};
+        memcpy(rest, x + i, (n - i) * sizeof(real));
+        for (int l = 0; l < LANES; l++)
+            rest[l] = fast_exp(rest[l] - shift);
+        for (size_t l = 0; l < LANES; l++)
+            lanes[l] += l < n - i ? rest[l] : 0;
+        memcpy(y + i, rest, (n - i) * sizeof(real));
     }
     return lanes_sum(lanes);
 }
@@ -272,10 +298,12 @@ static inline real gelu(real x)
 {
     return (real)0.5 * x * (1 + fast_erf(x * (real)0.70710678118654752440));
 }
+/* exp(−x²/2) is in the density and in erf's tail: computed once. */
 static inline real gelu_slope(real x)
 {
-    real cdf = (real)0.5 * (1 + fast_erf(x * (real)0.70710678118654752440));
-    return cdf + x * (real)0.39894228040143267794 * fast_exp((real)-0.5 * x * x);
+    real e = fast_exp((real)-0.5 * x * x);
+    real cdf = (real)0.5 * (1 + erf_with(x * (real)0.70710678118654752440, e));
+    return cdf + x * (real)0.39894228040143267794 * e;
 }
 static inline real gelu_new(real x)
 {
@@ -338,17 +366,16 @@ static void activation_forward(real *restrict y, const real *restrict x, int act
     }
 }
 
+/* dx may be dy: no restrict, but the compiler is told that elements do not wait for each other. */
 #define EACH_SLOPE(f)                                                                                                  \
-    if (is_first)                                                                                                      \
-        for (size_t i = 0; i < n; i++)                                                                                 \
-            dx[i] = dy[i] * f(x[i]);                                                                                   \
-    else                                                                                                               \
-        for (size_t i = 0; i < n; i++)                                                                                 \
-            dx[i] += dy[i] * f(x[i]);                                                                                  \
+    if (is_first) {                                                                                                    \
+        _Pragma("GCC ivdep") for (size_t i = 0; i < n; i++) dx[i] = dy[i] * f(x[i]);                                   \
+    } else {                                                                                                           \
+        _Pragma("GCC ivdep") for (size_t i = 0; i < n; i++) dx[i] += dy[i] * f(x[i]);                                  \
+    }                                                                                                                  \
     break
 
-static void activation_backward(real *restrict dx, const real *restrict dy, const real *restrict x, int activation,
-                                size_t n, int is_first)
+static void activation_backward(real *dx, const real *dy, const real *x, int activation, size_t n, int is_first)
 {
     switch ((enum activation)activation) {
     case ACTIVATION_RELU:
@@ -426,12 +453,39 @@ static void random_words(struct rng rng, uint32_t step, uint32_t example, uint32
     }
 }
 
+static void keep_mask(struct rng rng, uint32_t step, uint32_t example, uint32_t site, uint32_t threshold,
+                      uint8_t *is_kept, size_t n)
+{
+    enum { ELEMENTS = 8 * BLOCKS };
+    for (size_t i = 0; i < n; i += ELEMENTS) {
+        uint32_t words[4 * BLOCKS];
+        uint8_t kept[ELEMENTS];
+        random_blocks(rng, step, example, site, (uint32_t)(i / 8), words);
+        for (int k = 0; k < 4 * BLOCKS; k++) {
+            kept[2 * k] = (words[k] & 0xffffu) >= threshold;
+            kept[2 * k + 1] = (words[k] >> 16) >= threshold;
+        }
+        memcpy(is_kept + i, kept, n - i < ELEMENTS ? n - i : ELEMENTS);
+    }
+}
+
+static void mask(real *y, const real *x, const uint8_t *is_kept, real factor, size_t n, int is_first)
+{
+    if (is_first) {
+        _Pragma("GCC ivdep") for (size_t i = 0; i < n; i++) y[i] = is_kept[i] ? x[i] * factor : 0;
+    } else {
+        _Pragma("GCC ivdep") for (size_t i = 0; i < n; i++) y[i] += is_kept[i] ? x[i] * factor : 0;
+    }
+}
+
 const struct kernels PASTE(kernels_, KERNELS_LEVEL) = {
     .level = TEXT(KERNELS_LEVEL),
     .dot = dot,
     .sum = sum,
     .max = max_of,
     .axpy = axpy,
+    .scale = scale,
+    .add_scaled = add_scaled,
     .add = add,
     .multiply = multiply,
     .multiply_add = multiply_add,
@@ -443,5 +497,7 @@ const struct kernels PASTE(kernels_, KERNELS_LEVEL) = {
     .activation = activation_forward,
     .activation_backward = activation_backward,
     .random_words = random_words,
+    .keep_mask = keep_mask,
+    .mask = mask,
     .adamw = adamw,
 };

@@ -26,7 +26,7 @@ struct head {
 
 struct scratch {
     real *scores, *slopes; /* (rows, keys) */
-    uint32_t *words;       /* random words of the mask */
+    uint8_t *is_kept;      /* dropout's mask */
     int32_t *buckets;      /* of a position bias, by distance: points at distance 0 */
 };
 
@@ -117,17 +117,22 @@ static void scatter_keys(const struct head *head, const real *weights, const rea
              right_cols, 1, own->grad + key_at(head, own), own->cols);
 }
 
-/* Drops probabilities (or their slopes) in place. Pure in (step, example, site, head, row, key). */
-static void drop(const struct tape *tape, const struct attention *options, const struct head *head, uint32_t *words,
-                 real *values)
+/* Pure in (step, example, site, head, row, key). */
+static void draw_mask(const struct tape *tape, const struct attention *options, const struct head *head,
+                      uint8_t *is_kept)
 {
     size_t n = (size_t)head->queries->rows * (size_t)head->n_keys;
-    uint32_t threshold = (uint32_t)(options->dropout * 4294967296.0);
-    real factor = (real)(1 / (1 - options->dropout));
-    kernels()->random_words(tape->dropout, tape->step, head->queries->example,
-                            options->site + (uint32_t)head->index * 0x9e3779b9u, words, n);
-    for (size_t i = 0; i < n; i++)
-        values[i] = words[i] >= threshold ? values[i] * factor : 0;
+    kernels()->keep_mask(tape->dropout, tape->step, head->queries->example,
+                         options->site + (uint32_t)head->index * 0x9e3779b9u, dropout_threshold(options->dropout),
+                         is_kept, n);
+}
+
+/* Drops probabilities (or their slopes) into out, which may be they. */
+static void drop(const struct attention *options, const struct head *head, const uint8_t *is_kept, real *out,
+                 const real *values)
+{
+    size_t n = (size_t)head->queries->rows * (size_t)head->n_keys;
+    kernels()->mask(out, values, is_kept, (real)(1 / (1 - options->dropout)), n, true);
 }
 
 /* The extra columns of each row times the row's gate. */
@@ -268,7 +273,7 @@ static bool scratch_alloc(struct tape *tape, const struct attention *options, co
     }
     scratch->scores = tape_alloc(tape, "attention", largest * sizeof(real));
     scratch->slopes = tape_alloc(tape, "attention", largest * sizeof(real));
-    scratch->words = drops(tape, options) ? tape_alloc(tape, "attention", largest * sizeof(uint32_t)) : NULL;
+    scratch->is_kept = drops(tape, options) ? tape_alloc(tape, "attention", largest) : NULL;
     scratch->buckets = options->bias.table ? buckets_of(tape, &options->bias, rows, keys) : NULL;
     return !tape->failed;
 }
@@ -283,11 +288,14 @@ static void head_backward(struct tape *tape, const struct attention_node *node, 
     real *p = scratch->scores, *ds = scratch->slopes, scale = (real)options->scale;
 
     scores_of(options, head, q, k, scratch);
+    if (drops(tape, options))
+        draw_mask(tape, options, head, scratch->is_kept);
     probabilities_again(options, head, p, node->log_sum + (size_t)head->index * (size_t)q->rows + head->queries->first);
     if (needs(v) || needs(options->extra_values)) {
-        memcpy(ds, p, n * sizeof(real));
         if (drops(tape, options))
-            drop(tape, options, head, scratch->words, ds);
+            drop(options, head, scratch->is_kept, ds, p);
+        else
+            memcpy(ds, p, n * sizeof(real));
         gate_rows(options, head, ds);
         scatter_keys(head, ds, dout, o->cols, options->extra_values, v, 1);
     }
@@ -296,7 +304,7 @@ static void head_backward(struct tape *tape, const struct attention_node *node, 
         return;
     times_keys(head, ds, dout, o->cols, options->extra_values, v, 1);
     if (drops(tape, options))
-        drop(tape, options, head, scratch->words, ds);
+        drop(options, head, scratch->is_kept, ds, ds);
     if (needs(options->extra_gate))
         gate_grad_products(options, head, p, ds);
     gate_rows(options, head, ds);
@@ -353,8 +361,10 @@ static void head_forward(struct tape *tape, const struct attention *options, con
 {
     scores_of(options, head, q, k, scratch);
     softmax_rows(options, head, scratch->scores, log_sum);
-    if (drops(tape, options))
-        drop(tape, options, head, scratch->words, scratch->scores);
+    if (drops(tape, options)) {
+        draw_mask(tape, options, head, scratch->is_kept);
+        drop(options, head, scratch->is_kept, scratch->scores, scratch->scores);
+    }
     gate_rows(options, head, scratch->scores);
     weigh_keys(head, o->data + query_at(head, o), o->cols, scratch->scores, options->extra_values, v, 1, 0);
 }

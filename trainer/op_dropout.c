@@ -14,29 +14,21 @@ static void dropout_backward(struct tape *tape, struct tape_node *node)
     struct value *x = dropout->x;
     const real *dy = node->output->grad;
     bool is_first;
-    size_t n = value_size(x);
-    real *dx = tape_grad(tape, x, &is_first);
-    if (!dx)
-        return;
-    if (is_first)
-        memset(dx, 0, n * sizeof(real));
-    for (size_t i = 0; i < n; i++)
-        dx[i] += dropout->is_kept[i] ? dy[i] * dropout->factor : 0;
+    real *dx = tape_grad_from(tape, x, node->output, &is_first);
+    if (dx)
+        kernels()->mask(dx, dy, dropout->is_kept, dropout->factor, value_size(x), is_first);
 }
 
 /* A row's mask hangs on its place in its sequence: the row goes into the site word of the counter. */
-static void draw_mask(const struct tape *tape, const struct value *x, double rate, uint32_t site, uint32_t *words,
-                      uint8_t *is_kept)
+static void draw_mask(const struct tape *tape, const struct value *x, double rate, uint32_t site, uint8_t *is_kept)
 {
-    uint32_t threshold = (uint32_t)(rate * 4294967296.0);
+    uint32_t threshold = dropout_threshold(rate);
     for (int s = 0; s < x->layout->n_segments; s++) {
         const struct segment *segment = &x->layout->segments[s];
         for (int i = 0; i < segment->rows; i++) {
             uint8_t *row = is_kept + (size_t)(segment->first + i) * (size_t)x->cols;
-            kernels()->random_words(tape->dropout, tape->step, segment->example, site + (uint32_t)i * 0x9e3779b9u,
-                                    words, (size_t)x->cols);
-            for (int j = 0; j < x->cols; j++)
-                row[j] = words[j] >= threshold;
+            kernels()->keep_mask(tape->dropout, tape->step, segment->example, site + (uint32_t)i * 0x9e3779b9u,
+                                 threshold, row, (size_t)x->cols);
         }
     }
 }
@@ -49,13 +41,11 @@ struct value *op_dropout(struct tape *tape, struct value *x, double rate, uint32
     size_t n = value_size(x);
     struct value *y = tape_value(tape, "dropout", x->rows, x->cols, x->layout);
     uint8_t *is_kept = tape_alloc(tape, "dropout", n);
-    uint32_t *words = tape_alloc(tape, "dropout", (size_t)x->cols * sizeof(*words));
-    if (!y || !is_kept || !words)
+    if (!y || !is_kept)
         return NULL;
     real factor = (real)(1 / (1 - rate));
-    draw_mask(tape, x, rate, site, words, is_kept);
-    for (size_t i = 0; i < n; i++)
-        y->data[i] = is_kept[i] ? x->data[i] * factor : 0;
+    draw_mask(tape, x, rate, site, is_kept);
+    kernels()->mask(y->data, x->data, is_kept, factor, n, true);
     if (!tape->is_recording || !needs(x))
         return y;
     struct dropout_node *node = op_node(tape, "dropout", sizeof(*node), y, dropout_backward);

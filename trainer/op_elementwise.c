@@ -36,8 +36,7 @@ struct value *op_add_scaled(struct tape *tape, struct value *a, struct value *b,
     struct value *y = tape_value(tape, "add", a->rows, a->cols, a->layout);
     if (!y)
         return NULL;
-    memcpy(y->data, a->data, value_size(a) * sizeof(real));
-    kernels()->axpy(y->data, b->data, (real)s, value_size(a));
+    kernels()->add_scaled(y->data, a->data, b->data, (real)s, value_size(a));
     return record_binary(tape, "add", y, a, b, s, add_scaled_backward);
 }
 
@@ -57,8 +56,9 @@ static void multiply_backward(struct tape *tape, struct tape_node *node)
         if (!grad)
             continue;
         if (is_first)
-            memset(grad, 0, value_size(value) * sizeof(real));
-        kernels()->multiply_add(grad, node->output->grad, other->data, value_size(value));
+            kernels()->multiply(grad, node->output->grad, other->data, value_size(value));
+        else
+            kernels()->multiply_add(grad, node->output->grad, other->data, value_size(value));
     }
 }
 
@@ -87,8 +87,7 @@ struct value *op_scale(struct tape *tape, struct value *a, double s)
     struct value *y = tape_value(tape, "scale", a->rows, a->cols, a->layout);
     if (!y)
         return NULL;
-    memset(y->data, 0, value_size(a) * sizeof(real));
-    kernels()->axpy(y->data, a->data, (real)s, value_size(a));
+    kernels()->scale(y->data, a->data, (real)s, value_size(a));
     return record_binary(tape, "scale", y, a, NULL, s, scale_backward);
 }
 
@@ -146,8 +145,7 @@ struct value *op_multiply_scalar(struct tape *tape, struct value *x, struct valu
     struct value *y = tape_value(tape, "multiply_scalar", x->rows, x->cols, x->layout);
     if (!y)
         return NULL;
-    memset(y->data, 0, value_size(x) * sizeof(real));
-    kernels()->axpy(y->data, x->data, s->data[0], value_size(x));
+    kernels()->scale(y->data, x->data, s->data[0], value_size(x));
     return record_binary(tape, "multiply_scalar", y, x, s, 0, multiply_scalar_backward);
 }
 
@@ -161,10 +159,11 @@ static void activation_backward(struct tape *tape, struct tape_node *node)
 {
     struct activation_node *applied = (struct activation_node *)node;
     bool is_first;
-    real *dx = tape_grad(tape, applied->x, &is_first);
+    const real *dy = node->output->grad;
+    real *dx = tape_grad_from(tape, applied->x, node->output, &is_first);
     if (dx)
-        kernels()->activation_backward(dx, node->output->grad, applied->x->data, (int)applied->activation,
-                                       value_size(applied->x), is_first);
+        kernels()->activation_backward(dx, dy, applied->x->data, (int)applied->activation, value_size(applied->x),
+                                       is_first);
 }
 
 struct value *op_activation(struct tape *tape, struct value *x, enum activation activation)

@@ -45,6 +45,12 @@ static inline void *op_node(struct tape *tape, const char *name, size_t bytes, s
     return node;
 }
 
+/* A dropout rate in the 65536ths that masks are drawn in: at most 2^−17 beside the rate asked for. */
+static inline uint32_t dropout_threshold(double rate)
+{
+    return (uint32_t)(rate * 65536.0 + 0.5);
+}
+
 /* grad(value) (+)= scale · source, n elements in all. */
 static inline void grad_add(struct tape *tape, struct value *value, const real *source, real scale)
 {
@@ -56,8 +62,9 @@ static inline void grad_add(struct tape *tape, struct value *value, const real *
     if (!grad)
         return;
     if (is_first)
-        memset(grad, 0, n * sizeof(real));
-    kernels()->axpy(grad, source, scale, n);
+        kernels()->scale(grad, source, scale, n);
+    else
+        kernels()->axpy(grad, source, scale, n);
 }
 
 #endif

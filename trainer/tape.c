@@ -11,6 +11,7 @@ void tape_begin(struct tape *tape, struct arena *arena)
     tape->arena = arena;
     tape->last = NULL;
     tape->newest = NULL;
+    tape->free_grads = NULL;
     tape->failed = tape->is_not_finite = tape->is_gradient = false;
     tape->failed_at = NULL;
 }
@@ -79,11 +80,57 @@ void tape_record(struct tape *tape, struct tape_node *node)
     tape->last = node;
 }
 
+/* The gradient of an operation's result is read by that operation's backward and by nothing after it: its buffer goes
+ * to the next gradient of that size. So the gradients of a step take a few buffers, not as much as its values. */
+struct free_grad {
+    struct free_grad *next;
+    size_t bytes;
+};
+
+static size_t grad_bytes(const struct value *value)
+{
+    size_t bytes = (size_t)value->rows * (size_t)value->cols * sizeof(real);
+    return bytes > sizeof(struct free_grad) ? bytes : sizeof(struct free_grad);
+}
+
+static real *new_grad(struct tape *tape, size_t bytes)
+{
+    for (struct free_grad **at = &tape->free_grads; *at; at = &(*at)->next)
+        if ((*at)->bytes == bytes) {
+            void *found = *at;
+            *at = (*at)->next;
+            return found;
+        }
+    return tape_alloc(tape, "gradient", bytes);
+}
+
+static void release_grad(struct tape *tape, struct value *value)
+{
+    struct free_grad *freed = (struct free_grad *)(void *)value->grad;
+    if (!freed)
+        return;
+    freed->bytes = grad_bytes(value);
+    freed->next = tape->free_grads;
+    tape->free_grads = freed;
+    value->grad = NULL;
+}
+
 real *tape_grad(struct tape *tape, struct value *value, bool *is_first)
 {
     *is_first = value->grad == NULL;
     if (*is_first)
-        value->grad = tape_alloc(tape, "gradient", (size_t)value->rows * (size_t)value->cols * sizeof(real));
+        value->grad = new_grad(tape, grad_bytes(value));
+    return value->grad;
+}
+
+real *tape_grad_from(struct tape *tape, struct value *value, struct value *output, bool *is_first)
+{
+    if (value->grad)
+        return tape_grad(tape, value, is_first);
+    assert(value->rows == output->rows && value->cols == output->cols);
+    *is_first = true;
+    value->grad = output->grad;
+    output->grad = NULL;
     return value->grad;
 }
 
@@ -103,6 +150,7 @@ void tape_backward(struct tape *tape, struct value *loss, double scale)
             trap(tape, node->output, node->output->grad, node->name, true);
             if (!tape->failed)
                 node->backward(tape, node);
+            release_grad(tape, node->output);
         }
 }
 

@@ -66,8 +66,9 @@ struct tape {
     struct value *newest;  /* trap_nan: the value asked for last, which is checked when the next one is (an operation
                             * fills a value before it asks for another) */
     const char *newest_op;
-    struct rng dropout; /* of (seed, RNG_DROPOUT) */
-    uint32_t step;      /* counts micro-batches over the whole run: the first word of a dropout counter */
+    struct free_grad *free_grads; /* buffers of gradients that have done their work */
+    struct rng dropout;           /* of (seed, RNG_DROPOUT) */
+    uint32_t step;                /* counts micro-batches over the whole run: the first word of a dropout counter */
 };
 
 /* Starts a step: the arena is reset and the tape empty. */
@@ -84,6 +85,9 @@ void tape_record(struct tape *tape, struct tape_node *node);
 /* The gradient buffer of a value during backward, allocated at the first call. *is_first says that nothing is in it
  * yet: write (beta 0) instead of adding (beta 1). Parameters' buffers exist from the start and are never first. */
 real *tape_grad(struct tape *tape, struct value *value, bool *is_first);
+/* The same, for operations that can work in place: when `value` has no gradient yet, it takes over the buffer of
+ * `output` (of the same size), whose gradient nobody reads after the operation's backward. */
+real *tape_grad_from(struct tape *tape, struct value *value, struct value *output, bool *is_first);
 /* Sets d loss / d loss = scale (1/accumulation) and runs all nodes backwards. `loss` is 1 × 1. */
 void tape_backward(struct tape *tape, struct value *loss, double scale);
 /* 0, ERR_NOMEM ("step memory of … is used up at 'attention'") or ERR_NUMERIC with trap_nan. */

@@ -32,6 +32,30 @@ Test(kernels, random_words_are_those_of_the_generator)
         }
 }
 
+/* Element i stands on half i mod 2 of word i/2: sizes around a block and odd ones. */
+Test(kernels, masks_are_halves_of_the_generators_words)
+{
+    static const size_t sizes[] = {0, 1, 2, 31, 127, 128, 129, 401};
+    struct rng rng = rng_make(43, RNG_DROPOUT);
+    uint32_t words[201], threshold = 6554;
+    uint8_t found[401];
+    real x[401], y[401];
+    rng_fill(rng, 1, 2, 3, words, 201);
+    for (int i = 0; i < 401; i++)
+        x[i] = (real)(i + 1);
+    for (int l = 0; l < N_LEVELS; l++)
+        for (size_t s = 0; has(levels[l]) && s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+            levels[l]->keep_mask(rng, 1, 2, 3, threshold, found, sizes[s]);
+            levels[l]->mask(y, x, found, 2, sizes[s], true);
+            levels[l]->mask(y, x, found, 3, sizes[s], false);
+            for (size_t i = 0; i < sizes[s]; i++) {
+                bool is_kept = (i % 2 ? words[i / 2] >> 16 : words[i / 2] & 0xffffu) >= threshold;
+                cr_assert_eq(found[i], is_kept, "%s: element %zu of %zu", levels[l]->level, i, sizes[s]);
+                cr_assert_eq(y[i], is_kept ? 5 * x[i] : 0, "%s: element %zu", levels[l]->level, i);
+            }
+        }
+}
+
 static double truth(enum activation activation, double x)
 {
     switch (activation) {
