@@ -54,10 +54,25 @@ static double incomplete_beta(double a, double b, double x)
     return 1 - front * beta_fraction(b, a, 1 - x) / b;
 }
 
-/* P(T > t) for t >= 0. */
-static double t_upper_tail(double t, double df)
+double stats_t_tail(double t, double df)
 {
-    return 0.5 * incomplete_beta(df / 2, 0.5, df / (df + t * t));
+    double beyond = 0.5 * incomplete_beta(df / 2, 0.5, df / (df + t * t)); /* |t| */
+    return t >= 0 ? beyond : 1 - beyond;
+}
+
+double stats_normal_quantile(double p)
+{
+    assert(p > 0 && p < 1);
+    double tail = p < 0.5 ? p : 1 - p, low = 0, high = 40;
+    for (int i = 0; i < 200 && high - low > 1e-15 * high; i++) {
+        double middle = 0.5 * (low + high);
+        if (0.5 * erfc(middle / sqrt(2)) > tail)
+            low = middle;
+        else
+            high = middle;
+    }
+    double z = p == 0.5 ? 0 : 0.5 * (low + high);
+    return p < 0.5 ? -z : z;
 }
 
 double stats_t_quantile(double p, double df)
@@ -67,12 +82,12 @@ double stats_t_quantile(double p, double df)
         return 0;
     double tail = p < 0.5 ? p : 1 - p;
     double low = 0, high = 1;
-    while (t_upper_tail(high, df) > tail && high < 1e300)
+    while (stats_t_tail(high, df) > tail && high < 1e300)
         high *= 2;
     /* Bisection: slow, sure, and exact to the last bit that matters. */
     for (int i = 0; i < 200 && high - low > 1e-15 * high; i++) {
         double middle = 0.5 * (low + high);
-        if (t_upper_tail(middle, df) > tail)
+        if (stats_t_tail(middle, df) > tail)
             low = middle;
         else
             high = middle;

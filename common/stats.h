@@ -14,6 +14,10 @@ struct interval {
 struct interval stats_student(const double *values, int n, double confidence);
 /* Quantile of Student's t with `df` degrees of freedom (df >= 1), 0 < p < 1; relative error below 1e-9. */
 double stats_t_quantile(double p, double df);
+/* P(T > t) of the same; any t. */
+double stats_t_tail(double t, double df);
+/* Quantile of the standard normal distribution, 0 < p < 1. */
+double stats_normal_quantile(double p);
 /* Mean of values and percentile bootstrap interval over items (Efron & Tibshirani 1993, 13.3), `resamples` draws of
  * (seed, RNG_BOOTSTRAP). For paired differences pass the differences. n = 0 gives NaN. */
 struct interval stats_bootstrap_mean(const double *values, int n, double confidence, int resamples, uint64_t seed);
