@@ -8,9 +8,22 @@
 
 #include "orchestrator/command_kinds.h"
 
+/* clang-format off */
 const struct command *const commands[] = {
-    &command_plan,   &command_run,     &command_status, &command_show, &command_export, &command_serve, &command_train,
-    &command_doctor, &command_suggest, &command_tell,   NULL};
+    &command_plan,
+    &command_run,
+    &command_status,
+    &command_show,
+    &command_compare,
+    &command_export,
+    &command_serve,
+    &command_train,
+    &command_doctor,
+    &command_suggest,
+    &command_tell,
+    NULL,
+};
+/* clang-format on */
 
 const struct command_option command_common_options[] = {
     {"store", "FILE", "the store (default: $NIGHTSWEEP_STORE, or runs/nightsweep.db)"},

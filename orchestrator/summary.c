@@ -29,8 +29,7 @@ static const char *column_text(struct arena *arena, sqlite3_stmt *row, int colum
     return arena_strdup(arena, s ? (const char *)s : "");
 }
 
-/* "lora", or "partial+lora" for a list. The settings' method is JSON text: a string or an array of strings. */
-static const char *method_label(struct arena *arena, const char *method)
+const char *summary_method_label(struct arena *arena, const char *method)
 {
     if (method[0] != '[')
         return arena_strdup(arena, method);
@@ -144,7 +143,7 @@ static int read_methods(struct store *store, int64_t sweep_id, struct arena *are
             memset(g, 0, sizeof(*g));
             current = sqlite3_column_int64(row, 0);
             g->line.configuration = sqlite3_column_int64(row, 1);
-            g->line.method = method_label(arena, (const char *)sqlite3_column_text(row, 2));
+            g->line.method = summary_method_label(arena, (const char *)sqlite3_column_text(row, 2));
             g->line.parameters = column_text(arena, row, 3);
         }
         gather(g, row);

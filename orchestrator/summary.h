@@ -38,6 +38,9 @@ int summary_read(struct store *store, const char *sweep, struct arena *arena, st
 void summary_add_table(struct text *out, const struct summary *summary);
 /* The same as one JSON object, for --json. */
 void summary_add_json(struct text *out, const struct summary *summary);
+/* "lora", or "partial+lora" for a list: the settings' method is a string, or JSON text of an array of strings. In
+ * `arena`; NULL without memory. */
+const char *summary_method_label(struct arena *arena, const char *method);
 /* "1,234,567" and "0.8351 ± 0.0040"-like cells are shared with the commands. */
 void summary_add_count(struct text *out, int64_t count);
 void summary_add_interval(struct text *out, struct interval interval);

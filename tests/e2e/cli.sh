@@ -148,6 +148,17 @@ small_store() {
     has 'grid'
     expect 2 show 4
     says 'its trials are 1 to 3'
+    expect 0 compare ranks
+    has "sweep 'ranks': configurations chosen by"
+    has '0.8750 (1 seed)'
+    expect 0 compare ranks --json
+    json 'j["methods"][0]["validation"]["mean"] == 0.875 and j["pairs"] == []'
+    expect 2 compare rnks
+    says 'nearest is ranks'
+    expect 2 compare ranks --margin none
+    says "'none' is no number above 0"
+    expect 2 compare ranks --reference lara
+    says "'lara' is no method with a finished trial"
     expect 0 export ranks --output "$folder/new/page.html"
     has "$folder/new/page.html"
     grep -q '</html>' "$folder/new/page.html" || fail 'no page'
@@ -168,7 +179,7 @@ hostile_store() {
         UPDATE objective SET metric = $evil; UPDATE configuration SET parameters = json_object($evil, $evil);
         UPDATE configuration SET settings = json_object('method', $evil); UPDATE environment SET cpu = $evil;"
     local command
-    for command in 'status' 'show 1' 'show 2' 'show 3'; do
+    for command in 'status' 'show 1' 'show 2' 'show 3' 'compare ranks'; do
         # shellcheck disable=SC2086 # words on purpose
         expect 0 $command --store "$store"
         tr -d '\n' <"$folder/out" | LC_ALL=C grep -q $'[\x01-\x1f\x7f]\|\xc2\x9b\|\xe2\x80\xae' &&
