@@ -131,9 +131,9 @@ static inline float fast_exp(float x)
     p = p * r + 1.0f;
     int half = (int)k / 2, rest = (int)k - half;
     union {
-        int i;
+        unsigned i; /* of NaN, half and rest are anything: only an unsigned shift is defined for all of it */
         float f;
-    } a = {.i = (half + 127) << 23}, b = {.i = (rest + 127) << 23};
+    } a = {.i = (unsigned)(half + 127) << 23}, b = {.i = (unsigned)(rest + 127) << 23};
     return p * a.f * b.f;
 }
 

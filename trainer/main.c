@@ -60,10 +60,11 @@ static int on_line(char *line, size_t n, void *context, struct err *err)
     return 0;
 }
 
-/* Watches standard input beside the training thread. */
+/* Watches standard input beside the training thread; a context other than NULL says that it is supervised. The thread
+ * may outlive the caller's frame: nothing of it is read. */
 static void *watch_input(void *context)
 {
-    bool is_supervised = *(const bool *)context;
+    bool is_supervised = context != NULL;
     struct line_splitter lines = {0};
     char buffer[4096];
     for (;;) {
@@ -136,7 +137,7 @@ static int run(bool is_supervised, bool trap_nan, struct err *err)
             goto out;
     }
     records_init(&records, stdout, job.attempt);
-    if (rc == 0 && pthread_create(&watcher, NULL, watch_input, &is_supervised) == 0)
+    if (rc == 0 && pthread_create(&watcher, NULL, watch_input, is_supervised ? &stop_asked : NULL) == 0)
         pthread_detach(watcher);
     if (rc == 0)
         rc = trial_open(&trial, &job, &records, &stop_asked, err);
