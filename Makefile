@@ -121,7 +121,7 @@ uninstall:              ## removes what install put there
 	rm -f $(INSTALL_MAN)/nightsweep.1 $(INSTALL_MAN)/nightsweep-*.1 $(INSTALL_COMPLETION)/nightsweep
 
 # Tests -------------------------------------------------------------------------------------------------------------
-.PHONY: check unit gradient golden e2e check-interop lint format
+.PHONY: check unit gradient golden e2e check-interop check-page lint format
 check: deps             ## all tests: unit, gradient, golden, end to end (VARIANT=asan: under the sanitizers)
 	@$(MAKE) --no-print-directory -s all
 	@$(MAKE) --no-print-directory -s unit
@@ -143,6 +143,10 @@ check-interop: all      ## our store and exports in the tools people have; train
 	@build/interop/bin/pip install -q --disable-pip-version-check -r tests/interop/requirements.txt
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/check.py
 	@BUILD=$(BUILD) PYTHON=build/interop/bin/python nice tests/interop/families.sh
+check-page: all         ## the page in headless Chromium (apt: chromium, npm; playwright-core and axe-core go under build/)
+	@tools/deps.sh --page
+	@npm --prefix build/page-tests install --silent --no-audit --no-fund playwright-core@1.65.1 axe-core@4.14.1
+	@BUILD=$(BUILD) nice node tests/page/check.mjs
 lint:                   ## layers, banned calls, formatting, cppcheck, shellcheck
 	@tools/deps.sh --lint
 	@tests/support/lint.sh

@@ -7,7 +7,7 @@
 class Card {
   constructor(spec) {
     this.spec = spec;
-    this.canvas = element("canvas", { role: "img", tabindex: "0" });
+    this.canvas = element("canvas", { role: "img", tabindex: "0", "aria-label": spec.title });
     this.tip = element("div", { class: "tip", role: "status", "aria-live": "polite" });
     this.note = element("figcaption");
     this.empty = element("p", { class: "empty" });
@@ -177,7 +177,7 @@ function saveFile(name, type, text) {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
-const scrolling = (label, ...children) => element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, ...children);
+const scrolling = (label, ...children) => element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label + ", scrolling" }, ...children);
 function plainTable({ columns, rows }, label, limit) {
   const shown = rows.slice(0, limit || 300), isRight = columns.map((_, i) => shown.some((r) => typeof r[i] === "number"));
   const cell = (v, i) => (v instanceof Node ? v : typeof v === "number" ? (columns[i].format || short)(v) : v === null || v === undefined ? missing : clip(String(v), 300));

@@ -31,7 +31,7 @@ function stateChips() {
     const list = groups.get(state);
     if (!list) continue;
     const reasons = [...groupBy(list.filter((t) => t.reason), (t) => t.reason)].map(([r, l]) => `${l.length} ${words(r)}`).join(", ");
-    chips.push(element("button", { type: "button", class: "chip " + state.toLowerCase(), "aria-label": `${list.length} ${state.toLowerCase()}: show these trials`, click: () => { setState({ filter: replaceClause(page.state.filter, "state", `state in [${state}]`) }); } }, strong(count(list.length)), " " + state.toLowerCase() + (reasons ? `: ${reasons}` : "")));
+    chips.push(element("button", { type: "button", class: "chip " + state.toLowerCase(), title: "Show these trials", click: () => { setState({ filter: replaceClause(page.state.filter, "state", `state in [${state}]`) }); } }, strong(count(list.length)), " " + state.toLowerCase() + (reasons ? `: ${reasons}` : "")));
   }
   return chips;
 }

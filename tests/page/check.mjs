@@ -1,0 +1,238 @@
+// The page in a real browser: `make check-page`. Opens pages of made-up stores in headless Chromium and looks at what a
+// person would: that it says the right thing, that filter, brush, link and keys work, that it is readable dark, narrow
+// and printed, that hostile names do nothing, that it asks nobody, and that axe-core finds nothing to blame.
+import { execFileSync, spawn } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { createRequire } from "node:module";
+
+const root = path.resolve(import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname), "../..");
+const modules = path.join(root, "build/page-tests/");
+const require = createRequire(path.join(modules, "package.json"));
+const { chromium } = require("playwright-core");
+const axeSource = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+const program = path.join(root, process.env.BUILD || "build/release", "nightsweep");
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), "nightsweep-page-"));
+const only = process.argv[2];
+
+function makePage(name, ...options) {
+  const store = path.join(folder, name + ".db"), page = path.join(folder, name + ".html");
+  execFileSync("python3", [path.join(root, "tests/support/make_store.py"), store, ...options]);
+  execFileSync(program, ["export", "methods", "--store", store, "--output", page]);
+  return { store, url: "file://" + page, file: page };
+}
+const plain = makePage("plain"), hostile = makePage("hostile", "--hostile", "--configurations", "100", "--seeds", "1", "--state", "OPEN", "--objectives", "2"),
+  small = makePage("small", "--configurations", "1", "--seeds", "1", "--no-checks", "--seed", "3"), none = makePage("none", "--configurations", "0", "--seeds", "1", "--no-checks");
+
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
+let passed = 0, failed = 0;
+function expect(is, what) { if (!is) throw new Error(what); }
+
+async function open(url, options) {
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, acceptDownloads: true, ...options });
+  const page = await context.newPage();
+  page.trouble = [];
+  page.on("console", (m) => { if (["error", "warning"].includes(m.type())) page.trouble.push(m.type() + ": " + m.text()); });
+  page.on("pageerror", (e) => page.trouble.push("uncaught: " + e.message));
+  page.on("dialog", (d) => { page.trouble.push("dialog: " + d.message()); d.dismiss(); });
+  page.on("request", (r) => { if (!r.url().startsWith("file://") && !r.url().startsWith("blob:") && !r.url().startsWith(options?.allowed || "file://")) page.trouble.push("request: " + r.url()); });
+  await page.goto(url);
+  await page.waitForSelector("h1");
+  await page.waitForTimeout(150);
+  return page;
+}
+async function test(name, url, options, steps) {
+  if (only && !name.includes(only)) return;
+  let page;
+  try {
+    page = await open(url, options);
+    await steps(page);
+    expect(page.trouble.length === 0, page.trouble.join("\n"));
+    passed++;
+    console.log("ok      " + name);
+  } catch (error) {
+    failed++;
+    console.log("FAILED  " + name + "\n        " + String(error.message).split("\n").slice(0, 12).join("\n        "));
+  }
+  await page?.context().close();
+}
+async function blameless(page, what) {
+  await page.evaluate(axeSource);
+  const result = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  expect(result.violations.length === 0, what + ": " + result.violations.map((v) => `${v.id} (${v.nodes.length}): ${v.nodes[0].html.slice(0, 160)} ${v.nodes[0].failureSummary.slice(0, 200)}`).join("\n"));
+}
+const setFilter = async (page, text) => { await page.fill("#filter", text); await page.waitForTimeout(350); };
+const noted = (page) => page.textContent("#filter-note");
+const drag = async (page, id, from, to) => {
+  const box = await (await page.$(`#${id} canvas`)).boundingBox();
+  await page.mouse.move(box.x + from[0] * box.width, box.y + from[1] * box.height);
+  await page.mouse.down();
+  await page.mouse.move(box.x + to[0] * box.width, box.y + to[1] * box.height, { steps: 4 });
+  await page.mouse.up();
+  await page.waitForTimeout(200);
+};
+const show = async (page, id) => { await page.evaluate((i) => document.getElementById(i).scrollIntoView({ block: "center" }), id); await page.waitForTimeout(250); };
+
+await test("says the finding above the fold, as the store has it", plain.url, {}, async (page) => {
+  const summary = JSON.parse(await page.textContent("#data")).sweeps[0].summary, best = summary.methods[0];
+  const said = await page.textContent(".finding");
+  expect(said.includes(`${best.method} is best on validation/accuracy: ${best.score.mean.toFixed(4)} [${best.score.low.toFixed(4)}, ${best.score.high.toFixed(4)}]`), said);
+  expect(/Not distinguishable from it|Clearly ahead/.test(said), said);
+  const rows = await page.$$eval("#lines tbody tr", (list) => list.map((tr) => tr.textContent));
+  expect(rows.length === summary.methods.length, `${rows.length} rows`);
+  summary.methods.forEach((m, i) => expect(rows[i].startsWith(m.method) && rows[i].includes(`${m.score.mean.toFixed(4)} [${m.score.low.toFixed(4)}, ${m.score.high.toFixed(4)}]`), `row ${i}: ${rows[i]}`));
+  const bottom = await page.$eval("#lines table", (t) => t.getBoundingClientRect().bottom);
+  expect(bottom <= 900, `the table of methods ends at ${bottom}`);
+  for (const id of ["best", "pareto"]) expect(await page.$eval(`#${id} canvas`, (c) => { const box = c.getBoundingClientRect(); return box.bottom <= 900 && c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some((v) => v); }), id);
+});
+await test("is one file below 250 KB plus data, without an address", plain.url, {}, async () => {
+  const html = fs.readFileSync(plain.file, "utf8"), data = html.indexOf('id="data">'), rest = html.slice(0, data) + html.slice(html.indexOf("</script>", data));
+  expect(rest.length < 250000, `${rest.length} bytes`);
+  expect(!/(href|src)\s*=\s*["']?\s*https?:/i.test(html) && !/https?:\/\//.test(rest) && !/unsafe-|eval/.test(html.slice(0, 1500)), "an address or a loose policy");
+});
+await test("filters, and says what is wrong with a filter", plain.url, {}, async (page) => {
+  const all = Number((await noted(page)).split(" ")[0]);
+  await setFilter(page, "method = lora and rank >= 4");
+  expect(/^\d+ of \d+ trials$/.test(await noted(page)), await noted(page));
+  expect(page.url().includes("filter=method"), page.url());
+  expect((await page.$$eval("#lines tbody tr", (l) => l.length)) === 1, "only lora is left");
+  await setFilter(page, "rank missing and not state = FAILED");
+  expect(Number((await noted(page)).split(" ")[0]) > 0, await noted(page));
+  await setFilter(page, "learning_rate in 1e-4..1e-3 or state in [FAILED, PRUNED]");
+  expect(Number((await noted(page)).split(" ")[0]) > 0, await noted(page));
+  for (const wrong of ["rank >=", "nobody = 1", "((", "rank in 1..", "method = lora)", "'"]) {
+    await setFilter(page, wrong);
+    expect(/character/.test(await noted(page)), `'${wrong}': ${await noted(page)}`);
+  }
+  await page.click("text=Clear");
+  await page.waitForTimeout(200);
+  expect(Number((await noted(page)).split(" ")[0]) === all, "all are back");
+});
+await test("brushes scatter plots and axes into the filter, and everything follows", plain.url, {}, async (page) => {
+  await show(page, "slice");
+  await drag(page, "slice", [0.4, 0.2], [0.7, 0.6]);
+  const filter = await page.inputValue("#filter");
+  expect(/learning_rate in .*\.\..* and value in/.test(filter), filter);
+  expect(/ of /.test(await noted(page)), await noted(page));
+  await page.click("text=Clear");
+  await show(page, "parallel");
+  const box = await (await page.$("#parallel canvas")).boundingBox();
+  const last = 1 - 60 / box.width;
+  await drag(page, "parallel", [last, 0.15], [last, 0.4]);
+  expect(/value in /.test(await page.inputValue("#filter")), await page.inputValue("#filter"));
+  await drag(page, "parallel", [last, 0.15], [last, 0.3]);
+  expect((await page.inputValue("#filter")).match(/value in/g).length === 1, "a second brush replaces the first");
+  const rows = await page.$$eval("#trials tbody tr", (l) => l.length);
+  expect(rows === Math.min(50, Number((await noted(page)).split(" ")[0])), `${rows} rows`);
+});
+await test("opens from a link with everything as it was", plain.url + "#filter=method+%3D+lora&trial=7&theme=dark&curves.metric=train%2Floss&compare=7%2C8", {}, async (page) => {
+  expect((await page.inputValue("#filter")) === "method = lora", "filter");
+  expect(await page.$eval("dialog", (d) => d.open && d.textContent.includes("Trial 7")), "the trial is open");
+  expect((await page.getAttribute("html", "data-theme")) === "dark", "theme");
+  expect((await page.$eval("#curves select", (s) => s.value)) === "train/loss", "metric");
+  expect((await page.$$eval("#compare thead th", (l) => l.length)) === 2, "side by side");
+});
+await test("works with keys alone", plain.url, {}, async (page) => {
+  await page.keyboard.press("/");
+  expect((await page.evaluate(() => document.activeElement.id)) === "filter", "/ goes to the filter");
+  await show(page, "slice");
+  await page.focus("#slice canvas");
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("ArrowRight");
+  expect(/Trial \d+/.test(await page.textContent("#slice .tip")), "arrows walk through the points");
+  await page.keyboard.press("Enter");
+  await page.waitForTimeout(200);
+  expect(await page.$eval("dialog", (d) => d.open), "Enter opens the trial");
+  await page.keyboard.press("Escape");
+  await page.waitForTimeout(200);
+  expect(!(await page.$eval("dialog", (d) => d.open)) && !page.url().includes("trial="), "Escape closes it");
+  await page.focus('#trials th button[data-sort="seed"]');
+  await page.keyboard.press("Enter");
+  await page.waitForTimeout(200);
+  expect((await page.evaluate(() => document.activeElement.dataset.sort)) === "seed", "sorting keeps the focus");
+});
+await test("shows every chart as table, CSV and SVG", plain.url, {}, async (page) => {
+  const cards = await page.$$eval(".card:has(canvas)", (l) => l.map((c) => c.id));
+  expect(cards.length === 13, `${cards.length} charts`);
+  for (const id of cards) {
+    await show(page, id);
+    await page.click(`#${id} .tools button:has-text("Table")`);
+    await page.waitForTimeout(120);
+    expect((await page.$$eval(`#${id} .twin tbody tr`, (l) => l.length)) > 0, `${id}: no rows`);
+    for (const kind of ["CSV", "SVG"]) {
+      const [download] = await Promise.all([page.waitForEvent("download"), page.click(`#${id} .tools button:has-text("${kind}")`)]);
+      const text = fs.readFileSync(await download.path(), "utf8");
+      if (kind === "CSV") expect(text.split("\r\n").length > 2, `${id}: ${text.slice(0, 80)}`);
+      else expect(await page.evaluate((t) => { const d = new DOMParser().parseFromString(t, "image/svg+xml"); return !d.querySelector("parsererror") && d.querySelectorAll("path,circle,rect,polygon").length > 3; }, text), `${id}: ${text.slice(0, 200)}`);
+    }
+  }
+  await blameless(page, "with tables open");
+});
+await test("compares trials side by side", plain.url, {}, async (page) => {
+  const boxes = await page.$$("#trials tbody input");
+  for (const n of [4, 9, 14]) { await (await page.$$("#trials tbody input"))[n].click(); await page.waitForTimeout(120); }
+  expect(boxes.length === 50, "fifty rows");
+  expect((await page.$$eval("#compare thead th", (l) => l.length)) === 3, "three columns");
+  expect((await page.$$eval("#compare tr.differs", (l) => l.length)) > 2, "differences are marked");
+});
+await test("light: axe-core finds nothing", plain.url, { colorScheme: "light" }, async (page) => blameless(page, "light"));
+await test("dark: axe-core finds nothing", plain.url, { colorScheme: "dark" }, async (page) => {
+  expect((await page.getAttribute("html", "data-theme")) === "dark", "the system's choice is followed");
+  await blameless(page, "dark");
+});
+await test("a trial: axe-core finds nothing", plain.url + "#trial=4", {}, async (page) => blameless(page, "dialog"));
+for (const [name, which] of [["plain", plain], ["hostile", hostile]]) {
+  await test(`${name}, 360 wide: nothing sticks out, axe-core finds nothing`, which.url, { viewport: { width: 360, height: 740 } }, async (page) => {
+    const width = await page.evaluate(() => document.scrollingElement.scrollWidth);
+    expect(width <= 360, `${width} wide`);
+    await blameless(page, "narrow");
+  });
+}
+await test("prints", plain.url, { colorScheme: "dark" }, async (page) => {
+  await page.emulateMedia({ media: "print", colorScheme: "dark" });
+  await page.evaluate(() => dispatchEvent(new Event("beforeprint")));
+  const [theme, ink] = await page.evaluate(() => [document.documentElement.dataset.theme, [...document.querySelectorAll("canvas")].filter((c) => !c.hidden).every((c) => c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some((v) => v))]);
+  expect(theme === "light" && ink, `printed ${theme}, charts drawn: ${ink}`);
+  expect((await page.pdf()).length > 50000, "a PDF with charts");
+  await page.evaluate(() => dispatchEvent(new Event("afterprint")));
+  expect((await page.getAttribute("html", "data-theme")) === "dark", "dark again");
+});
+await test("100 hostile names have no effect", hostile.url, {}, async (page) => {
+  for (const id of await page.$$eval(".card:has(canvas)", (l) => l.map((c) => c.id))) { await show(page, id); await page.click(`#${id} .tools button:has-text("Table")`); }
+  const numbers = await page.$$eval("#trials tbody button", (l) => l.map((b) => b.textContent));
+  for (const n of numbers.slice(0, 40)) { await page.evaluate((k) => { location.hash = "trial=" + k; }, n); await page.waitForTimeout(40); }
+  await page.evaluate(() => { location.hash = ""; });
+  await page.waitForTimeout(200);
+  for (const sly of ["template = '</script><script>window.hacked=1</script>'", "`__proto__` = 1", "constructor = 1", "template ~ \"<\"", "<img src=x onerror=window.hacked=1>", "\u202e", "a".repeat(10000)]) await setFilter(page, sly);
+  await setFilter(page, "");
+  expect((await page.evaluate(() => [window.hacked, Object.prototype.hacked, ({}).polluted].every((v) => v === undefined))), "a name ran");
+  expect((await page.$$eval("script, img, svg, iframe, object, embed, link, base", (l) => l.length)) === 2, "a name became an element");
+  const drops = await page.evaluate(() => document.querySelectorAll("[onerror],[onload],[onclick]").length);
+  expect(drops === 0, "a name became a handler");
+  await page.evaluate(() => { for (const x of [..."<>&\"'"]) location.hash = "filter=" + encodeURIComponent(x) + "&trial=" + x + "&sweep=" + x + "&constructor.x=1&theme=" + x; });
+  await page.waitForTimeout(200);
+});
+await test("hostile: axe-core finds nothing", hostile.url, {}, async (page) => blameless(page, "hostile"));
+await test("a sweep of one trial", small.url, {}, async (page) => expect(/one seed/.test(await page.textContent(".finding")), await page.textContent(".finding")));
+await test("a sweep without a trial", none.url, {}, async (page) => { expect(/No finished trial/.test(await page.textContent(".finding")), await page.textContent(".finding")); await blameless(page, "empty"); });
+
+if (!only || "live".includes(only)) {
+  execFileSync("sqlite3", [plain.store, "PRAGMA journal_mode = WAL"]);
+  const server = spawn(program, ["serve", "--store", plain.store]);
+  const url = await new Promise((done) => server.stdout.once("data", (d) => done(String(d).trim())));
+  await test("live: follows the store, asks its own server alone", url, { allowed: new URL(url).origin }, async (page) => {
+    await page.waitForFunction(() => document.querySelector(".live").textContent === "live");
+    await setFilter(page, "method = lora");
+    execFileSync("sqlite3", [plain.store, "UPDATE trial SET state = 'FAILED', reason = 'crashed', value = NULL WHERE number = (SELECT MIN(t.number) FROM trial t JOIN configuration c ON c.id = t.configuration_id WHERE t.state = 'COMPLETE' AND c.settings LIKE '%lora%')"]);
+    await page.waitForFunction(() => /crashed/.test(document.querySelector(".chips").textContent), null, { timeout: 10000 });
+    expect((await page.inputValue("#filter")) === "method = lora", "the filter stays");
+    await blameless(page, "live");
+  });
+  server.kill();
+}
+
+await browser.close();
+fs.rmSync(folder, { recursive: true, force: true });
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed ? 1 : 0);
