@@ -18,10 +18,11 @@ function short(x) {
   if (x === 0) return "0";
   const size = Math.abs(x);
   if (size >= 1e6 || size < 1e-3) return x.toExponential(2).replace(/\.?0+e/, "e").replace("e+", "e");
-  if (Number.isInteger(x)) return x.toLocaleString("en-US");
+  if (Number.isInteger(x)) return grouped.format(x);
   return String(Number(x.toPrecision(4)));
 }
-const count = (x) => (isNumber(x) ? Math.round(x).toLocaleString("en-US") : missing);
+const grouped = new Intl.NumberFormat("en-US");
+const count = (x) => (isNumber(x) ? grouped.format(Math.round(x)) : missing);
 function compact(x) {
   if (!isNumber(x)) return missing;
   for (const [unit, name] of [[1e12, " T"], [1e9, " G"], [1e6, " M"], [1e3, " k"]]) {

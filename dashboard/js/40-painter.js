@@ -15,7 +15,7 @@ class CanvasPainter {
     const c = this.c;
     c.globalAlpha = s.alpha === undefined ? 1 : s.alpha;
     c.lineWidth = s.width || 1;
-    c.setLineDash(s.dash || []);
+    if (s.dash !== this.dash) { c.setLineDash(s.dash || []); this.dash = s.dash; }
     if (s.stroke) c.strokeStyle = s.stroke;
     if (s.fill) c.fillStyle = s.fill;
   }
@@ -32,7 +32,12 @@ class CanvasPainter {
     }
     this.ink(s);
   }
-  rect(x, y, w, h, s) { this.style(s); this.c.beginPath(); this.c.rect(x, y, w, h); this.ink(s); }
+  rect(x, y, w, h, s) {
+    this.style(s);
+    if (s.fill) this.c.fillRect(x, y, w, h);
+    if (s.stroke) this.c.strokeRect(x, y, w, h);
+    this.c.globalAlpha = 1;
+  }
   dot(x, y, r, shape, s) {
     this.style(s);
     this.c.beginPath();
@@ -51,6 +56,7 @@ class CanvasPainter {
     if (s.turn) { c.save(); c.translate(x, y); c.rotate(-Math.PI / 2); c.fillText(text, 0, 0); c.restore(); } else c.fillText(text, x, y);
   }
   width(text, size) { this.c.font = `${size || 12}px ${fontFamily}`; return this.c.measureText(text).width; }
+  /* A place that answers the pointer; the text, or a function that makes it when it is asked for. */
   hit(x, y, text, trial) { this.hits.push({ x, y, text, trial }); }
 }
 const fontFamily = 'system-ui, "Segoe UI", "Liberation Sans", "DejaVu Sans", sans-serif';

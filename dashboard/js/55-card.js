@@ -103,7 +103,7 @@ class Card {
     return best;
   }
   show(hit) {
-    this.tip.textContent = hit ? hit.text : "";
+    this.tip.textContent = !hit ? "" : typeof hit.text === "function" ? hit.text() : hit.text;
     this.tip.classList.toggle("shown", Boolean(hit));
     if (!hit) return;
     const w = this.holder.clientWidth, x = Math.min(Math.max(hit.x + 12, 0), Math.max(0, w - this.tip.offsetWidth - 4));

@@ -6,8 +6,11 @@ const methodItems = (t, methods) => methods.map((m) => ({ text: m, colour: colou
 function shownMethods(trials) { const seen = new Set(trials.map((t) => t.method)); return page.sweep.methods.filter((m) => seen.has(m)); }
 const few = (list, n) => list.slice(0, n || 12);
 const isChosen = (t) => String(t.trial) === page.state.trial || compared().includes(t.trial);
+const manyTrials = 8000;
 function trialDot(p, t, x, y, r, alpha) {
-  p.dot(x, y, r, page.sweep.shape(t.method), { fill: colour(p.theme, t.method), alpha });
+  // Shapes of a few pixels cannot be told apart among so many, and rectangles are painted faster.
+  if (page.sweep.trials.length > manyTrials) p.rect(x - 1, y - 1, 2.2, 2.2, { fill: colour(p.theme, t.method), alpha });
+  else p.dot(x, y, r, page.sweep.shape(t.method), { fill: colour(p.theme, t.method), alpha });
   if (isChosen(t)) p.dot(x, y, r + 4, "circle", { stroke: p.theme.ink, width: 2 });
 }
 const nothing = "No finished trial to show" ;
@@ -46,7 +49,7 @@ function drawBudget(p, w, h, get, byMethod) {
     if (!isNumber(t.value) || t.state !== "COMPLETE") continue;
     const shown = a.y(t.value) <= a.bottom && a.y(t.value) >= a.top;
     if (shown) trialDot(p, t, a.x(x), a.y(t.value), 3, 0.55);
-    if (shown) p.hit(a.x(x), a.y(t.value), trialText(t), t.trial);
+    if (shown) p.hit(a.x(x), a.y(t.value), () => trialText(t), t.trial);
   }
   const groups = byMethod ? few(shownMethods(points.map((q) => q.t))).map((m) => [colour(p.theme, m), points.filter((q) => q.t.method === m), m]) : [[p.theme.ink, points, ""]];
   for (const [stroke, list, name] of groups) {
@@ -134,7 +137,7 @@ const paretoCard = {
     for (const q of points) {
       const x = a.x(q.at[0]), y = a.y(q.at[1]);
       p.dot(x, y, radius(q), page.sweep.shape(q.c.method), { fill: colour(p.theme, q.c.method), alpha: q.isFront ? 1 : 0.35, stroke: q.isFront ? p.theme.ink : undefined });
-      p.hit(x, y, `${q.isFront ? "On the front: " : ""}configuration ${q.c.number}, ${q.c.method}, ${configurationText(q.c.parameters, 100)}: ` + paretoNames(get).map((n, k) => `${page.sweep.fields.get(n).title} ${page.sweep.fields.get(n).format(q.at[k])}`).join(", "), q.t.trial);
+      p.hit(x, y, () => `${q.isFront ? "On the front: " : ""}configuration ${q.c.number}, ${q.c.method}, ${configurationText(q.c.parameters, 100)}: ` + paretoNames(get).map((n, k) => `${page.sweep.fields.get(n).title} ${page.sweep.fields.get(n).format(q.at[k])}`).join(", "), q.t.trial);
     }
     return { brush: { x: { field: get.x, invert: a.x.invert }, y: { field: get.y, invert: a.y.invert } } };
   },
@@ -216,7 +219,7 @@ function drawSize(p, w, h, d) {
     const x = a.x(d.f.get(t)), y = a.y(t.value);
     if (!inside(y)) continue;
     trialDot(p, t, x, y, 2.6, 0.3);
-    p.hit(x, y, trialText(t), t.trial);
+    p.hit(x, y, () => trialText(t), t.trial);
   }
   for (const m of d.methods) {
     const list = d.best.filter((q) => q.c.method === m && inside(a.y(q.c.score.mean))), c = colour(p.theme, m);
@@ -224,7 +227,7 @@ function drawSize(p, w, h, d) {
     for (const q of list) {
       if (isNumber(q.c.score.low)) p.line([a.x(q.x), clamp(a.y(q.c.score.low)), a.x(q.x), clamp(a.y(q.c.score.high))], { stroke: c, width: 2, alpha: 0.6 });
       p.dot(a.x(q.x), a.y(q.c.score.mean), 5, page.sweep.shape(m), { fill: c });
-      p.hit(a.x(q.x), a.y(q.c.score.mean), `${m}, ${d.f.title} ${d.f.format(q.x)}: ${interval(q.c.score)} over ${q.c.score.n} seeds`, q.c.trials[0].trial);
+      p.hit(a.x(q.x), a.y(q.c.score.mean), () => `${m}, ${d.f.title} ${d.f.format(q.x)}: ${interval(q.c.score)} over ${q.c.score.n} seeds`, q.c.trials[0].trial);
     }
   }
   return { brush: { x: { field: d.f.name, invert: a.x.invert }, y: { field: "value", invert: a.y.invert } } };

@@ -49,7 +49,7 @@ function drawCurve(p, a, t, [from, to], steps, values, n) {
     p.dot(a.x(steps[end]), known > 0 ? xy[known] : a.top + 6, 4.5, "cross", { fill: p.theme.bad });
   }
   const k = Math.max(from, end - 1);
-  for (const i of new Set([k, end])) if (!Number.isNaN(values[i])) p.hit(a.x(steps[i]), inside(values[i]), `${trialText(t)}; step ${count(steps[i])}: ${short(values[i])}`, t.trial);
+  for (const i of new Set([k, end])) if (!Number.isNaN(values[i])) p.hit(a.x(steps[i]), inside(values[i]), () => `${trialText(t)}; step ${count(steps[i])}: ${short(values[i])}`, t.trial);
 }
 
 // Parallel coordinates ------------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ const parallelCard = {
     const alpha = on.length > 3000 ? 0.12 : on.length > 400 ? 0.3 : 0.65;
     for (const t of on) p.line(path(t), { stroke: known && isNumber(t.value) ? shade(p.theme, (t.value - known[0]) / (known[1] - known[0] || 1)) : p.theme.bad, alpha: isChosen(t) ? 1 : alpha, width: isChosen(t) ? 3 : 1.2, dash: isNumber(t.value) ? [] : [3, 3] });
     place.forEach((a, i) => drawParallelAxis(p, a, gap, top, bottom, i + 1 === place.length));
-    for (const t of on.slice(-400)) { const a = place[place.length - 1], v = a.y(a.f.get(t)); p.hit(a.x, Number.isNaN(v) ? band : v, trialText(t), t.trial); }
+    for (const t of on.slice(-400)) { const a = place[place.length - 1], v = a.y(a.f.get(t)); p.hit(a.x, Number.isNaN(v) ? band : v, () => trialText(t), t.trial); }
     return { brush: { axes: place.map((a) => ({ at: a.x, brush: (from, to) => brushAxis(a, from, to, band) })) } };
   },
   table() {
@@ -143,12 +143,12 @@ function drawSlice(p, w, h, f, trials) {
     const ys = padded(trials.map((t) => t.value)), height = h - top;
     if (!f.isNumeric) {
       const texts = [...new Set(trials.map(f.get))].sort(compare).slice(0, 40), a = axes(q, w, height, { title: f.title, range: [-0.5, texts.length - 0.5], format: (v) => (Number.isInteger(v) && texts[v] !== undefined ? clip(valueText(texts[v]), Math.max(3, Math.floor(w / texts.length / 8))) : "") }, { title: page.sweep.metric, range: ys });
-      for (const t of trials) { const i = texts.indexOf(f.get(t)); if (i < 0) continue; const x = a.x(i + 0.5 * (((t.trial * 0.618) % 1) - 0.5)); trialDot(q, t, x, a.y(t.value), 3.4, 0.65); q.hit(x, a.y(t.value), trialText(t), t.trial); }
+      for (const t of trials) { const i = texts.indexOf(f.get(t)); if (i < 0) continue; const x = a.x(i + 0.5 * (((t.trial * 0.618) % 1) - 0.5)); trialDot(q, t, x, a.y(t.value), 3.4, 0.65); q.hit(x, a.y(t.value), () => trialText(t), t.trial); }
       return { brush: { y: { field: "value", invert: a.y.invert } } };
     }
     const xs = trials.map(f.get), isLog = xs.every((x) => x > 0) && extremes(xs)[1] / extremes(xs)[0] >= 20;
     const a = axes(q, w, height, { title: f.title, range: padded(xs, isLog), log: isLog }, { title: page.sweep.metric, range: ys });
-    for (const t of trials) { trialDot(q, t, a.x(f.get(t)), a.y(t.value), 3.4, trials.length > 2000 ? 0.3 : 0.65); q.hit(a.x(f.get(t)), a.y(t.value), trialText(t), t.trial); }
+    for (const t of trials) { trialDot(q, t, a.x(f.get(t)), a.y(t.value), 3.4, trials.length > 2000 ? 0.3 : 0.65); q.hit(a.x(f.get(t)), a.y(t.value), () => trialText(t), t.trial); }
     return { brush: { x: { field: f.name, invert: a.x.invert }, y: { field: "value", invert: a.y.invert } } };
   });
 }
@@ -166,7 +166,7 @@ function drawContour(p, w, h, fx, fy, all) {
   for (const t of trials) {
     const x = a.x(fx.get(t)), y = a.y(fy.get(t));
     p.dot(x, y, 4.2, page.sweep.shape(t.method), { fill: shade(p.theme, (t.value - known[0]) / (known[1] - known[0] || 1)), stroke: p.theme.ink });
-    p.hit(x, y, trialText(t), t.trial);
+    p.hit(x, y, () => trialText(t), t.trial);
   }
   return { brush: { x: { field: fx.name, invert: a.x.invert }, y: { field: fy.name, invert: a.y.invert } } };
 }

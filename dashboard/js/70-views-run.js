@@ -1,9 +1,11 @@
 /* Views of what happened: checks before and after, decisions of stopping rules, slots over time. */
 
 // Checks --------------------------------------------------------------------------------------------------------------
-const checkRows = () => page.sweep.checks().filter((row) => { const t = page.sweep.byNumber.get(row.trial); return t && t.isOn && t.role === "search"; });
+const readCheckRows = () => page.sweep.checks().filter((row) => { const t = page.sweep.byNumber.get(row.trial); return t && t.isOn && t.role === "search"; });
+const checkRows = () => page.checkRows();
 const checkTitle = (row) => `${row.check.replace(/^\d+:/, "")}: ${words(row.metric)}`;
-const checkKinds = () => [...new Map(checkRows().map((row) => [`${row.check}|${row.metric}`, checkTitle(row)])).entries()];
+const checkKinds = () => page.checkKinds();
+const readCheckKinds = () => [...new Map(checkRows().map((row) => [`${row.check}|${row.metric}`, checkTitle(row)])).entries()];
 /* One line a configuration that was best of its method, or every trial. */
 function checkLines(get) {
   const rows = checkRows().filter((row) => `${row.check}|${row.metric}` === get.check);
@@ -90,7 +92,7 @@ const rungsCard = {
       if (!isNumber(values[i]) || a.y(values[i]) > a.bottom) return;
       const t = page.sweep.byNumber.get(d.trial), x = a.x(d.step) + 14 * (((d.trial * 0.618) % 1) - 0.5), y = a.y(values[i]);
       p.dot(x, y, isStop(d) ? 4.5 : 3, isStop(d) ? "cross" : page.sweep.shape(t.method), { fill: isStop(d) ? p.theme.bad : colour(p.theme, t.method), alpha: 0.7 });
-      p.hit(x, y, `Trial ${d.trial} (${t.method}), step ${d.step}: ${d.action} by ${d.rule}: ${d.reason}`, d.trial);
+      p.hit(x, y, () => `Trial ${d.trial} (${t.method}), step ${d.step}: ${d.action} by ${d.rule}: ${d.reason}`, d.trial);
     });
     return {};
   },
@@ -121,7 +123,7 @@ const timelineCard = {
       if (q.state === "INTERRUPTED") p.line([end - 1, y, end - 1, y + 19], { stroke: p.theme.ink, width: 2 });
       if (isChosen(t)) p.rect(x, y, Math.max(2, end - x - 1), 19, { stroke: p.theme.ink, width: 2 });
       if (end - x > 30) p.text(String(q.trial), x + 4, y + 13, { size: 10, fill: p.theme.ink });
-      p.hit((x + end) / 2, y + 9, `Trial ${q.trial}, attempt ${q.attempt} (${t.method}): ${q.state.toLowerCase()}${q.reason ? ", " + words(q.reason) : ""}, ${seconds(q.seconds)}`, q.trial);
+      p.hit((x + end) / 2, y + 9, () => `Trial ${q.trial}, attempt ${q.attempt} (${t.method}): ${q.state.toLowerCase()}${q.reason ? ", " + words(q.reason) : ""}, ${seconds(q.seconds)}`, q.trial);
     }
     return {};
   },

@@ -110,6 +110,8 @@ function update() {
   applyFilter();
   page.lines = page.sweep.methodLines();
   page.importances = lazily(importances);
+  page.checkRows = lazily(readCheckRows);
+  page.checkKinds = lazily(readCheckKinds);
   page.choice.value = page.sweep.name;
   page.themeButton.textContent = themeName() === "dark" ? "Light" : "Dark";
   page.title.textContent = page.sweep.name;
@@ -159,7 +161,9 @@ function live() {
 }
 
 function start() {
-  page.data = JSON.parse(document.getElementById("data").textContent);
+  const text = document.getElementById("data");
+  page.data = JSON.parse(text.textContent);
+  if (text.textContent.length > 4e6) text.textContent = ""; // what is parsed need not stay a second time
   page.state = readState();
   document.documentElement.dataset.theme = themeName();
   chooseSweep();
