@@ -125,10 +125,16 @@ static void add_settings(struct text *out, const char *settings)
     json_free(root);
 }
 
+/* Other methods leave AdapterHub's files, or tensors under the base model's own names. */
+static bool is_for_peft(const struct adapters *a)
+{
+    return a->files.data && strstr(a->files.data, "`adapter_model.safetensors`");
+}
+
 static void add_head(struct adapters *a)
 {
     const struct export_trial *t = a->trial;
-    text_printf(&a->card, "---\nlibrary_name: peft\nbase_model: ");
+    text_printf(&a->card, "---\n%sbase_model: ", is_for_peft(a) ? "library_name: peft\n" : "");
     text_add_json(&a->card, a->model.data ? a->model.data : "");
     text_printf(&a->card, "\ntags:\n- nightsweep\n---\n\n# %s, trial %lld: ", t->sweep, (long long)t->number);
     add_cell(&a->card, t->method);
@@ -184,14 +190,13 @@ static int write_card(struct adapters *a, struct err *err)
         "| check | before | after | change, 95 % | items |\n|---|---:|---:|---:|---:|\n");
     add_settings(&a->rows, a->trial->settings);
     add_rows(a, "Configuration", "| setting | value |\n|---|---|\n");
-    text_add(
-        &a->card,
-        "\n## How to load it\n\n```python\nfrom peft import PeftModel\nfrom transformers import "
-        "AutoModelForSequenceClassification\n\nbase = AutoModelForSequenceClassification.from_pretrained(BASE)\nmodel "
-        "= "
-        "PeftModel.from_pretrained(base, \"THIS FOLDER\")\n```\n\nThis holds for methods that PEFT knows; the others' "
-        "files carry the tensors under the base model's own names. `\"init_adapter\"` in a definition loads any of "
-        "them.\n");
+    text_add(&a->card, "\n## How to load it\n\n");
+    if (is_for_peft(a))
+        text_add(&a->card, "```python\nfrom peft import PeftModel\nfrom transformers import "
+                           "AutoModelForSequenceClassification\n\nbase = AutoModelForSequenceClassification.from_"
+                           "pretrained(BASE)\nmodel = PeftModel.from_pretrained(base, \"THIS FOLDER\")\n```\n\n");
+    text_add(&a->card, "`\"init_adapter\"` in a sweep definition or a job starts from this folder. The tensors are in "
+                       "safetensors files, named after the base model's own modules.\n");
     text_printf(&a->card, "\n## Files\n\n| file | kind | bytes | SHA-256 |\n|---|---|---:|---|\n%s",
                 a->files.len ? a->files.data : "");
     text_printf(&path, "%s/README.md", a->folder.data);

@@ -142,6 +142,13 @@ function padded(values, isLog, pad) {
   const space = (high - low) * (pad === undefined ? 0.06 : pad) || Math.abs(high) * 0.05 || 1;
   return [low - space, high + space];
 }
+/* Steps of time that people count in. */
+function timeTicks(low, high, n) {
+  const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400], raw = (high - low) / n;
+  const step = steps.find((s) => s >= raw) || 86400 * Math.ceil(raw / 86400), list = [];
+  for (let x = Math.ceil(low / step) * step; x <= high + step * 1e-9; x += step) list.push(x);
+  return list;
+}
 /* Frame with axes. x and y: {title, range, log, format, none}. Gives {x, y, left, right, top, bottom}. */
 function axes(p, w, h, x, y, inset) {
   const format = y.format || short, yTicks = y.none ? [] : ticks(...y.range, y.log, Math.max(2, Math.floor(h / 60)));
@@ -154,7 +161,8 @@ function axes(p, w, h, x, y, inset) {
     p.text(labels[i], left - 6, sy(t) + 4, { align: "right", size: 11 });
   });
   let edge = -1e9;
-  for (const t of ticks(...x.range, x.log, Math.max(2, Math.floor(w / 90)))) {
+  const room = Math.max(2, Math.floor(w / 90));
+  for (const t of x.format === seconds && !x.log ? timeTicks(...x.range, room) : ticks(...x.range, x.log, room)) {
     const label = (x.format || short)(t), half = p.width(label, 11) / 2, at = Math.min(Math.max(sx(t), left + 2), right);
     p.line([at, bottom, at, bottom + 4], { stroke: p.theme.line });
     if (at - half < edge + 6 || at + half > w) continue;

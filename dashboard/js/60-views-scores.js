@@ -40,8 +40,9 @@ function bestSteps(points) {
 function drawBudget(p, w, h, get, byMethod) {
   const points = budgetPoints(get.x, shownTrials()), values = finished().map((t) => t.value).sort((a, b) => a - b);
   if (!values.length || !points.length) return why();
-  // The axis leaves out the worst tenth: what matters happens among the better ones.
-  const worst = page.sweep.isMaximized ? quantile(values, 0.1) : quantile(values, 0.9), best = page.sweep.isMaximized ? values[values.length - 1] : values[0];
+  // The axis leaves out what is far worse: what matters happens among the better ones.
+  const best = page.sweep.isMaximized ? values[values.length - 1] : values[0], spread = Math.abs(best - quantile(values, 0.5)) * 4;
+  const worst = page.sweep.isMaximized ? Math.max(quantile(values, 0.05), best - spread) : Math.min(quantile(values, 0.95), best + spread);
   const y = { title: page.sweep.metric, range: padded([worst, best], false, 0.08) }, end = points[points.length - 1].x;
   const a = axes(p, w, h, { title: budgetAxes[get.x][0], range: [0, end || 1], format: budgetAxes[get.x][1] }, y);
   const inside = (v) => Math.min(Math.max(a.y(v), a.top), a.bottom);

@@ -26,15 +26,15 @@ function methodTable() {
     { title: "time a trial", number: true, key: (l) => l.seconds, cell: (l) => seconds(l.seconds) },
     { title: "memory", number: true, key: (l) => l.peak, cell: (l) => (l.peak ? bytes(l.peak) : missing) },
     first ? { title: `${first[1].replace(/^[^:]*: /, "")} before → after`, number: true, key: (l) => (lines.get(l.method) || {}).delta, cell: (l) => checkCell(lines.get(l.method), digits) } : null,
-    { title: "best configuration", key: (l) => l.best.number, cell: (l) => element("span", { class: "soft" }, `${configurationText(l.parameters, 90)} (no. ${l.best.number}, best of ${count(l.n)})`) },
+    { title: "best configuration", key: (l) => l.best.number, cell: (l) => element("span", { class: "soft" }, `${configurationText(l.parameters, 90)} (no. ${l.best.number}${l.n > 1 ? `, best of ${count(l.n)}` : ""})`) },
   ].filter(Boolean);
   if (!page.lines.length) return element("p", { class: "empty" }, why());
   return sortableTable("lines", columns, page.lines, "Methods", { rowClass: (l) => (l === page.lines[0] ? "best" : null) });
 }
 function behindCell(l) {
   if (!l.behind) return element("span", { class: "tag good" }, "best");
-  const clear = isNumber(l.behind.low) && (l.behind.low > 0 || l.behind.high < 0);
-  return [signed(l.behind.mean), " ", element("span", { class: clear ? "tag" : "tag same" }, !isNumber(l.behind.low) ? "one seed" : clear ? "clearly behind" : "not distinguishable")];
+  const clear = isClear(l.behind), text = !isNumber(l.behind.low) ? "one seed" : clear ? "clearly behind" : isNear(l) ? "not distinguishable" : "undecided";
+  return [signed(l.behind.mean), " ", element("span", { class: text === "not distinguishable" ? "tag same" : "tag", title: range(l.behind, signed) }, text)];
 }
 function checkCell(q, f) {
   if (!q) return missing;

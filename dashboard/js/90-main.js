@@ -3,18 +3,23 @@
 // The finding in words ------------------------------------------------------------------------------------------------
 const strong = (text) => element("b", {}, text);
 const listed = (names) => (names.length < 2 ? names.join("") : names.slice(0, -1).join(", ") + " and " + names[names.length - 1]);
+/* Not distinguishable is not the same as equal: only what lies within 2 % of the best is called near. */
+const isClear = (d) => isNumber(d.low) && (d.low > 0 || d.high < 0);
+const isNear = (l) => Math.abs(l.behind.mean) <= 0.02 * Math.abs(page.lines[0].score.mean);
 function finding() {
   const best = page.lines[0], rest = page.lines.slice(1), name = (l) => clip(l.method, 40);
   if (!best) return [element("p", { class: "lead" }, why())];
-  const same = rest.filter((l) => !isNumber(l.behind.low) || (l.behind.low <= 0 && l.behind.high >= 0)), ratio = (l) => best.trained / l.trained;
+  const unclear = rest.filter((l) => isNumber(l.behind.low) && !isClear(l.behind)), single = rest.filter((l) => !isNumber(l.behind.low)), same = unclear.filter(isNear), open = unclear.filter((l) => !isNear(l)), behind = rest.filter((l) => isClear(l.behind));
+  const differences = (list) => listed(list.map((l) => `${name(l)} (${signed(l.behind.mean)})`));
   const parts = [element("p", { class: "lead" }, strong(name(best)), ` is best on ${page.sweep.metric}: `, strong(score(best.score.mean)), isNumber(best.score.low) ? ` ${range(best.score)}, 95 % over ${best.score.n} seeds` : ", one seed, so no interval",
     isNumber(best.test.mean) ? `; on test ${interval(best.test)}.` : ".")];
   if (!rest.length) parts.push(element("p", {}, page.sweep.methods.length > 1 ? "No other method has a finished trial among those shown." : "It is the only method of this sweep."));
   else if (!isNumber(best.score.low)) parts.push(element("p", {}, "With one seed, methods cannot be told apart: run more seeds before choosing."));
-  else if (same.length) parts.push(element("p", {}, "Not distinguishable from it: ", strong(listed(same.map(name))), " (the 95 % interval of the difference contains 0). ", same.length < rest.length ? `Clearly behind: ${listed(rest.filter((l) => !same.includes(l)).map((l) => `${name(l)} (${signed(l.behind.mean)})`))}.` : ""));
-  else parts.push(element("p", {}, `Clearly ahead of all ${rest.length} others; next is ${name(rest[0])} (${signed(rest[0].behind.mean)} ${range(rest[0].behind, signed)}).`));
-  const cheap = !isNumber(best.score.low) ? null : same.filter((l) => isNumber(l.trained) && l.trained < best.trained).sort((a, b) => a.trained - b.trained)[0];
-  parts.push(element("p", {}, cheap ? [strong(name(cheap)), ` does as well with ${count(cheap.trained)} trained parameters, ${short(Number(ratio(cheap).toPrecision(2)))} times fewer than ${name(best)}.`] : `It trains ${count(best.trained)} parameters, keeps ${bytes(best.stored)} and takes ${seconds(best.seconds)} a trial.`));
+  else if (behind.length === rest.length) parts.push(element("p", {}, rest.length > 1 ? `Clearly ahead of all ${rest.length} others; next is ` : "Clearly ahead of ", `${name(rest[0])} (${signed(rest[0].behind.mean)} ${range(rest[0].behind, signed)}).`));
+  else parts.push(element("p", {}, same.length ? ["Not distinguishable from it: ", strong(listed(same.map(name))), " (the 95 % interval of the difference contains 0). "] : null, open.length ? `Seeds too few or too scattered to tell: ${differences(open)}. ` : null,
+    single.length ? `One seed only: ${differences(single)}. ` : null, behind.length ? `Clearly behind: ${differences(behind)}.` : null));
+  const cheap = same.filter((l) => isNumber(l.trained) && l.trained < best.trained).sort((x, y) => x.trained - y.trained)[0];
+  parts.push(element("p", {}, cheap ? [strong(name(cheap)), ` comes near (${signed(cheap.behind.mean)}) with ${count(cheap.trained)} trained parameters, ${short(Number((best.trained / cheap.trained).toPrecision(2)))} times fewer than ${name(best)}.`] : `It trains ${count(best.trained)} parameters, keeps ${bytes(best.stored)} and takes ${seconds(best.seconds)} a trial.`));
   const bias = biasWords(best);
   if (bias) parts.push(bias);
   return parts;
