@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const methods[] = {"full",   "partial", "linear_probe", "bitfit", "layer_norm", "lora",
-                                      "dora",   "vera",    "adalora",      "ia3",    "adapter",    "compacter",
-                                      "fusion", "prompt",  "p_tuning",     "prefix", NULL};
+static const char *const methods[] = {
+    "full", "partial", "linear_probe", "bitfit", "layer_norm", "lora",     "dora",   "pissa",      "vera", "adalora",
+    "ia3",  "adapter", "compacter",    "fusion", "prompt",     "p_tuning", "prefix", "hyper_lora", "smoe", NULL};
 static const char *const optimizers[] = {"adamw", "sgd", NULL};
 static const char *const schedules[] = {"constant", "linear", "cosine", "inverse_sqrt", NULL};
 static const char *const placements[] = {"houlsby", "pfeiffer", "parallel", "sequential", NULL};
@@ -34,21 +34,22 @@ static const char *const computes[] = {"fp32", NULL};
 #define BOOL               .types = SETTING_BOOL
 #define CHOICE(names)      .types = SETTING_CHOICE, .choices = (names)
 #define WHEN(name, values) .when = (name), .when_values = (values)
-#define LORA               WHEN("method", "lora dora pissa adalora")
+#define LORA               WHEN("method", "lora dora pissa adalora hyper_lora")
 #define ADAPTER            WHEN("method", "adapter compacter")
 
 const struct setting settings_table[] = {
     {"method", "method", .types = SETTING_CHOICE | SETTING_CHOICES, .choices = methods, .default_json = "\"full\"",
      .help = "how the model is adapted; a list attaches several, in order"},
-    {"rank", "method", INT(1, 65536), .default_json = "8", WHEN("method", "lora dora pissa adalora vera"),
+    {"rank", "method", INT(1, 65536), .default_json = "8", WHEN("method", "lora dora pissa adalora vera hyper_lora"),
      .help = "rank r of the LoRA matrices; AdaLoRA: to begin with"},
     {"alpha", "method", NUMBER(0, LARGE), .min_is_open = true, .default_json = "16", LORA,
      .help = "LoRA scaling numerator: the update is scaled by alpha/rank"},
-    {"rank_stabilized", "method", BOOL, .default_json = "false", LORA, .help = "scale by alpha/sqrt(rank) instead"},
-    {"rank_pattern", "method", .types = SETTING_NUMBER_MAP, .min = 1, .max = 65536, LORA,
-     .help = "other ranks for modules whose name ends with the key"},
-    {"alpha_pattern", "method", .types = SETTING_NUMBER_MAP, .min = 0, .max = LARGE, .min_is_open = true, LORA,
-     .help = "other alphas for modules whose name ends with the key"},
+    {"rank_stabilized", "method", BOOL, .default_json = "false", WHEN("method", "lora dora pissa adalora"),
+     .help = "scale by alpha/sqrt(rank) instead"},
+    {"rank_pattern", "method", .types = SETTING_NUMBER_MAP, .min = 1, .max = 65536,
+     WHEN("method", "lora dora pissa adalora"), .help = "other ranks for modules whose name ends with the key"},
+    {"alpha_pattern", "method", .types = SETTING_NUMBER_MAP, .min = 0, .max = LARGE, .min_is_open = true,
+     WHEN("method", "lora dora pissa adalora"), .help = "other alphas for modules whose name ends with the key"},
     {"lora_bias", "method", CHOICE(lora_biases), .default_json = "\"none\"", WHEN("method", "lora"),
      .help = "which biases of the base model are trained beside LoRA"},
     {"lora_init", "method", CHOICE(lora_inits), .default_json = "\"kaiming\"", WHEN("method", "lora dora"),
@@ -73,7 +74,7 @@ const struct setting settings_table[] = {
     {"feed_forward_targets", "method", .types = SETTING_TEXT_LIST, WHEN("method", "ia3"),
      .help = "those of IA3's targets whose input is scaled instead of their output"},
     {"layers", "method", .types = SETTING_INT_LIST, .min = 0, .max = 65535,
-     WHEN("method", "lora dora pissa adalora vera ia3 adapter compacter prefix bitfit layer_norm"),
+     WHEN("method", "lora dora pissa adalora vera ia3 adapter compacter prefix bitfit layer_norm hyper_lora smoe"),
      .help = "layers that get the method, counted from 0 (default: all)"},
     {"top_layers", "method", INT(0, 65535), .default_json = "2", WHEN("method", "partial"),
      .help = "how many of the highest layers are trained whole; methods beside it go to the layers below"},
@@ -111,6 +112,22 @@ const struct setting settings_table[] = {
     {"gating", "method", CHOICE(gatings), .default_json = "\"none\"", WHEN("method", "lora adapter compacter prefix"),
      .help = "gates of UniPELT: masked means over a sequence's own tokens (in causal models: so far), or as AdapterHub "
              "over padding and later tokens too"},
+    {"hyper_tasks", "method", INT(1, 65536), .default_json = "1", WHEN("method", "hyper_lora"),
+     .help = "tasks that one hypernetwork knows"},
+    {"hyper_task", "method", INT(0, 65535), .default_json = "0", WHEN("method", "hyper_lora"),
+     .help = "the task that is trained, counted from 0"},
+    {"hyper_embedding_size", "method", INT(1, 65536), .default_json = "64", WHEN("method", "hyper_lora"),
+     .help = "size of the hypernetwork's embeddings of task, layer and place"},
+    {"hyper_hidden_size", "method", INT(1, 65536), .default_json = "128", WHEN("method", "hyper_lora"),
+     .help = "hidden size of the hypernetwork"},
+    {"first_experts", "method", INT(1, 1024), .default_json = "4", WHEN("method", "smoe"),
+     .help = "experts of the mixture's first stratum, whose tokens go on to the second"},
+    {"second_experts", "method", INT(1, 1024), .default_json = "4", WHEN("method", "smoe"),
+     .help = "experts of the second stratum"},
+    {"expert_size", "method", INT(1, 65536), .default_json = "16", WHEN("method", "smoe"),
+     .help = "bottleneck size of an expert"},
+    {"balance_weight", "method", NUMBER(0, LARGE), .default_json = "0.01", WHEN("method", "smoe"),
+     .help = "weight of the loss that spreads tokens over experts"},
     {"prompt_length", "method", INT(1, 65536), .default_json = "10", WHEN("method", "prompt p_tuning prefix"),
      .help = "rows of a prompt, or keys and values of a prefix"},
     {"prompt_init", "method", CHOICE(prompt_starts), .default_json = "\"vocabulary\"", WHEN("method", "prompt"),
@@ -133,7 +150,7 @@ const struct setting settings_table[] = {
     {"prompt_hidden_size", "method", INT(1, 65536), WHEN("method", "p_tuning prefix"),
      .help = "hidden size of the network that makes the prompt or prefix (default: the model's)"},
     {"method_dropout", "method", NUMBER(0, 1), .max_is_open = true, .default_json = "0",
-     WHEN("method", "lora dora pissa adalora vera adapter compacter"),
+     WHEN("method", "lora dora pissa adalora vera adapter compacter hyper_lora"),
      .help = "dropout inside the method (LoRA and its kind: on its input; adapter: on its output)"},
 
     {"learning_rate", "optimisation", NUMBER(0, LARGE), .min_is_open = true, .default_json = "0.001",
@@ -141,7 +158,8 @@ const struct setting settings_table[] = {
              "5e-3, vera and prompt 1e-2, prefix 5e-3, others 1e-3)"},
     {"head_learning_rate_factor", "optimisation", NUMBER(0, LARGE), .default_json = "1",
      .help = "learning rate of the head, as a multiple of learning_rate"},
-    {"lora_b_learning_rate_factor", "optimisation", NUMBER(0, LARGE), .default_json = "1", LORA,
+    {"lora_b_learning_rate_factor", "optimisation", NUMBER(0, LARGE), .default_json = "1",
+     WHEN("method", "lora dora pissa adalora"),
      .help = "learning rate of the LoRA B matrices, as a multiple of learning_rate (LoRA+ uses 16)"},
     {"method_learning_rate_factors", "optimisation", .types = SETTING_NUMBER_MAP, .min = 0, .max = LARGE,
      .help = "learning rate of each method of a list, as multiples of learning_rate: {\"lora\": 2}"},

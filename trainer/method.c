@@ -1,32 +1,22 @@
 /* The methods' table, attaching one or several, and the folder of a finished trial. */
 #include "trainer/method.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/file.h"
 #include "common/json.h"
 #include "common/settings.h"
 #include "trainer/methods/method_file.h"
 
-const struct method_kind *const method_kinds[] = {&method_full,
-                                                  &method_partial,
-                                                  &method_linear_probe,
-                                                  &method_bitfit,
-                                                  &method_layer_norm,
-                                                  &method_lora,
-                                                  &method_dora,
-                                                  &method_vera,
-                                                  &method_adalora,
-                                                  &method_ia3,
-                                                  &method_adapter,
-                                                  &method_compacter,
-                                                  &method_fusion,
-                                                  &method_prompt,
-                                                  &method_p_tuning,
-                                                  &method_prefix_tuning,
-                                                  NULL};
+const struct method_kind *const method_kinds[] = {
+    &method_full,   &method_partial,    &method_linear_probe, &method_bitfit,        &method_layer_norm,
+    &method_lora,   &method_dora,       &method_vera,         &method_adalora,       &method_ia3,
+    &method_pissa,  &method_hyper_lora, &method_smoe,         &method_adapter,       &method_compacter,
+    &method_fusion, &method_prompt,     &method_p_tuning,     &method_prefix_tuning, NULL};
 
 enum { MAX_METHODS = 8 };
 
@@ -154,14 +144,31 @@ static int write_description(const cJSON *settings, const char *const *labels, c
     return method_file_write_text(folder, "nightsweep.json", &json, err);
 }
 
+/* Files that an attempt which was killed had not finished writing. */
+static void remove_unfinished(const char *folder)
+{
+    DIR *directory = opendir(folder);
+    for (struct dirent *entry; directory && (entry = readdir(directory));) {
+        char *path = strstr(entry->d_name, ".tmp-") ? file_join(folder, entry->d_name) : NULL;
+        if (path)
+            unlink(path);
+        free(path);
+    }
+    if (directory)
+        closedir(directory);
+}
+
 int methods_save(const struct model *model, const cJSON *settings, const char *const *labels, const char *folder,
                  struct err *err)
 {
     const struct method_kind *kinds[MAX_METHODS];
     int n, rc = list_methods(settings, kinds, &n, err);
+    remove_unfinished(folder);
     for (int m = 0; rc == 0 && m < n; m++) {
         char *own = method_folder(folder, kinds[m], n);
         rc = own ? file_make_folders(own, err) : err_set(err, ERR_NOMEM, "no memory to save");
+        if (rc == 0)
+            remove_unfinished(own);
         if (rc == 0)
             rc = kinds[m]->save ? kinds[m]->save(model, settings, own, err)
                                 : default_save(model, kinds[m], own, n == 1, err);

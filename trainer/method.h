@@ -30,8 +30,8 @@ struct method_kind {
 
 extern const struct method_kind *const method_kinds[]; /* NULL-terminated */
 extern const struct method_kind method_full, method_partial, method_linear_probe, method_bitfit, method_layer_norm,
-    method_lora, method_dora, method_vera, method_adalora, method_ia3, method_adapter, method_compacter, method_fusion,
-    method_prompt, method_p_tuning, method_prefix_tuning;
+    method_lora, method_dora, method_vera, method_adalora, method_ia3, method_pissa, method_hyper_lora, method_smoe,
+    method_adapter, method_compacter, method_fusion, method_prompt, method_p_tuning, method_prefix_tuning;
 
 const struct method_kind *method_find(const char *name); /* NULL when unknown */
 /* Attaches the settings' method or methods in list order; the head is trained with all of them. */

@@ -248,12 +248,39 @@ static int peft_method(cJSON *settings, const cJSON *spec, struct err *err)
     return golden_unsupported("method", type, err);
 }
 
+/* The reference's hand-written hypernetwork and mixture of experts. */
+static int hyper_method(cJSON *settings, const cJSON *hp, struct err *err)
+{
+    cJSON_AddStringToObject(settings, "method", "hyper_lora");
+    golden_copy_as(settings, "rank", hp, "r");
+    golden_copy_as(settings, "alpha", hp, "alpha");
+    golden_copy_as(settings, "hyper_embedding_size", hp, "te");
+    golden_copy_as(settings, "hyper_tasks", hp, "tasks");
+    golden_copy_as(settings, "hyper_task", hp, "task");
+    golden_copy_as(settings, "hyper_hidden_size", hp, "hid");
+    return golden_check_keys(hp, "r alpha te tasks task hid ", err);
+}
+
+static int smoe_method(cJSON *settings, const cJSON *hp, struct err *err)
+{
+    cJSON_AddStringToObject(settings, "method", "smoe");
+    golden_copy_as(settings, "expert_size", hp, "bottleneck");
+    golden_copy_as(settings, "first_experts", hp, "E1");
+    golden_copy_as(settings, "second_experts", hp, "E2");
+    cJSON_AddNumberToObject(settings, "balance_weight", golden_number_of(hp, "aux_weight", 0));
+    return golden_check_keys(hp, "bottleneck E1 E2 aux_weight ", err);
+}
+
 /* The reference's hand-written modules: bottlenecks on the sublayers' own outputs. */
 static int hand_method(cJSON *settings, const cJSON *spec, struct err *err)
 {
     const char *method = golden_text_of(spec, "method");
     const cJSON *hp = json_get(spec, "hp");
     bool is_houlsby = strcmp(method, "houlsby") == 0;
+    if (strcmp(method, "hyper_lora") == 0)
+        return hyper_method(settings, hp, err);
+    if (strcmp(method, "smoe_adapter") == 0)
+        return smoe_method(settings, hp, err);
     if (!is_houlsby && strcmp(method, "pfeiffer") != 0)
         return golden_unsupported("method", method, err);
     cJSON_AddStringToObject(settings, "method", "adapter");

@@ -35,6 +35,15 @@ static const char *const small_methods[] = {
     "\"method\":[\"lora\",\"adapter\"],\"rank\":2,\"adapter_size\":3,\"method_dropout\":0.1",
     "\"method\":[\"partial\",\"lora\"],\"top_layers\":1,\"rank\":2,\"method_dropout\":0.1",
     "\"method\":[\"bitfit\",\"layer_norm\"]",
+    "\"method\":\"compacter\",\"adapter_size\":8,\"phm_dim\":2,\"method_dropout\":0.1",
+    "\"method\":\"adapter\",\"adapter_size\":4,\"adapter_invertible\":true,\"gating\":\"masked\"",
+    "\"method\":\"prompt\",\"prompt_length\":3,\"prompt_init\":\"text\",\"prompt_text\":\"w7 w9\"",
+    "\"method\":\"prompt\",\"prompt_length\":3,\"prompt_space\":\"hidden\",\"prompt_position\":\"behind_first\"",
+    "\"method\":\"p_tuning\",\"prompt_length\":3,\"prompt_encoder\":\"lstm\",\"prompt_hidden_size\":4",
+    "\"method\":\"prefix\",\"prompt_length\":2,\"prefix_mlp\":true,\"prompt_hidden_size\":4",
+    "\"method\":[\"lora\",\"prefix\",\"adapter\"],\"rank\":2,\"adapter_size\":3,\"prompt_length\":2,"
+    "\"prefix_positions\":\"kept\",\"gating\":\"adapterhub\"",
+    "\"method\":\"smoe\",\"first_experts\":2,\"second_experts\":2,\"expert_size\":4",
 };
 enum { N_SMALL_METHODS = sizeof(small_methods) / sizeof(small_methods[0]) };
 

@@ -40,6 +40,9 @@ void lora_project_weight(const struct site *site, const real *weight, const real
  * ("\"use_dora\":true,"), or "". */
 int lora_save_files(const struct model *model, const cJSON *settings, const char *method, const char *extra,
                     const char *folder, struct err *err) MUST_CHECK;
+/* adapter_config.json alone. */
+int lora_save_config(const struct model *model, const cJSON *settings, const char *extra, const char *folder,
+                     struct err *err) MUST_CHECK;
 int lora_load_files(struct model *model, const cJSON *settings, const char *method, const char *folder,
                     struct err *err) MUST_CHECK;
 /* ,"target_modules":[…]: full names of the sites that have a tensor <site>.<part>. */

@@ -135,13 +135,17 @@ static bool has_transposed(const struct model *model)
 int lora_save_files(const struct model *model, const cJSON *settings, const char *method, const char *extra,
                     const char *folder, struct err *err)
 {
-    struct text json = {0};
     char *path = file_join(folder, "adapter_model.safetensors");
     int rc = path ? method_file_write(model, method, "base_model.model.", true, path, err)
                   : err_set(err, ERR_NOMEM, "no memory to save '%s'", method);
     free(path);
-    if (rc < 0)
-        return rc;
+    return rc < 0 ? rc : lora_save_config(model, settings, extra, folder, err);
+}
+
+int lora_save_config(const struct model *model, const cJSON *settings, const char *extra, const char *folder,
+                     struct err *err)
+{
+    struct text json = {0};
     text_printf(&json, "{%s\"task_type\":\"%s\",\"inference_mode\":true,\"r\":%d,\"lora_alpha\":", extra,
                 method_task_type(model), (int)setting_number(settings, "rank", 8));
     text_add_double(&json, setting_number(settings, "alpha", 16));

@@ -58,6 +58,9 @@ def methods():
                     for placement in ("houlsby", "pfeiffer", "parallel")]
                    + [{"adapter_placement": "houlsby", "adapter_size": 4, "adapter_norm_before": True,
                        "adapter_norm_after": True, "adapter_scaling": "channel"}],
+        "pissa": [{"rank": 2, "method_dropout": 0.1}],
+        "hyper_lora": [{"rank": 2, "hyper_tasks": 2, "hyper_task": 1, "hyper_embedding_size": 4, "hyper_hidden_size": 5}],
+        "smoe": [{"first_experts": 2, "second_experts": 3, "expert_size": 4}],
         "compacter": [{"adapter_size": 8, "phm_dim": 2, "method_dropout": 0.1}],
         "dora": [{"rank": 2, "method_dropout": 0.1}],
         "adalora": [{"rank": 4, "target_rank": 2, "allocation_warmup": 0.1, "allocation_final": 0.3, "method_dropout": 0.1}],
