@@ -2,8 +2,10 @@
  * Pfeiffer et al. 2020, arXiv:2005.00052). */
 #include "trainer/methods/adapter.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/file.h"
 #include "common/json.h"
 #include "trainer/methods/adapterhub_file.h"
 
@@ -58,10 +60,37 @@ static int adapter_save(const struct model *model, const cJSON *settings, const 
     return save(model, settings, "adapter", folder, err);
 }
 
+/* The configuration of a saved adapter must say what the job says: its tensors have the same shapes in every place. */
+static int check_config(const struct model *model, const cJSON *settings, const char *folder, struct err *err)
+{
+    static const char *const keys[] = {"mh_adapter",    "is_parallel", "original_ln_before", "ln_before", "ln_after",
+                                       "non_linearity", "scaling",     "use_gating"};
+    struct adapter_spec spec = {0};
+    struct text text = {0};
+    cJSON *own = NULL, *saved = NULL;
+    char *path = file_join(folder, "adapter_config.json");
+    adapter_spec_of_settings(settings, "adapter", &spec);
+    adapter_add_config(&text, model, &spec, settings);
+    int rc = path && !text.failed ? json_parse(text.data, text.len, &own, err)
+                                  : err_set(err, ERR_NOMEM, "no memory to load the adapter");
+    if (rc == 0)
+        rc = json_read_file(path, &saved, err);
+    for (size_t i = 0; rc == 0 && i < sizeof(keys) / sizeof(keys[0]); i++) {
+        const cJSON *was = json_get(json_get(saved, "config"), keys[i]), *is = json_get(own, keys[i]);
+        if (was && is && !json_equal(was, is))
+            rc = err_set(err, ERR_FORMAT, "'%s': %s is another than the job's settings make it", path, keys[i]);
+    }
+    json_free(own);
+    json_free(saved);
+    text_done(&text);
+    free(path);
+    return rc;
+}
+
 static int adapter_load(struct model *model, const cJSON *settings, const char *folder, struct err *err)
 {
-    (void)settings;
-    return adapterhub_load(model, "adapter", folder, err);
+    int rc = check_config(model, settings, folder, err);
+    return rc < 0 ? rc : adapterhub_load(model, "adapter", folder, err);
 }
 
 static int compacter_attach(struct model *model, const cJSON *settings, uint64_t seed, struct err *err)

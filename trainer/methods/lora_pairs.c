@@ -163,10 +163,11 @@ int lora_save_config(const struct model *model, const cJSON *settings, const cha
 }
 
 /* The config of a saved LoRA must say what the job says: rank and alpha change what the tensors mean. */
-static int check_config(const cJSON *config, const cJSON *settings, struct err *err)
+static int check_config(const cJSON *config, const cJSON *settings, const char *method, struct err *err)
 {
     const char *type;
     double rank, alpha;
+    bool is_dora = cJSON_IsTrue(json_get(config, "use_dora"));
     int rc = json_get_string(config, "peft_type", "adapter_config.json", &type, err);
     if (rc == 0)
         rc = json_get_double(config, "r", "adapter_config.json", &rank, err);
@@ -176,6 +177,11 @@ static int check_config(const cJSON *config, const cJSON *settings, struct err *
         return rc;
     if (strcmp(type, "LORA") != 0)
         return err_set(err, ERR_UNSUPPORTED, "adapter_config.json: peft_type '%s', LORA was expected", type);
+    if (is_dora != (strcmp(method, "dora") == 0))
+        return err_set(err, ERR_FORMAT, "adapter_config.json: use_dora is %s, the job's method is '%s'",
+                       is_dora ? "true" : "false", method);
+    if (cJSON_IsTrue(json_get(config, "use_rslora")) != setting_flag(settings, "rank_stabilized"))
+        return err_set(err, ERR_FORMAT, "adapter_config.json: use_rslora is another than the job's rank_stabilized");
     if (rank != setting_number(settings, "rank", 8) || alpha != setting_number(settings, "alpha", 16))
         return err_set(err, ERR_FORMAT, "adapter_config.json: rank %g and alpha %g, the job has %g and %g", rank, alpha,
                        setting_number(settings, "rank", 8), setting_number(settings, "alpha", 16));
@@ -190,7 +196,7 @@ int lora_load_files(struct model *model, const cJSON *settings, const char *meth
     int rc = config_path && path ? json_read_file(config_path, &config, err)
                                  : err_set(err, ERR_NOMEM, "no memory to load '%s'", method);
     if (rc == 0)
-        rc = check_config(config, settings, err);
+        rc = check_config(config, settings, method, err);
     if (rc == 0)
         rc = method_file_read(model, method, path, err);
     json_free(config);

@@ -75,6 +75,33 @@ def formats(base, task):
     check(config["mh_adapter"] and config["output_adapter"] and config["reduction_factor"] == 4, config)
 
 
+def foreign(base, task):
+    """Without our own description the ecosystem's configuration is what must fit."""
+    cases = [({"method": "lora", "rank": 3}, "r", 4, "rank 4"), ({"method": "lora"}, "lora_alpha", 3, "alpha 3"),
+             ({"method": "lora"}, "use_rslora", True, "use_rslora"), ({"method": "lora"}, "use_dora", True, "use_dora"),
+             ({"method": "dora"}, "use_dora", False, "use_dora"), ({"method": "lora"}, "peft_type", "VERA", "VERA")]
+    placed = {"method": "adapter", "adapter_placement": "houlsby"}
+    cases += [({"method": "adapter"}, "is_parallel", True, "is_parallel"), (placed, "mh_adapter", False, "mh_adapter"),
+              (placed, "non_linearity", "relu", "non_linearity"), (placed, "non_linearity", "mish", "non_linearity"),
+              (placed, "ln_before", True, "ln_before"), (placed, "ln_after", True, "ln_after"),
+              (placed, "scaling", "learned", "scaling"), (placed, "scaling", 2.0, "scaling")]
+    for settings, key, value, expected in cases:
+        settings = {**settings, "epochs": 0.5}
+        Run(job(base / "own", task, settings))
+        adapter = base / "own/adapter"
+        (adapter / "nightsweep.json").unlink()
+        path = adapter / "adapter_config.json"
+        config = json.loads(path.read_text())
+        inner = config.get("config", config)
+        start = {**settings, "init_adapter": str(adapter)}
+        run = Run(job(base / "out", task, start))
+        check(run.finished(), settings, "the ecosystem's folder:", run.why())
+        inner[key] = value
+        path.write_text(json.dumps(config))
+        run = Run(job(base / "out", task, start))
+        check(run.status == 1 and expected in run.why() and "adapter_config.json" in run.why(), settings, key, value, run.why())
+
+
 def refused(base, task):
     first = {"method": "lora", "rank": 3, "epochs": 1}
     Run(job(base / "first", task, first))
@@ -108,6 +135,7 @@ def main():
         for model in ("bert", "roberta"):
             n += sum(reload_(base, task, settings, model) for settings in methods())
         formats(base, task)
+        foreign(base, task)
         refused(base, task)
     print(f"{n} adapters loaded again")
     finish()
