@@ -108,6 +108,15 @@ void coordinator_note_value(struct coordinator *c, double value);
 struct live_trial *coordinator_add_trial(struct coordinator *c, const struct store_trial *stored, const char *settings,
                                          const char *parameters, bool is_baseline);
 
+/* coordinator_show.c ------------------------------------------------------------------------------------------------
+ */
+
+/* "lora+prompt" of the settings' method; "rank 4, learning_rate 0.001": the searched values but the method. In the
+ * arena; "" when there is nothing to say. */
+const char *coordinator_method_name(struct coordinator *c, const char *settings);
+const char *coordinator_describe(struct coordinator *c, const char *parameters);
+void coordinator_show(struct coordinator *c);
+
 /* coordinator_attempt.c: from WAITING to RUNNING and to the end */
 void attempt_reserve(struct coordinator *c, struct coordinator_slot *slot, struct live_trial *trial);
 /* `finished`: the trial is COMPLETE. `values`: of each objective. */
