@@ -44,9 +44,11 @@ static int no_memory(struct err *err)
 static int read_options(struct running *r, struct err *err)
 {
     const struct command_line *line = r->line;
-    int64_t slots = 0, now = (int64_t)time(NULL);
+    int64_t slots = 0, workers = 0, now = (int64_t)time(NULL);
     r->at = r->until = r->lasting = r->options.checkpoint_seconds = -1;
     int rc = command_get_int(line, "slots", 1, 1024, &slots, err);
+    if (rc == 0)
+        rc = command_get_int(line, "workers", 1, 1024, &workers, err);
     if (rc == 0)
         rc = command_get_clock(line, "at", now, &r->at, err);
     if (rc == 0)
@@ -63,6 +65,7 @@ static int read_options(struct running *r, struct err *err)
     r->options.new_name = command_value(line, "new");
     r->options.launcher = command_value(line, "launcher");
     r->options.slots = (int)slots;
+    r->options.workers = (int)workers;
     if (rc == 0 && r->options.new_name && line->n_arguments > 1)
         rc = err_set(err, ERR_USAGE, "run: --new names one sweep, %d files are given", line->n_arguments);
     return rc == 0 && r->options.new_name ? definition_check_name(r->options.new_name, err) : rc;
@@ -428,6 +431,8 @@ static const struct command_option options[] = {
     {"slots", "N", "trials at a time (default: what the definition says, or as many as there are cores)"},
     {"launcher", "PREFIX",
      "command prefix that starts the worker, 'srun -n1' (default: it is started on this machine)"},
+    {"workers", "N",
+     "workers to start, each with its slots; {worker} in the launcher is the number of each, from 0 (default: 1)"},
     {"checkpoint-every", "DURATION", "time between a trial's checkpoints (default: 30s; 0s: after every step)"},
     {"new", "NAME", "start another sweep of this name instead of going on with the one in the store"},
     {"detach", NULL, "go on in the background, in a session of its own; prints the process and the log file"},

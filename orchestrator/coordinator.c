@@ -18,6 +18,26 @@ static void quit_if_done(struct coordinator *c);
 /* The store ---------------------------------------------------------------------------------------------------------
  */
 
+static void kill_all(struct coordinator *c)
+{
+    for (int i = 0; i < c->n_pools; i++)
+        pool_kill(&c->pools[i]);
+}
+
+bool coordinator_has_worker(const struct coordinator *c)
+{
+    for (int i = 0; i < c->n_pools; i++)
+        if (c->pools[i].worker)
+            return true;
+    return false;
+}
+
+void coordinator_pause(struct coordinator *c, bool is_paused)
+{
+    for (int i = 0; i < c->n_pools; i++)
+        pool_pause(&c->pools[i], is_paused);
+}
+
 void coordinator_fail(struct coordinator *c, int rc, const struct err *err)
 {
     if (c->rc == 0) {
@@ -25,7 +45,7 @@ void coordinator_fail(struct coordinator *c, int rc, const struct err *err)
         c->err = *err;
     }
     c->is_stopping = c->is_killing = true;
-    pool_kill(&c->pool);
+    kill_all(c);
     quit_if_done(c);
 }
 
@@ -36,7 +56,7 @@ void coordinator_submit(struct coordinator *c, const struct store_op *ops, size_
     if (rc < 0)
         coordinator_fail(c, rc, &err);
     else if (store_thread_is_full(c->thread))
-        pool_pause(&c->pool, true);
+        coordinator_pause(c, true);
 }
 
 /* Of a group that nobody waits for. A record of a closed attempt is refused: that is what closing is for. */
@@ -64,7 +84,7 @@ static void look_at_storage(struct coordinator *c)
     c->is_held = store_thread_is_held(c->thread, &err);
     if (c->is_held && !was_held) {
         c->retry_ns = uv_hrtime();
-        pool_pause(&c->pool, true);
+        coordinator_pause(c, true);
         progress_say(c->options->progress, "store_held", "the store cannot be written, waiting: %.500s", err.message);
     } else if (c->is_held && uv_hrtime() - c->retry_ns > STORE_RETRY_SECONDS * UINT64_C(1000000000)) {
         c->retry_ns = uv_hrtime();
@@ -79,7 +99,7 @@ static void on_store_news(uv_async_t *async)
     store_thread_drain(c->thread);
     look_at_storage(c);
     if (!c->is_held && !store_thread_is_full(c->thread))
-        pool_pause(&c->pool, false);
+        coordinator_pause(c, false);
     coordinator_dispatch(c);
 }
 
@@ -150,10 +170,12 @@ static bool has_waiting(const struct coordinator *c)
 
 void coordinator_dispatch(struct coordinator *c)
 {
-    bool may_start = c->pool.is_ready && !c->is_stopping && !c->is_held && !store_thread_is_full(c->thread);
+    bool may_start = !c->is_stopping && !c->is_held && !store_thread_is_full(c->thread);
     for (int i = 0; may_start && i < c->n_slots; i++) {
-        struct live_trial *trial = c->slots[i].state == SLOT_FREE ? next_trial(c) : NULL;
-        if (!trial && c->study && c->slots[i].state == SLOT_FREE && !has_waiting(c))
+        if (c->slots[i].state != SLOT_FREE || !c->slots[i].pool->is_ready)
+            continue;
+        struct live_trial *trial = next_trial(c);
+        if (!trial && c->study && !has_waiting(c))
             trial = study_next(c);
         if (trial)
             attempt_reserve(c, &c->slots[i], trial);
@@ -167,8 +189,10 @@ void coordinator_dispatch(struct coordinator *c)
 static void send_to_all(struct coordinator *c, const char *type)
 {
     struct text line = {0};
-    text_printf(&line, "{\"v\":1,\"type\":\"%s\",\"attempt\":0}", type);
-    pool_send(&c->pool, &line);
+    for (int i = 0; i < c->n_pools; i++) {
+        text_printf(&line, "{\"v\":1,\"type\":\"%s\",\"attempt\":0}", type);
+        pool_send(&c->pools[i], &line);
+    }
     text_done(&line);
 }
 
@@ -193,7 +217,7 @@ static void on_signal(uv_signal_t *handle, int number)
         return;
     }
     if (c->is_killing)
-        pool_kill(&c->pool);
+        kill_all(c);
     c->is_killing = true;
     if (c->is_held)
         store_thread_give_up(c->thread);
@@ -220,25 +244,26 @@ static void close_all(struct coordinator *c)
 static void quit_if_done(struct coordinator *c)
 {
     bool is_over = c->n_busy == 0 && (c->is_stopping || (!has_waiting(c) && (!c->study || !c->may_ask)));
-    if (!is_over && !(c->rc < 0 && !c->pool.worker))
+    if (!is_over && !(c->rc < 0 && !coordinator_has_worker(c)))
         return;
-    if (!c->pool.worker)
+    if (!coordinator_has_worker(c))
         close_all(c);
     else if (!c->is_quitting) {
         c->is_quitting = true;
         if (c->study && !c->is_stopping)
             study_close(c);
-        pool_quit(&c->pool);
+        for (int i = 0; i < c->n_pools; i++)
+            pool_quit(&c->pools[i]);
     }
 }
 
 /* The worker --------------------------------------------------------------------------------------------------------
  */
 
-static void on_ready(void *context)
+static void on_ready(struct pool *pool)
 {
-    struct coordinator *c = context;
-    log_debug("coordinator", "worker on '%s' is ready", c->pool.host);
+    struct coordinator *c = pool->options.context;
+    log_debug("coordinator", "worker %d on '%s' is ready", pool->options.number, pool->host);
     coordinator_dispatch(c);
 }
 
@@ -250,18 +275,18 @@ static void refuse(struct coordinator *c, struct coordinator_slot *slot, const s
     snprintf(message, sizeof(message), "a record is refused: %s", err->message);
     attempt_fail(c, slot, REASON_CRASHED, message);
     text_printf(&line, "{\"v\":1,\"type\":\"kill\",\"attempt\":%" PRId64 "}", slot->attempt);
-    pool_send(&c->pool, &line);
+    pool_send(slot->pool, &line);
     text_done(&line);
 }
 
-static void on_message(void *context, const char *type, const cJSON *message)
+static void on_message(struct pool *pool, const char *type, const cJSON *message)
 {
-    struct coordinator *c = context;
+    struct coordinator *c = pool->options.context;
     struct err err = {0};
     int64_t attempt = 0;
     struct coordinator_slot *slot =
         json_get_int64(message, "attempt", type, &attempt, &err) == 0 ? coordinator_find_attempt(c, attempt) : NULL;
-    if (!slot) {
+    if (!slot || slot->pool != pool) {
         log_debug("coordinator", "'%s' of attempt %" PRId64 ", which does not run", type, attempt);
         return;
     }
@@ -272,21 +297,34 @@ static void on_message(void *context, const char *type, const cJSON *message)
         refuse(c, slot, &err);
 }
 
-static void start_worker(struct coordinator *c)
+static void start_worker(struct coordinator *c, struct pool *pool)
 {
     struct err err = {0};
-    int rc = pool_start(&c->pool, &err);
-    c->n_starts++;
+    int rc = pool_start(pool, &err);
     if (rc < 0)
         coordinator_fail(c, rc, &err);
 }
 
-static void on_gone(void *context, const char *why)
+/* A node may be lost for good: the others go on without it. */
+static void give_up(struct coordinator *c, struct pool *pool, const char *why)
 {
-    struct coordinator *c = context;
     struct err err;
+    pool->is_given_up = true;
+    for (int i = 0; i < c->n_pools; i++)
+        if (!c->pools[i].is_given_up) {
+            progress_say(c->options->progress, "worker_given_up", "worker %d ended %d times in a row and is left out",
+                         pool->options.number, pool->n_starts);
+            return;
+        }
+    coordinator_fail(c, err_set(&err, ERR_IO, "the worker ended %d times in a row: %.1000s", pool->n_starts, why),
+                     &err);
+}
+
+static void on_gone(struct pool *pool, const char *why)
+{
+    struct coordinator *c = pool->options.context;
     for (int i = 0; i < c->n_slots; i++)
-        if (c->slots[i].state == SLOT_RUNNING)
+        if (c->slots[i].pool == pool && c->slots[i].state == SLOT_RUNNING)
             attempt_lost(c, &c->slots[i], why);
     if (c->is_quitting || c->is_stopping) {
         quit_if_done(c);
@@ -294,11 +332,11 @@ static void on_gone(void *context, const char *why)
     }
     progress_say(c->options->progress, "worker_lost", "%s", why);
     coordinator_event(c, NULL, "worker_lost", "%s", why);
-    if (c->n_starts >= WORKER_STARTS_MAX)
-        coordinator_fail(c, err_set(&err, ERR_IO, "the worker ended %d times in a row: %.1000s", c->n_starts, why),
-                         &err);
+    if (pool->n_starts >= WORKER_STARTS_MAX)
+        give_up(c, pool, why);
     else
-        start_worker(c);
+        start_worker(c, pool);
+    coordinator_dispatch(c);
 }
 
 /* The clock ---------------------------------------------------------------------------------------------------------
@@ -308,7 +346,8 @@ static void on_tick(uv_timer_t *timer)
 {
     struct coordinator *c = timer->data;
     double deadline = c->options->deadline_seconds;
-    pool_watch(&c->pool);
+    for (int i = 0; i < c->n_pools; i++)
+        pool_watch(&c->pools[i]);
     look_at_storage(c);
     if (deadline > 0 && 1e-9 * (double)(uv_hrtime() - c->started_ns) > deadline)
         stop(c, "deadline", "the deadline has come: running trials write their checkpoints");
@@ -362,9 +401,11 @@ void coordinator_note_value(struct coordinator *c, double value)
 static int make_trials(struct coordinator *c, struct err *err)
 {
     const struct store_loaded *loaded = c->options->loaded;
-    c->n_slots = c->options->slots;
+    c->n_pools = c->options->workers;
+    c->n_slots = c->n_pools * c->options->slots;
+    c->pools = arena_calloc(&c->arena, (size_t)c->n_pools, sizeof(*c->pools));
     c->slots = arena_calloc(&c->arena, (size_t)c->n_slots, sizeof(*c->slots));
-    if (!c->slots)
+    if (!c->slots || !c->pools)
         return err_set(err, ERR_NOMEM, "no memory for %d slots", c->n_slots);
     for (int i = 0; i < loaded->n_trials; i++) {
         const struct store_trial *stored = &loaded->trials[i];
@@ -378,7 +419,8 @@ static int make_trials(struct coordinator *c, struct err *err)
             coordinator_note_value(c, stored->value.value);
     }
     for (int i = 0; i < c->n_slots; i++) {
-        c->slots[i].number = i + 1;
+        c->slots[i].pool = &c->pools[i / c->options->slots];
+        c->slots[i].number = i % c->options->slots + 1;
         c->slots[i].shown.loss = (double)NAN;
     }
     return 0;
@@ -440,20 +482,23 @@ static int serve(struct coordinator *c, struct err *err)
         free(program);
         return rc;
     }
-    const struct pool_options pool_options = {.launcher = c->options->launcher,
-                                              .program = program,
-                                              .marker_path = c->marker_path,
-                                              .marker = c->marker,
-                                              .slots = c->n_slots,
-                                              .context = c,
-                                              .on_ready = on_ready,
-                                              .on_message = on_message,
-                                              .on_gone = on_gone};
-    pool_init(&c->pool, &c->loop, &pool_options);
+    for (int i = 0; i < c->n_pools; i++) {
+        const struct pool_options pool_options = {.launcher = c->options->launcher,
+                                                  .number = i,
+                                                  .program = program,
+                                                  .marker_path = c->marker_path,
+                                                  .marker = c->marker,
+                                                  .slots = c->options->slots,
+                                                  .context = c,
+                                                  .on_ready = on_ready,
+                                                  .on_message = on_message,
+                                                  .on_gone = on_gone};
+        pool_init(&c->pools[i], &c->loop, &pool_options);
+    }
     rc = store_thread_start(&c->thread, c->options->store, &thread_options, err);
-    if (rc == 0)
-        start_worker(c);
-    else
+    for (int i = 0; i < c->n_pools && rc == 0; i++)
+        start_worker(c, &c->pools[i]);
+    if (rc < 0)
         close_all(c);
     uv_run(&c->loop, UV_RUN_DEFAULT);
     store_thread_stop(c->thread);

@@ -22,8 +22,9 @@ struct coordinator_options {
     struct study *study;               /* proposes trials as it goes; NULL: all of them are loaded */
     const int64_t *told_steps;         /* by the study's trial − 1: the newest step it was told */
     const char *launcher;              /* or NULL */
-    int slots;
-    double deadline_seconds; /* from now; 0: none */
+    int workers;                       /* how many are started, at least 1 */
+    int slots;                         /* of each */
+    double deadline_seconds;           /* from now; 0: none */
     double checkpoint_seconds;
     struct progress *progress;
 };

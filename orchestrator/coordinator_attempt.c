@@ -152,7 +152,7 @@ static void send_start(struct coordinator *c, struct coordinator_slot *slot)
         free_slot(c, slot);
         coordinator_dispatch(c);
     } else
-        pool_send(&c->pool, &line);
+        pool_send(slot->pool, &line);
     text_done(&line);
 }
 
@@ -183,7 +183,7 @@ static void on_begun(const struct store_result *result, void *context)
         coordinator_fail(c, err_set(&err, result->rc, "%s", result->message), &err);
         return;
     }
-    if (c->pool.is_ready && !c->is_stopping) {
+    if (slot->pool->is_ready && !c->is_stopping) {
         send_start(c, slot);
         return;
     }
@@ -194,8 +194,8 @@ static void on_begun(const struct store_result *result, void *context)
 
 static void begin(struct coordinator *c, struct coordinator_slot *slot, struct reservation *reservation)
 {
-    char worker[sizeof(c->pool.host) + 16];
-    snprintf(worker, sizeof(worker), "%s", c->pool.host);
+    char worker[sizeof(slot->pool->host) + 16];
+    snprintf(worker, sizeof(worker), c->n_pools > 1 ? "%s#%d" : "%s", slot->pool->host, slot->pool->options.number);
     const struct store_op op = {
         .kind = STORE_BEGIN_ATTEMPT,
         .begin_attempt = {
@@ -343,7 +343,7 @@ void attempt_complete(struct coordinator *c, struct coordinator_slot *slot, cons
     trial->seconds += ops[0].end_attempt.seconds.value;
     c->trained_seconds += trial->seconds;
     c->n_trained++;
-    c->n_starts = 0;
+    slot->pool->n_starts = 0;
     if (!trial->is_baseline)
         coordinator_note_value(c, values[0]);
     progress_say(c->options->progress, "trial_complete", "trial %" PRId64 " (%s%s%s): %s %.4f, %.1f s",
@@ -370,7 +370,7 @@ void attempt_fail(struct coordinator *c, struct coordinator_slot *slot, enum tri
     slot->is_closed = true;
     trial->failures++;
     trial->seconds += ops[0].end_attempt.seconds.value;
-    c->n_starts = 0;
+    slot->pool->n_starts = 0;
     if (is_final)
         trial->state = TRIAL_FAILED;
     else if (slot->goal != TRIAL_WAITING) /* what the stopping rule decided holds all the same */

@@ -40,7 +40,8 @@ enum slot_state { SLOT_FREE, SLOT_RESERVED, SLOT_RUNNING };
 /* RESERVED: the store is asked for a reuse or the attempt's row; RUNNING: until the worker says `ended`. */
 struct coordinator_slot {
     enum slot_state state;
-    int number; /* from 1 */
+    struct pool *pool; /* whose slot it is */
+    int number;        /* in its worker, from 1 */
     struct live_trial *trial;
     int64_t attempt;
     bool is_closed;        /* the attempt's end is submitted: later records are not its own */
@@ -61,7 +62,8 @@ struct coordinator {
     uv_async_t store_news;
     uv_timer_t tick;
     uv_signal_t signals[3];
-    struct pool pool;
+    struct pool *pools; /* a worker each */
+    int n_pools;
     struct store_thread *thread;
     struct live_trial **trials;
     int n_trials, trials_capacity, next; /* the lowest index that may be WAITING */
@@ -78,7 +80,6 @@ struct coordinator {
     char *marker_path;
     char marker[HASH_HEX_SIZE];
     uint64_t started_ns, retry_ns;
-    int n_starts;     /* of workers, since a trial ended */
     bool is_stopping; /* nothing new is started; what runs checkpoints */
     bool is_killing;  /* what runs is ended at once */
     bool is_interrupted;
@@ -96,6 +97,10 @@ struct coordinator {
 void coordinator_fail(struct coordinator *c, int rc, const struct err *err);
 /* Submits; `done` gets the slot's coordinator as context. Failing is the end of the run. */
 void coordinator_submit(struct coordinator *c, const struct store_op *ops, size_t n, store_done_fn done, void *context);
+/* Whether any worker is running. */
+bool coordinator_has_worker(const struct coordinator *c);
+/* Stops or goes on reading all workers' lines. */
+void coordinator_pause(struct coordinator *c, bool is_paused);
 /* Hands out what can be handed out, and ends when nothing is left. */
 void coordinator_dispatch(struct coordinator *c);
 struct coordinator_slot *coordinator_find_attempt(struct coordinator *c, int64_t attempt);

@@ -282,13 +282,13 @@ struct live_trial *study_next(struct coordinator *c)
 /* Reports -------------------------------------------------------------------------------------------------------------
  */
 
-static void ask_to_stop(struct coordinator *c, struct coordinator_slot *slot, const struct study_decision *decision)
+static void ask_to_stop(struct coordinator_slot *slot, const struct study_decision *decision)
 {
     struct text line = {0};
     slot->goal = decision->is_paused ? TRIAL_PAUSED : TRIAL_PRUNED;
     snprintf(slot->goal_reason, sizeof(slot->goal_reason), "%s", decision->reason);
     text_printf(&line, "{\"v\":1,\"type\":\"stop\",\"attempt\":%" PRId64 "}", slot->attempt);
-    pool_send(&c->pool, &line);
+    pool_send(slot->pool, &line);
     text_done(&line);
 }
 
@@ -320,7 +320,7 @@ void study_report(struct coordinator *c, struct coordinator_slot *slot, int64_t 
     coordinator_submit(c, ops, n, NULL, NULL);
     text_done(&record);
     if (!decision.goes_on)
-        ask_to_stop(c, slot, &decision);
+        ask_to_stop(slot, &decision);
 }
 
 size_t study_end_ops(struct coordinator *c, const struct live_trial *trial, const cJSON *metrics, struct text *record,

@@ -54,7 +54,7 @@ static void on_closed(uv_handle_t *handle)
     free(worker);
     pool->worker = NULL;
     pool->is_ready = pool->is_paused = false;
-    pool->options.on_gone(pool->options.context, why);
+    pool->options.on_gone(pool, why);
 }
 
 static void close_if_over(struct pool_worker *worker)
@@ -105,7 +105,7 @@ static void on_hello(struct pool_worker *worker, const cJSON *message)
         return;
     }
     pool->is_ready = true;
-    pool->options.on_ready(pool->options.context);
+    pool->options.on_ready(pool);
 }
 
 static int on_line(char *line, size_t len, void *context, struct err *err)
@@ -130,7 +130,7 @@ static int on_line(char *line, size_t len, void *context, struct err *err)
     if (rc == 0 && strcmp(type, "hello") == 0)
         on_hello(worker, message);
     else if (rc == 0 && strcmp(type, "heartbeat") != 0 && pool->is_ready)
-        pool->options.on_message(pool->options.context, type, message);
+        pool->options.on_message(pool, type, message);
     json_free(message);
     return rc;
 }
@@ -187,13 +187,27 @@ void pool_send(struct pool *pool, struct text *line)
 
 enum { ARGUMENTS_MAX = 256 };
 
+/* The launcher with the worker's number in the place of each {worker}; heap. */
+static char *fill_in(const char *launcher, int number)
+{
+    static const char place[] = "{worker}";
+    struct text text = {0};
+    text_add(&text, "");
+    for (const char *at; (at = strstr(launcher, place)); launcher = at + sizeof(place) - 1) {
+        text_add_n(&text, launcher, (size_t)(at - launcher));
+        text_printf(&text, "%d", number);
+    }
+    text_add(&text, launcher);
+    return text_take(&text);
+}
+
 /* The launcher's words, then the worker's command line; the words lie in `words`, which the caller frees. */
 static int make_arguments(const struct pool_options *options, char *slots, char **words, char *arguments[],
                           struct err *err)
 {
     int n = 0;
     char *place = NULL;
-    *words = strdup(options->launcher ? options->launcher : "");
+    *words = fill_in(options->launcher ? options->launcher : "", options->number);
     if (!*words)
         return err_set(err, ERR_NOMEM, "no memory to start a worker");
     for (char *word = strtok_r(*words, " ", &place); word; word = strtok_r(NULL, " ", &place)) {
@@ -253,6 +267,7 @@ int pool_start(struct pool *pool, struct err *err)
     int rc = make_arguments(&pool->options, slots, &words, arguments, err);
     if (rc == 0)
         rc = spawn(worker, arguments, err);
+    pool->n_starts++;
     if (rc == 0)
         pool->worker = worker;
     else {

@@ -1,4 +1,5 @@
-/* The worker process: started through the launcher's prefix, spoken to in lines, watched by its heartbeat.
+/* A worker process: started through the launcher's prefix, spoken to in lines, watched by its heartbeat. A coordinator
+ * has one, or one a node.
  *
  * A worker is started with the slots it gets and a marker file; what it tells of the marker proves that both see the
  * same folder. Its standard input and output are the wire, its standard error is ours. */
@@ -16,18 +17,21 @@ enum {
     POOL_READ_BYTES = 256 << 10
 };
 
+struct pool;
+
 struct pool_options {
-    const char *launcher; /* command prefix, split at spaces; NULL: none */
+    const char *launcher; /* command prefix, split at spaces; "{worker}" in it becomes `number`; NULL: none */
+    int number;           /* of the worker, from 0 */
     const char *program;  /* the worker's path */
     const char *marker_path, *marker;
     int slots;
     void *context;
     /* The worker has said hello and can be given work. */
-    void (*on_ready)(void *context);
+    void (*on_ready)(struct pool *pool);
     /* A line of the worker: `ended` or a trainer's record. The message is valid during the call. */
-    void (*on_message)(void *context, const char *type, const cJSON *message);
+    void (*on_message)(struct pool *pool, const char *type, const cJSON *message);
     /* It is gone, and everything it ran with it; `why` says how. pool_start may be called again from here. */
-    void (*on_gone)(void *context, const char *why);
+    void (*on_gone)(struct pool *pool, const char *why);
 };
 
 struct pool_worker; /* one process, from its start until all of its handles are closed */
@@ -36,6 +40,8 @@ struct pool {
     uv_loop_t *loop;
     struct pool_options options;
     struct pool_worker *worker; /* NULL: none */
+    int n_starts;               /* since one of its trials ended */
+    bool is_given_up;           /* it ended too often, and is not started again */
     bool is_ready;
     bool is_paused; /* its lines are not read for now */
     char host[256];

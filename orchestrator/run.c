@@ -389,6 +389,7 @@ static int coordinate(struct run_sweep *run, double elapsed, struct run_outcome 
                                           .study = run->study,
                                           .told_steps = run->told_steps,
                                           .launcher = o->launcher,
+                                          .workers = o->workers > 0 ? o->workers : 1,
                                           .slots = count_slots(o, &run->definition),
                                           .deadline_seconds = deadline(o, &run->definition, elapsed),
                                           .checkpoint_seconds =

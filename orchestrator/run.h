@@ -12,7 +12,8 @@ struct run_options {
     int n_files;
     const char *new_name;      /* another sweep's name for the (only) definition; NULL: its own */
     const char *launcher;      /* command prefix that starts the worker ("srun -n1"); NULL: started directly */
-    int slots;                 /* 0: as the definition says */
+    int workers;               /* how many are started; 0: one */
+    int slots;                 /* of each worker; 0: as the definition says */
     double deadline_seconds;   /* from now; running trials checkpoint then; 0: as the definition's budget says */
     double checkpoint_seconds; /* between checkpoints of a trial; negative: the default, 30 */
     struct progress *progress; /* where it says what happens; borrowed */

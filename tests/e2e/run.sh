@@ -187,6 +187,22 @@ run 3 "$folder/s.json" --launcher /there/is/none
 says "'/there/is/none' cannot be started"
 run 0 "$folder/s.json"
 
+begin workers
+run 0 "$folder/s.json" --workers 3 --slots 1 --launcher 'env WORKER={worker}'
+expect "SELECT count(*) FROM trial WHERE state = 'COMPLETE'" 4
+expect "SELECT count(DISTINCT worker) > 1 FROM attempt" 1
+begin worker-lost
+cat >"$folder/node" <<'NODE'
+#!/bin/sh
+[ "$1" = 0 ] && exit 9
+shift
+exec "$@"
+NODE
+chmod +x "$folder/node"
+run 0 "$folder/s.json" --workers 2 --slots 1 --launcher "$folder/node {worker}"
+expect "SELECT count(*) FROM trial WHERE state = 'COMPLETE'" 4
+expect "SELECT group_concat(DISTINCT substr(worker, -2)) FROM attempt" '#1'
+
 begin checkpoint-damaged
 export FAKE_STEP_MS=100
 "$bin/nightsweep" run --store "$db" --quiet --checkpoint-every 0s "$folder/slow.json" >>"$folder/out" 2>&1 &
