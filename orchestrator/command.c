@@ -21,6 +21,7 @@ const struct command *const commands[] = {
     &command_doctor,
     &command_suggest,
     &command_tell,
+    &command_slurm,
     NULL,
 };
 /* clang-format on */

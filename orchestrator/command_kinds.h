@@ -9,5 +9,6 @@ extern const struct command command_plan, command_run, command_status, command_s
 extern const struct command command_suggest, command_tell;
 extern const struct command command_serve;
 extern const struct command command_compare;
+extern const struct command command_slurm;
 
 #endif
