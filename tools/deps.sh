@@ -2,7 +2,7 @@
 # Installs what is missing on Debian 12, as root or through sudo. `tools/deps.sh` brings what building and testing need;
 # `tools/deps.sh --lint` the linters too, `--page` the browser that the page is tested in. Does nothing, quickly, when all is there.
 set -eu
-packages=(gcc make pkg-config git ca-certificates sqlite3 python3 python3-pip
+packages=(gcc make pkg-config git ca-certificates procps sqlite3 python3 python3-pip
     libopenblas-dev libuv1-dev libcjson-dev libsqlite3-dev libcriterion-dev libssl-dev libutf8proc-dev libpcre2-dev uthash-dev)
 if [ "${1:-}" = --page ]; then
     packages+=(chromium fonts-dejavu-core)
