@@ -315,7 +315,8 @@ static int encode_row(struct dataset *dataset, const struct rows *rows, const st
     if (encoding.n <= tokenizer_special_tokens(tokenizer, row->pair != NULL))
         return err_set(err, ERR_DATA, "'%s', line %u: the text is empty (nothing is left of it for the model)",
                        rows->path, row->line);
-    *example = (struct example){encoding.ids, encoding.type_ids, encoding.n, label};
+    *example =
+        (struct example){.ids = encoding.ids, .type_ids = encoding.type_ids, .n_tokens = encoding.n, .label = label};
     dataset->count++;
     dataset->n_tokens += (size_t)encoding.n;
     dataset->n_truncated += encoding.is_truncated;

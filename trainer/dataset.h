@@ -42,7 +42,10 @@ struct example {
     int32_t *ids;
     uint8_t *type_ids;
     int n_tokens;
-    int32_t label;
+    int32_t label; /* classification */
+    /* Language models: a label a token, of the decoder's tokens when there are any (seq2seq). See language_data.h. */
+    int32_t *targets, *decoder_ids;
+    int n_targets;
 };
 
 struct dataset {

@@ -1,4 +1,4 @@
-/* Classification metrics. */
+/* Metrics of classification and of language models. */
 #include "trainer/metrics.h"
 
 #include <math.h>
@@ -41,10 +41,27 @@ static void f1_scores(struct metrics *m)
     m->macro_f1 = present ? sum / present : 0;
 }
 
+/* Each token counts the same, whatever item it is in. */
+static struct metrics language_metrics(const struct predictions *p)
+{
+    double loss = 0, n = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        loss += (double)p->losses[i] * p->n_tokens[i];
+        n += p->n_tokens[i];
+    }
+    loss = n > 0 ? loss / n : NAN;
+    return (struct metrics){
+        .is_language = true, .loss = loss, .perplexity = exp(loss), .accuracy = NAN, .macro_f1 = NAN, .ece = NAN};
+}
+
 int metrics_compute(struct metrics *metrics, const struct predictions *p, struct arena *arena, struct err *err)
 {
     struct metrics m = {.n_classes = p->n_classes};
     double correct = 0, loss = 0;
+    if (p->n_tokens) {
+        *metrics = language_metrics(p);
+        return 0;
+    }
     m.f1 = arena_calloc(arena, (size_t)p->n_classes, sizeof(*m.f1));
     m.confusion = arena_calloc(arena, (size_t)p->n_classes * (size_t)p->n_classes, sizeof(*m.confusion));
     if (!m.f1 || !m.confusion)
@@ -72,6 +89,14 @@ static void add_number(struct text *json, double value)
 
 void metrics_add_json(struct text *json, const struct metrics *m, const struct labels *labels)
 {
+    if (m->is_language) {
+        text_add(json, "{\"loss\":");
+        add_number(json, m->loss);
+        text_add(json, ",\"perplexity\":");
+        add_number(json, m->perplexity);
+        text_add(json, "}");
+        return;
+    }
     text_add(json, "{\"accuracy\":");
     add_number(json, m->accuracy);
     text_add(json, ",\"macro_f1\":");
@@ -97,11 +122,19 @@ void metrics_add_json(struct text *json, const struct metrics *m, const struct l
     text_add(json, "]}");
 }
 
+const char *const *metrics_names(const struct metrics *metrics)
+{
+    static const char *const of_classes[] = {"accuracy", "loss", "macro_f1", "ece", NULL};
+    static const char *const of_tokens[] = {"loss", "perplexity", NULL};
+    return metrics->is_language ? of_tokens : of_classes;
+}
+
 double metrics_get(const struct metrics *m, const char *name)
 {
-    return strcmp(name, "accuracy") == 0   ? m->accuracy
-           : strcmp(name, "loss") == 0     ? m->loss
-           : strcmp(name, "macro_f1") == 0 ? m->macro_f1
-           : strcmp(name, "ece") == 0      ? m->ece
-                                           : NAN;
+    return strcmp(name, "accuracy") == 0                       ? m->accuracy
+           : strcmp(name, "loss") == 0                         ? m->loss
+           : strcmp(name, "macro_f1") == 0                     ? m->macro_f1
+           : strcmp(name, "ece") == 0                          ? m->ece
+           : m->is_language && strcmp(name, "perplexity") == 0 ? m->perplexity
+                                                               : NAN;
 }

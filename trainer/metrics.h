@@ -1,4 +1,4 @@
-/* Classification metrics. */
+/* Metrics of classification and of language models. */
 #ifndef TRAINER_METRICS_H
 #define TRAINER_METRICS_H
 
@@ -14,11 +14,15 @@ struct predictions {
     size_t n;
     int n_classes;
     int32_t *labels, *predicted;
-    real *losses;        /* −log p of the label */
+    real *losses;        /* −log p of the label; language models: mean over the item's tokens */
+    int32_t *n_tokens;   /* language models: how many tokens of each item are predicted; else NULL. labels are then the
+                          * same numbers, predicted −1 and probabilities NULL */
     real *probabilities; /* (n, C) */
 };
 
 struct metrics {
+    bool is_language;  /* only loss and perplexity exist */
+    double perplexity; /* exp(loss): of the mean over tokens */
     double accuracy, loss;
     double macro_f1; /* mean F1 over the classes that occur as label or prediction */
     double ece; /* Σ_b n_b/n |accuracy_b − confidence_b| over 15 equal bins (Guo et al. 2017, arXiv:1706.04599, 2) */
@@ -30,9 +34,11 @@ struct metrics {
 /* Arrays lie in `arena`. n > 0. ERR_NOMEM. */
 int metrics_compute(struct metrics *metrics, const struct predictions *predictions, struct arena *arena,
                     struct err *err) MUST_CHECK;
-/* {"accuracy":…,"macro_f1":…,"loss":…,"ece":…,"f1":{label:…},"confusion":[[…]]} */
+/* {"accuracy":…,"macro_f1":…,"loss":…,"ece":…,"f1":{label:…},"confusion":[[…]]} or {"loss":…,"perplexity":…} */
 void metrics_add_json(struct text *json, const struct metrics *metrics, const struct labels *labels);
-/* "accuracy", "loss", "macro_f1" or "ece"; NaN for another name. */
+/* Names of those an evaluation reports, NULL-terminated. */
+const char *const *metrics_names(const struct metrics *metrics);
+/* "accuracy", "loss", "macro_f1" or "ece", of language models "loss" or "perplexity"; NaN for another name. */
 double metrics_get(const struct metrics *metrics, const char *name);
 
 #endif

@@ -347,6 +347,10 @@ static void attention_backward(struct tape *tape, struct tape_node *base)
                    open_grad(tape, options->extra_keys) && open_grad(tape, options->extra_values) &&
                    open_grad(tape, options->extra_gate) && open_grad(tape, options->bias.table);
     struct arena_mark mark = arena_mark(tape->arena);
+    if (is_open && !options->extra_keys) {
+        node->k->balanced_first = 0;
+        node->k->balanced_cols = node->k->cols;
+    }
     if (is_open && scratch_alloc(tape, options, node->q, node->k, &scratch))
         for (int s = 0; s < node->q->layout->n_segments; s++)
             for (int h = 0; h < options->n_heads; h++) {

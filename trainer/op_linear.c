@@ -7,10 +7,16 @@ struct linear_node {
     bool is_transposed; /* w: (in, out) */
 };
 
-static void add_rows(real *restrict out, const struct value *dy, const real *grad)
+/* out += the rows of y's gradient, but for balanced columns, whose sum is zero. */
+static void add_rows(real *restrict out, const struct value *y)
 {
-    for (int i = 0; i < dy->rows; i++)
-        kernels()->add(out, out, grad + (size_t)i * dy->cols, (size_t)dy->cols);
+    size_t before = (size_t)(y->balanced_cols ? y->balanced_first : y->cols);
+    size_t behind = before + (size_t)y->balanced_cols, n = (size_t)y->cols;
+    for (int i = 0; i < y->rows; i++) {
+        kernels()->add(out, out, grad_row(y, i), before);
+        if (behind < n)
+            kernels()->add(out + behind, out + behind, grad_row(y, i) + behind, n - behind);
+    }
 }
 
 static void linear_backward(struct tape *tape, struct tape_node *node)
@@ -42,7 +48,7 @@ static void linear_backward(struct tape *tape, struct tape_node *node)
             return;
         if (is_first)
             memset(db, 0, value_size(b) * sizeof(real));
-        add_rows(db, y, y->grad);
+        add_rows(db, y);
     }
 }
 

@@ -55,6 +55,10 @@ static void columns_backward(struct tape *tape, struct tape_node *node)
         real *row = grad_row(x, i) + part->first;
         kernels()->add(row, row, grad_row(y, i), (size_t)y->cols);
     }
+    if (y->balanced_cols) {
+        x->balanced_first = part->first + y->balanced_first;
+        x->balanced_cols = y->balanced_cols;
+    }
 }
 
 struct value *op_columns(struct tape *tape, struct value *x, int first, int n)

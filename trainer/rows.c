@@ -71,8 +71,10 @@ static int add_row(struct reader *r, uint32_t line, const char *text, const char
     struct row row = {.line = line};
     if (text[strspn(text, " \t\r\n")] == '\0')
         return fail(r, line, err, "the text is empty", NULL);
-    if (label[0] == '\0')
+    if (r->columns.label && label[0] == '\0')
         return fail(r, line, err, "the label is empty", NULL);
+    if (!r->columns.label && pair && pair[0] == '\0')
+        return fail(r, line, err, "the target is empty", NULL);
     row.text = arena_strdup(arena, text);
     row.pair = pair ? arena_strdup(arena, pair) : NULL;
     row.label = arena_strdup(arena, label);
@@ -132,7 +134,7 @@ static int json_label(const struct reader *r, const cJSON *object, char number[3
 static int read_json_line(struct reader *r, const char *line, size_t n, struct err *err)
 {
     cJSON *object = NULL;
-    const char *text = NULL, *pair = NULL, *label = NULL;
+    const char *text = NULL, *pair = NULL, *label = "";
     char number[32];
     int rc = json_parse(line, n, &object, err);
     if (rc < 0)
@@ -143,7 +145,7 @@ static int read_json_line(struct reader *r, const char *line, size_t n, struct e
         rc = json_text(r, object, r->columns.text, &text, err);
     if (rc == 0 && r->columns.pair)
         rc = json_text(r, object, r->columns.pair, &pair, err);
-    if (rc == 0)
+    if (rc == 0 && r->columns.label)
         rc = json_label(r, object, number, &label, err);
     if (rc == 0)
         rc = add_row(r, r->line, text, pair, label, err);
@@ -259,7 +261,7 @@ static int read_table(struct reader *r, char separator, struct err *err)
         rc = find_column(r, header, r->columns.text, &text, err);
     if (rc == 0 && r->columns.pair)
         rc = find_column(r, header, r->columns.pair, &pair, err);
-    if (rc == 0)
+    if (rc == 0 && r->columns.label)
         rc = find_column(r, header, r->columns.label, &label, err);
     while (rc == 0 && r->at < r->n && !is_full(r)) {
         rc = read_record(r, separator, record, err);
@@ -270,7 +272,7 @@ static int read_table(struct reader *r, char separator, struct err *err)
                          record->n, header->n);
         if (rc == 0)
             rc = add_row(r, record->line, record->fields[text], r->columns.pair ? record->fields[pair] : NULL,
-                         record->fields[label], err);
+                         r->columns.label ? record->fields[label] : "", err);
     }
     free(header);
     return rc;
@@ -296,9 +298,17 @@ static int check_bytes(const struct reader *r, struct err *err)
                    r->data[bad] ? "not valid UTF-8" : "a NUL");
 }
 
+/* Language models have no labels: what is to be learned is a second text, or the text itself. */
 static int read_columns(struct columns *columns, const cJSON *task, struct err *err)
 {
+    const char *kind = "classification";
     int rc = json_get_string(task, "text", "task", &columns->text, err);
+    if (rc == 0)
+        rc = json_opt_string(task, "kind", "task", &kind, err);
+    if (rc == 0 && text_equal(kind, "seq2seq"))
+        return json_get_string(task, "target", "task", &columns->pair, err);
+    if (rc == 0 && text_equal(kind, "causal"))
+        return json_opt_string(task, "target", "task", &columns->pair, err);
     if (rc == 0)
         rc = json_opt_string(task, "text_pair", "task", &columns->pair, err);
     return rc < 0 ? rc : json_get_string(task, "label", "task", &columns->label, err);

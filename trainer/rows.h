@@ -11,8 +11,8 @@
 enum { ROWS_MAX_FILE_BYTES = 1 << 30, ROWS_MAX = 1 << 27, ROWS_MAX_COLUMNS = 1024 };
 
 struct row {
-    const char *text, *pair; /* pair: NULL without a second text column */
-    const char *label;       /* as text: an integer label 1 is "1", true is "true" */
+    const char *text, *pair; /* pair: NULL without a second text column; language models: the target */
+    const char *label;       /* as text: an integer label 1 is "1", true is "true"; language models: "" */
     uint32_t line;           /* where it starts, from 1 */
 };
 
@@ -23,7 +23,8 @@ struct rows {
     size_t count, capacity;
 };
 
-/* Reads a file; the columns are those the task names in `text`, `text_pair` (optional) and `label`; the format is the
+/* Reads a file; the columns are those the task names in `text`, `text_pair` (optional) and `label`; when its kind
+ * is causal or seq2seq, in `text` and `target` (optional for causal). The format is the
  * task's `format` or by the name's ending (.jsonl .json .csv .tsv). At most max_rows from the top (0: all). CSV and TSV
  * have a header line and quotes as in RFC 4180, newlines inside quotes included; a byte order mark is skipped.
  * ERR_DATA: "'file', line 17: …"; ERR_NOT_FOUND. Done also after a failure. */

@@ -39,6 +39,10 @@ struct value {
     real *grad; /* NULL until the first gradient arrives; for parameters it persists over a step's micro-batches */
     int rows, cols;
     bool needs_grad;
+    /* Set in backward: the rows of these columns' gradient add up to zero whatever the loss is. Keys of a softmax are
+     * such: the same row added to all of them changes nothing. A bias takes no gradient from them: what is left of the
+     * sum is rounding, and an optimiser that divides by its size would make steps of it. */
+    int balanced_first, balanced_cols;
     const struct layout *layout; /* whose rows these are; NULL for weights and other values that are no tokens */
 };
 

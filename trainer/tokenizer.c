@@ -550,10 +550,9 @@ static bool truncate_texts(struct codes *texts, size_t room)
     return true;
 }
 
-int tokenizer_encode(const struct tokenizer *t, const char *text, const char *pair, int max_tokens, struct arena *arena,
-                     struct encoding *encoding, struct err *err)
+static int encode(const struct tokenizer *t, const struct template *template, const char *text, const char *pair,
+                  int max_tokens, struct arena *arena, struct encoding *encoding, struct err *err)
 {
-    const struct template *template = pair ? &t->pair : &t->single;
     struct codes texts[2] = {{0}};
     struct encoding out = {0};
     int rc = 0;
@@ -576,4 +575,17 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, const char *pa
     codes_done(&texts[0]);
     codes_done(&texts[1]);
     return rc;
+}
+
+int tokenizer_encode(const struct tokenizer *t, const char *text, const char *pair, int max_tokens, struct arena *arena,
+                     struct encoding *encoding, struct err *err)
+{
+    return encode(t, pair ? &t->pair : &t->single, text, pair, max_tokens, arena, encoding, err);
+}
+
+int tokenizer_encode_plain(const struct tokenizer *t, const char *text, int max_tokens, struct arena *arena,
+                           struct encoding *encoding, struct err *err)
+{
+    static const struct template plain = {.pieces = {{.is_text = true}}, .n = 1};
+    return encode(t, &plain, text, NULL, max_tokens, arena, encoding, err);
 }

@@ -35,6 +35,9 @@ struct encoding {
  * the special tokens. */
 int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, const char *pair, int max_tokens,
                      struct arena *arena, struct encoding *encoding, struct err *err) MUST_CHECK;
+/* The same of one text without special tokens. */
+int tokenizer_encode_plain(const struct tokenizer *tokenizer, const char *text, int max_tokens, struct arena *arena,
+                           struct encoding *encoding, struct err *err) MUST_CHECK;
 /* How many special tokens the post-processor adds to one text, or to a pair. */
 int tokenizer_special_tokens(const struct tokenizer *tokenizer, bool is_pair);
 

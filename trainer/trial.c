@@ -10,6 +10,7 @@
 #include "common/json.h"
 #include "trainer/gemm.h"
 #include "trainer/kernels.h"
+#include "trainer/language_data.h"
 #include "trainer/methods/method_file.h"
 
 void fingerprint_take(struct fingerprint *fingerprint)
@@ -106,8 +107,10 @@ static int read_rows(struct trial *trial, struct err *err)
         rc = dataset_split(&trial->train_rows, &trial->validation_rows, err);
     if (rc == 0 && job->test)
         rc = rows_read(&trial->test_rows, job->test, job->task, rows_setting(trial, "test_examples"), err);
-    if (rc == 0)
+    if (rc == 0 && job->model_task == TASK_CLASSIFICATION)
         rc = labels_make(&trial->labels, &trial->train_rows, err);
+    else if (rc == 0 && !(trial->labels.names = calloc(1, sizeof(*trial->labels.names))))
+        rc = err_set(err, ERR_NOMEM, "no memory");
     if (rc == 0 && fraction < 1)
         rc = dataset_keep_fraction(&trial->train_rows, fraction, err);
     if (rc == 0 && per_class > 0)
@@ -115,8 +118,26 @@ static int read_rows(struct trial *trial, struct err *err)
     return rc;
 }
 
+static int encode_language(struct trial *trial, struct err *err)
+{
+    struct language_ids ids;
+    struct {
+        struct dataset *dataset;
+        const struct rows *rows;
+    } parts[] = {{&trial->train, &trial->train_rows},
+                 {&trial->validation, &trial->validation_rows},
+                 {&trial->test, &trial->test_rows}};
+    int rc = language_ids_read(&ids, &trial->model, err);
+    for (size_t i = 0; i < (trial->job->test ? 3 : 2) && rc == 0; i++)
+        rc = language_encode(parts[i].dataset, parts[i].rows, trial->tokenizer, trial->model.task, &ids,
+                             trial->max_tokens, err);
+    return rc;
+}
+
 static int encode(struct trial *trial, struct err *err)
 {
+    if (trial->job->model_task != TASK_CLASSIFICATION)
+        return encode_language(trial, err);
     int rc =
         dataset_encode(&trial->train, &trial->train_rows, &trial->labels, trial->tokenizer, trial->max_tokens, err);
     if (rc == 0)
@@ -155,11 +176,13 @@ static int use_model_head(struct trial *trial, struct err *err)
 static int open_model(struct trial *trial, struct err *err)
 {
     const cJSON *settings = trial->job->settings;
-    bool own_head = strcmp(setting_text(settings, "init_head", "seeded"), "model") == 0;
+    bool own_head = trial->job->model_task == TASK_CLASSIFICATION &&
+                    strcmp(setting_text(settings, "init_head", "seeded"), "model") == 0;
     int rc = own_head ? use_model_head(trial, err) : 0;
     if (rc < 0)
         return rc;
     struct model_options options = {
+        .task = trial->job->model_task,
         .pooling = setting_text(settings, "pooling", "pooler"),
         .n_classes = trial->labels.count,
         .use_model_head = own_head,
@@ -218,20 +241,27 @@ static int open_state(struct trial *trial, struct err *err)
     return rc;
 }
 
+static size_t tokens_of(const struct example *example)
+{
+    return (size_t)example->n_tokens + (example->decoder_ids ? (size_t)example->n_targets : 0);
+}
+
 /* Step memory: about 14 hidden and 4 intermediate widths a token and layer, values and their gradients. */
 static void estimate_memory(struct trial *trial)
 {
     size_t longest = 0, widest = 0;
     for (size_t i = 0; i < trial->train.count; i++)
-        if ((size_t)trial->train.examples[i].n_tokens > longest)
-            longest = (size_t)trial->train.examples[i].n_tokens;
+        if (tokens_of(&trial->train.examples[i]) > longest)
+            longest = tokens_of(&trial->train.examples[i]);
     for (size_t i = 0; i < trial->model.n_sites; i++)
-        if ((size_t)trial->model.sites[i]->out > widest)
+        if (trial->model.sites[i] != trial->model.output_embedding && (size_t)trial->model.sites[i]->out > widest)
             widest = (size_t)trial->model.sites[i]->out;
     size_t tokens = longest * (size_t)trial->batch_size;
     size_t per_token = 14 * (size_t)trial->model.hidden_size + 4 * widest;
     size_t step = tokens * per_token * (size_t)trial->model.n_layers * 2 * sizeof(real);
     trial->estimated_bytes = trial->arena.used_bytes + step + ((size_t)16 << 20);
+    if (trial->model.output_embedding) /* logits of a block of rows; see op_token_cross_entropy */
+        trial->estimated_bytes += (size_t)64 << 20;
 }
 
 static int limit_memory(const struct trial *trial, struct err *err)

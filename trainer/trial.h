@@ -69,8 +69,6 @@ int trial_run(struct trial *trial, struct err *err) MUST_CHECK;
  */
 const struct batch *trial_pack(const struct example *examples, const uint32_t *indices, size_t first, size_t n,
                                struct arena *arena);
-/* Class logits (n, C) of a packed batch; what methods add to the loss into *extra_loss when that is not NULL. */
-struct value *trial_logits(struct trial *trial, const struct batch *batch, struct value **extra_loss);
 /* Predictions of all examples, in `arena`. */
 int trial_predict(struct trial *trial, const struct dataset *dataset, struct predictions *predictions,
                   struct arena *arena, struct err *err) MUST_CHECK;

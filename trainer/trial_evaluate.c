@@ -2,6 +2,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "trainer/language_data.h"
+#include "trainer/task.h"
 #include "trainer/trial.h"
 
 enum { EVALUATION_BATCH = 32 };
@@ -35,16 +37,8 @@ const struct batch *trial_pack(const struct example *examples, const uint32_t *i
         .type_ids = types,
         .labels = labels,
     };
-    return batch;
-}
-
-struct value *trial_logits(struct trial *trial, const struct batch *batch, struct value **extra_loss)
-{
-    struct pass pass = {.tape = &trial->tape, .model = &trial->model, .batch = batch};
-    struct value *logits = batch ? trial->model.kind->classify(&pass) : NULL;
-    if (extra_loss)
-        *extra_loss = pass.extra_loss;
-    return logits;
+    bool is_language = n > 0 && examples[indices ? indices[first] : first].targets;
+    return !is_language || language_pack(batch, examples, indices, first, n, arena) ? batch : NULL;
 }
 
 static int argmax(const real *values, int n)
@@ -55,22 +49,44 @@ static int argmax(const real *values, int n)
     return best;
 }
 
+/* The tokens' losses of each sequence, averaged. */
+static void mean_losses(const struct task_result *result, struct predictions *p, size_t first, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        p->losses[first + i] = 0;
+        p->n_tokens[first + i] = 0;
+        p->predicted[first + i] = -1;
+    }
+    for (int k = 0; k < result->n; k++) {
+        size_t i = first + (size_t)result->sequences[k];
+        p->n_tokens[i]++;
+        p->losses[i] += (result->losses[k] - p->losses[i]) / (real)p->n_tokens[i];
+    }
+    for (size_t i = 0; i < n; i++)
+        p->labels[first + i] = p->n_tokens[first + i];
+}
+
 static int predict_batch(struct trial *trial, const struct dataset *dataset, size_t first, size_t n,
                          struct predictions *p, struct err *err)
 {
     tape_begin(&trial->tape, &trial->step_arena);
     const struct batch *batch = trial_pack(dataset->examples, NULL, first, n, &trial->step_arena);
-    struct value *logits = trial_logits(trial, batch, NULL);
+    struct pass pass = {.tape = &trial->tape, .model = &trial->model, .batch = batch};
+    struct loss_options options = {0};
+    struct task_result result = {0};
+    bool is_language = p->n_tokens != NULL;
     size_t classes = (size_t)p->n_classes;
-    struct loss_options options = {.labels = batch ? batch->labels : NULL};
     struct value *loss =
-        op_cross_entropy(&trial->tape, logits, &options, p->losses + first, p->probabilities + first * classes);
+        batch ? task_loss(&pass, &options, &result, is_language ? NULL : p->probabilities + first * classes) : NULL;
     int rc = tape_check(&trial->tape, err);
     if (rc < 0)
         return rc;
     if (!loss)
         return err_set(err, ERR_NOMEM, "no memory for an evaluation batch");
-    for (size_t i = 0; i < n; i++) {
+    if (is_language)
+        mean_losses(&result, p, first, n);
+    for (size_t i = 0; i < n && !is_language; i++) {
+        p->losses[first + i] = result.losses[i];
         p->labels[first + i] = batch->labels[i];
         p->predicted[first + i] = argmax(p->probabilities + (first + i) * classes, p->n_classes);
     }
@@ -84,8 +100,12 @@ int trial_predict(struct trial *trial, const struct dataset *dataset, struct pre
     p.labels = arena_alloc(arena, p.n * sizeof(*p.labels));
     p.predicted = arena_alloc(arena, p.n * sizeof(*p.predicted));
     p.losses = arena_alloc(arena, p.n * sizeof(*p.losses));
-    p.probabilities = arena_alloc(arena, p.n * (size_t)p.n_classes * sizeof(*p.probabilities));
-    if (!p.labels || !p.predicted || !p.losses || !p.probabilities)
+    bool is_language = trial->job->model_task != TASK_CLASSIFICATION;
+    if (is_language)
+        p.n_tokens = arena_alloc(arena, p.n * sizeof(*p.n_tokens));
+    else
+        p.probabilities = arena_alloc(arena, p.n * (size_t)p.n_classes * sizeof(*p.probabilities));
+    if (!p.labels || !p.predicted || !p.losses || !(is_language ? (void *)p.n_tokens : (void *)p.probabilities))
         return err_set(err, ERR_NOMEM, "no memory for %zu predictions", p.n);
     trial->tape.is_training = trial->tape.is_recording = false;
     int rc = 0;
@@ -122,11 +142,11 @@ static void add_items(struct text *line, const struct predictions *p)
 static void send_evaluation(struct trial *trial, const char *split, bool is_final, const struct dataset *dataset,
                             const struct predictions *predictions, const struct metrics *metrics)
 {
-    static const char *const names[] = {"accuracy", "loss", "macro_f1", "ece"};
+    const char *const *names = metrics_names(metrics);
     int64_t step = is_final ? trial->progress.best_step : trial->progress.step;
     char name[64];
     bool is_curve = !is_final || strcmp(split, "test") == 0; /* the final validation repeats a point of the curve */
-    for (size_t i = 0; i < 4 && is_curve; i++) {
+    for (size_t i = 0; names[i] && is_curve; i++) {
         snprintf(name, sizeof(name), "%s/%s", split, names[i]);
         records_point(trial->records, name, step, metrics_get(metrics, names[i]));
     }

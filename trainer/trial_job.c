@@ -6,14 +6,25 @@
 #include "common/json.h"
 #include "common/settings.h"
 
+static int read_kind(struct trial_job *job, const char *kind, struct err *err)
+{
+    static const char *const kinds[] = {"classification", "causal", "seq2seq", NULL}; /* as enum model_task */
+    for (int i = 0; kinds[i]; i++)
+        if (strcmp(kind, kinds[i]) == 0) {
+            job->model_task = (enum model_task)i;
+            return 0;
+        }
+    return err_set(err, ERR_UNSUPPORTED, "task.kind: '%s', classification, causal or seq2seq was expected", kind);
+}
+
 static int read_task(struct trial_job *job, struct err *err)
 {
     const char *kind;
     int rc = json_get_object(job->root, "task", "job", &job->task, err);
     if (rc == 0)
         rc = json_get_string(job->task, "kind", "task", &kind, err);
-    if (rc == 0 && strcmp(kind, "classification") != 0)
-        rc = err_set(err, ERR_UNSUPPORTED, "task.kind: '%s', only classification is built in", kind);
+    if (rc == 0)
+        rc = read_kind(job, kind, err);
     if (rc == 0)
         rc = json_get_string(job->task, "train", "task", &job->train, err);
     if (rc == 0)
@@ -24,7 +35,9 @@ static int read_task(struct trial_job *job, struct err *err)
 static int read_objective(struct trial_job *job, struct err *err)
 {
     const cJSON *objective = json_get(job->root, "objective");
-    const char *metric = "validation/accuracy", *goal = "maximize";
+    bool is_language = job->model_task != TASK_CLASSIFICATION;
+    const char *metric = is_language ? "validation/loss" : "validation/accuracy";
+    const char *goal = is_language ? "minimize" : "maximize";
     int rc = 0;
     if (objective && !cJSON_IsNull(objective)) {
         rc = json_opt_string(objective, "metric", "objective", &metric, err);
@@ -36,6 +49,11 @@ static int read_objective(struct trial_job *job, struct err *err)
     if (strncmp(metric, "validation/", 11) != 0)
         return err_set(err, ERR_USAGE, "objective.metric: '%s', a metric of validation was expected", metric);
     job->metric = metric + 11;
+    if (is_language && strcmp(job->metric, "loss") != 0 && strcmp(job->metric, "perplexity") != 0)
+        return err_set(
+            err, ERR_USAGE,
+            "objective.metric: '%s', validation/loss or validation/perplexity was expected of a language model",
+            metric);
     job->is_maximized = strcmp(goal, "maximize") == 0;
     if (!job->is_maximized && strcmp(goal, "minimize") != 0)
         return err_set(err, ERR_USAGE, "objective.goal: '%s', maximize or minimize was expected", goal);
@@ -55,6 +73,9 @@ static int read_checks(struct trial_job *job, struct err *err)
             rc = json_get_string(item, "kind", "checks", &check->kind, err);
         if (rc == 0)
             rc = json_get_string(item, "file", "checks", &check->file, err);
+        if (rc == 0 && job->model_task != TASK_CLASSIFICATION)
+            rc = err_set(err, ERR_UNSUPPORTED, "checks: '%s' measures a classification, task.kind is another",
+                         check->name);
         if (rc == 0 && strcmp(check->kind, "counterfactual") != 0)
             rc = err_set(err, ERR_UNSUPPORTED, "checks: kind '%s', only counterfactual is built in", check->kind);
         job->n_checks++;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "trainer/model.h"
 
 enum { TRIAL_JOB_MAX_CHECKS = 16 };
 
@@ -20,6 +21,7 @@ struct trial_job {
     int64_t attempt;
     const char *identity, *output, *resume; /* resume: NULL to start anew */
     const char *model;
+    enum model_task model_task;
     const cJSON *task, *hashes, *settings; /* hashes may be NULL */
     const char *train, *validation, *test; /* validation, test: NULL when there is no such file */
     uint64_t seed;

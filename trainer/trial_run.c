@@ -11,6 +11,7 @@
 #include "common/json.h"
 #include "common/version.h"
 #include "trainer/methods/method_file.h"
+#include "trainer/task.h"
 #include "trainer/trial.h"
 
 #define POINTS_SECONDS 0.25 /* curve points travel at least this often */
@@ -55,11 +56,9 @@ int trial_micro_batch(struct trial *trial, uint32_t micro_step, size_t first, si
     tape->step = micro_step;
     tape_begin(tape, &trial->step_arena);
     const struct batch *batch = trial_pack(trial->train.examples, trial->order, first, n, &trial->step_arena);
-    struct value *extra = NULL, *logits = trial_logits(trial, batch, &extra);
-    struct loss_options options = {
-        .labels = batch ? batch->labels : NULL, .weights = trial->class_weights, .smoothing = trial->label_smoothing};
-    struct value *value = op_cross_entropy(tape, logits, &options, NULL, NULL);
-    value = extra ? op_add(tape, value, extra) : value;
+    struct pass pass = {.tape = tape, .model = &trial->model, .batch = batch};
+    struct loss_options options = {.weights = trial->class_weights, .smoothing = trial->label_smoothing};
+    struct value *value = batch ? task_loss(&pass, &options, NULL, NULL) : NULL;
     tape_backward(tape, value, share);
     int rc = tape_check(tape, err);
     if (rc < 0)
@@ -67,7 +66,7 @@ int trial_micro_batch(struct trial *trial, uint32_t micro_step, size_t first, si
     if (!value)
         return err_set(err, ERR_NOMEM, "no memory for a batch of %zu examples", n);
     *loss += share * (double)value->data[0];
-    trial->progress.summed_tokens += batch->layout.n_rows;
+    trial->progress.summed_tokens += batch->layout.n_rows + batch->decoder_layout.n_rows;
     return 0;
 }
 
@@ -295,9 +294,9 @@ static int save(struct trial *trial, int64_t *stored, struct err *err)
 
 static void add_objectives(struct text *line, const struct metrics *validation, const struct metrics *test)
 {
-    static const char *const names[] = {"accuracy", "macro_f1", "loss", "ece"};
+    const char *const *names = metrics_names(validation);
     text_add(line, ",\"objectives\":{");
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; names[i]; i++) {
         text_printf(line, "%s\"validation/%s\":", i ? "," : "", names[i]);
         text_add_double(line, metrics_get(validation, names[i]));
         if (test) {

@@ -264,3 +264,39 @@ Test(gradient, rotated_attention)
     arena_done(&step);
     arena_done(&arena);
 }
+
+/* A bias of the keys moves all scores of a row by the same: its gradient is zero, not the rounding of a sum. Extra keys
+ * without it make it count. */
+static struct value *build_key_bias(struct tape *tape, struct problem *p)
+{
+    struct value *x = &p->inputs[0];
+    struct value *qkv = op_linear(tape, x, &p->inputs[1], &p->inputs[2]);
+    struct attention attention = {
+        .n_heads = 2,
+        .n_kv_heads = 2,
+        .scale = 0.7,
+        .is_causal = true,
+        .extra_keys = p->option ? &p->inputs[3] : NULL,
+        .extra_values = p->option ? &p->inputs[4] : NULL,
+    };
+    return op_attention(tape, op_columns(tape, qkv, 0, 4), op_columns(tape, qkv, 4, 4), op_columns(tape, qkv, 8, 4),
+                        &attention);
+}
+
+Test(gradient, key_bias)
+{
+    struct arena arena = {0};
+    for (int option = 0; option < 2; option++) {
+        struct problem p;
+        begin(&p, build_key_bias, option);
+        add_input(&p, &arena, 8, 5, true);
+        add_input(&p, &arena, 12, 5, false);
+        add_input(&p, &arena, 1, 12, false);
+        for (int i = 0; i < 2 && option; i++)
+            add_input(&p, &arena, 2, 4, false);
+        check(&p, "key_bias");
+        for (int i = 4; i < 8; i++)
+            cr_assert_eq(p.inputs[2].grad[i] == 0, option == 0, "bias %d", i);
+    }
+    arena_done(&arena);
+}
