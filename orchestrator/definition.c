@@ -152,13 +152,45 @@ static int copy_text(struct definition_reader *r, const cJSON *task, const char 
     return rc;
 }
 
+/* The kind, and the columns of text that belong to it. */
+static int read_kind(struct definition_reader *r, const cJSON *task)
+{
+    static const char *const kinds[] = {"classification", "causal", "seq2seq", NULL};
+    const cJSON *item = json_get(task, "kind");
+    const char *kind = kinds[0];
+    bool is_known = !item;
+    for (int i = 0; kinds[i] && cJSON_IsString(item) && !is_known; i++)
+        if (strcmp(item->valuestring, kinds[i]) == 0) {
+            kind = kinds[i];
+            is_known = true;
+        }
+    if (!is_known)
+        problems_add(&r->problems, "task.kind: %s%s%s, classification, causal or seq2seq was expected",
+                     cJSON_IsString(item) ? "'" : "", cJSON_IsString(item) ? item->valuestring : json_type_name(item),
+                     cJSON_IsString(item) ? "'" : "");
+    r->definition->is_language = is_known && kind != kinds[0];
+    cJSON_AddStringToObject(r->definition->task, "kind", kind);
+    int rc = copy_text(r, task, "text", true, false);
+    if (!r->definition->is_language) {
+        if (json_get(task, "target"))
+            problems_add(&r->problems, "task.target: a classification has none; the kinds causal and seq2seq do");
+        if (rc == 0)
+            rc = copy_text(r, task, "text_pair", false, false);
+        return rc < 0 ? rc : copy_text(r, task, "label", true, false);
+    }
+    if (json_get(task, "label") || json_get(task, "text_pair"))
+        problems_add(&r->problems, "task.%s: the kind '%s' has none; what it learns is in target",
+                     json_get(task, "label") ? "label" : "text_pair", kind);
+    return rc < 0 ? rc : copy_text(r, task, "target", kind == kinds[2], false);
+}
+
 static int read_task(struct definition_reader *r)
 {
-    static const char *const keys[] = {"kind",      "train", "validation", "test", "text",
-                                       "text_pair", "label", "format",     NULL};
+    static const char *const keys[] = {"kind",      "train", "validation", "test",   "text",
+                                       "text_pair", "label", "target",     "format", NULL};
     static const char *const reserved[] = {"template", "source_language", "target_language", NULL};
     static const char *const formats[] = {"jsonl", "csv", "tsv", NULL};
-    const cJSON *task = definition_section(r, "task"), *kind;
+    const cJSON *task = definition_section(r, "task");
     if (r->is_elsewhere)
         return 0;
     if (!task) {
@@ -167,21 +199,13 @@ static int read_task(struct definition_reader *r)
         return 0;
     }
     definition_check_keys(r, task, "task", keys, reserved);
-    kind = json_get(task, "kind");
-    if (kind && (!cJSON_IsString(kind) || strcmp(kind->valuestring, "classification") != 0))
-        problems_add(&r->problems, "task.kind: classification was expected, the only one of this version");
-    cJSON_AddStringToObject(r->definition->task, "kind", "classification");
     int rc = copy_text(r, task, "train", true, true);
     if (rc == 0)
         rc = copy_text(r, task, "validation", false, true);
     if (rc == 0)
         rc = copy_text(r, task, "test", false, true);
     if (rc == 0)
-        rc = copy_text(r, task, "text", true, false);
-    if (rc == 0)
-        rc = copy_text(r, task, "text_pair", false, false);
-    if (rc == 0)
-        rc = copy_text(r, task, "label", true, false);
+        rc = read_kind(r, task);
     if (rc == 0)
         rc = copy_text(r, task, "format", false, false);
     const cJSON *format = json_get(r->definition->task, "format");
@@ -309,6 +333,8 @@ static int read_check(struct definition_reader *r, const cJSON *item, int index)
         return 0;
     }
     definition_check_keys(r, item, where, keys, NULL);
+    if (d->is_language)
+        problems_add(&r->problems, "%s: checks measure a classification, task.kind is another", where);
     int rc = definition_note(r, json_get_string(item, "kind", where, &check->kind, &r->err));
     if (rc == 0 && check->kind && strcmp(check->kind, "counterfactual") != 0)
         problems_add(&r->problems, "%s.kind: '%s', counterfactual was expected, the only one of this version", where,

@@ -78,6 +78,7 @@ struct definition {
     const char *name;      /* [a-z0-9][a-z0-9._-]{0,63} */
     uint64_t seed;         /* default 0 */
     const char *model;     /* absolute */
+    bool is_language;      /* task.kind is causal or seq2seq */
     cJSON *task;           /* as the job carries it: kind, absolute train/validation/test (null when absent), text,
                             * text_pair, label, format */
     const cJSON *settings; /* as given; {} when absent */
