@@ -1,4 +1,5 @@
 /* From a case's configuration to our settings. */
+#include <math.h>
 #include <string.h>
 
 #include "common/file.h"
@@ -78,12 +79,14 @@ static void bias_terms(cJSON *settings, const cJSON *spec)
     }
 }
 
-static int base_method(cJSON *settings, const cJSON *spec, struct err *err)
+static int base_method(cJSON *settings, const cJSON *spec, const cJSON *config, struct err *err)
 {
     const char *method = golden_text_of(spec, "method");
     if (strcmp(method, "partial_topk") == 0) {
         cJSON_AddStringToObject(settings, "method", "partial");
-        golden_copy_as(settings, "top_layers", json_get(spec, "hp"), "k");
+        /* The reference's partial tuning of an encoder-decoder model never reaches into the encoder. */
+        double k = golden_number_of(json_get(spec, "hp"), "k", 0);
+        cJSON_AddNumberToObject(settings, "top_layers", fmin(k, golden_number_of(config, "decoder_layers", k)));
         if (cJSON_IsFalse(json_get(json_get(spec, "hp"), "final")))
             return golden_unsupported("partial_topk", "final: false", err);
     } else if (strcmp(method, "bitfit_subset") == 0) {
@@ -122,7 +125,8 @@ static const struct peft_kind {
       {"lora_alpha", "alpha"},
       {"lora_dropout", "method_dropout"},
       {"orth_reg_weight", "orthogonality_weight"}},
-     "target_modules exclude_modules layers_to_transform layers_pattern total_step fan_in_fan_out "},
+     "target_modules exclude_modules layers_to_transform layers_pattern total_step tinit tfinal deltaT beta1 beta2 "
+     "fan_in_fan_out "},
     {"VERA",
      "vera",
      ".vera_lambda_d",
@@ -179,6 +183,18 @@ static int peft_modules(cJSON *settings, const cJSON *spec, const char *tensor, 
     return 0;
 }
 
+/* AdaLoRA's schedule in shares of the steps; a case that does not give it runs fewer steps than ranks are kept. */
+static void allocation(cJSON *settings, const cJSON *peft)
+{
+    double total = golden_number_of(peft, "total_step", 1);
+    bool is_given = json_get(peft, "tinit") != NULL;
+    cJSON_AddNumberToObject(settings, "allocation_warmup", is_given ? golden_number_of(peft, "tinit", 0) / total : 1);
+    cJSON_AddNumberToObject(settings, "allocation_final", golden_number_of(peft, "tfinal", 0) / total);
+    cJSON_AddNumberToObject(settings, "allocation_every", golden_number_of(peft, "deltaT", 1));
+    golden_copy_as(settings, "allocation_beta1", peft, "beta1");
+    golden_copy_as(settings, "allocation_beta2", peft, "beta2");
+}
+
 /* Values that make it another method than the one the kind says. */
 static int peft_variants(cJSON *settings, const cJSON *peft, const char **method, struct err *err)
 {
@@ -198,9 +214,8 @@ static int peft_variants(cJSON *settings, const cJSON *peft, const char **method
         if (golden_number_of(peft, "encoder_dropout", 0) > 0)
             return golden_unsupported("encoder_dropout", "above 0", err);
     }
-    /* Ranks are not allocated in these cases: the budget is never cut. */
     if (strcmp(*method, "adalora") == 0)
-        cJSON_AddNumberToObject(settings, "allocation_warmup", 1);
+        allocation(settings, peft);
     return 0;
 }
 
@@ -299,7 +314,7 @@ int golden_settings(const cJSON *spec, const char *folder, cJSON **settings, str
     char *path = file_join(model_folder, "config.json");
     int rc = json_read_file(path, &config, err);
     if (rc == 0 && strcmp(engine, "hf") == 0)
-        rc = base_method(out, spec, err);
+        rc = base_method(out, spec, config, err);
     else if (rc == 0 && strcmp(engine, "peft") == 0)
         rc = peft_method(out, spec, err);
     else if (rc == 0 && strcmp(engine, "adapters") == 0)

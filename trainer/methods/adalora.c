@@ -182,14 +182,20 @@ static int budget_of(const struct adalora *sites, const cJSON *settings, int64_t
     return target >= all ? all : (int)((all - target) * left * left * left + target);
 }
 
+/* Whole steps of a share; 2/12 of 12 steps are 2 though the product may lie below. */
+static int64_t share_of(double share, int64_t total)
+{
+    return (int64_t)floor(share * (double)total + 1e-9);
+}
+
 static int adalora_step(struct model *model, const cJSON *settings, int64_t step, int64_t total, struct err *err)
 {
     struct adalora *sites = method_kept(model, &method_adalora);
-    int64_t warmup = (int64_t)(setting_number(settings, "allocation_warmup", 0.1) * (double)total);
-    int64_t final = (int64_t)(setting_number(settings, "allocation_final", 0.3) * (double)total);
+    int64_t warmup = share_of(setting_number(settings, "allocation_warmup", 0.1), total);
+    int64_t final = share_of(setting_number(settings, "allocation_final", 0.3), total);
     int64_t every = (int64_t)setting_number(settings, "allocation_every", 1);
     int rc = 0;
-    if (step <= total - final)
+    if (step < total - final) /* the last allocation goes by what was known before, as PEFT's does */
         update_importance(sites, setting_number(settings, "allocation_beta1", 0.85),
                           setting_number(settings, "allocation_beta2", 0.85));
     if (step > warmup && step <= total - final) {

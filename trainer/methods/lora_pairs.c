@@ -132,6 +132,15 @@ static bool has_transposed(const struct model *model)
     return false;
 }
 
+/* AdaLoRA's tensors have no ".weight" behind them. */
+static const char *tensor_of(const struct model *model)
+{
+    for (size_t i = 0; i < model->params.count; i++)
+        if (text_ends_with(model->params.items[i]->name, ".lora_A"))
+            return "lora_A";
+    return "lora_A.weight";
+}
+
 int lora_save_files(const struct model *model, const cJSON *settings, const char *method, const char *extra,
                     const char *folder, struct err *err)
 {
@@ -154,7 +163,7 @@ int lora_save_config(const struct model *model, const cJSON *settings, const cha
     text_printf(&json, ",\"use_rslora\":%s,\"bias\":\"%s\",\"fan_in_fan_out\":%s",
                 setting_flag(settings, "rank_stabilized") ? "true" : "false",
                 setting_text(settings, "lora_bias", "none"), has_transposed(model) ? "true" : "false");
-    lora_add_targets(&json, model, "lora_A.weight");
+    lora_add_targets(&json, model, tensor_of(model));
     add_pattern(&json, settings, "rank_pattern");
     add_pattern(&json, settings, "alpha_pattern");
     text_printf(&json, ",\"modules_to_save\":%s,\"base_model_name_or_path\":null,\"revision\":null}",
