@@ -138,11 +138,12 @@ golden: all             ## training runs with known numbers: every loss, gradien
 	@$(BUILD)/golden-run --cases tests/golden/cases --out $(BUILD)/golden --check
 e2e: all $(BUILD)/fake-trainer ## the real programs: every tests/e2e/*.sh
 	@BUILD=$(BUILD) tests/support/run_e2e.sh
-check-interop: all      ## our store and exports in the tools people have; training runs of more models against transformers
+check-interop: all      ## our store and exports in the tools people have; more models against transformers, our adapters in PEFT
 	@test -x build/interop/bin/python || python3 -m venv build/interop
 	@build/interop/bin/pip install -q --disable-pip-version-check -r tests/interop/requirements.txt
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/check.py
 	@BUILD=$(BUILD) PYTHON=build/interop/bin/python nice tests/interop/families.sh
+	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/peft_adapters.py
 check-page: all         ## the page in headless Chromium (apt: chromium, npm; playwright-core and axe-core go under build/)
 	@tools/deps.sh --page
 	@npm --prefix build/page-tests install --silent --no-audit --no-fund playwright-core@1.65.1 axe-core@4.14.1

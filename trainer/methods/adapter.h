@@ -27,7 +27,8 @@ struct adapter_spec {
     double fixed_scaling, dropout;
     int phm_dim, phm_rank;    /* 0: plain weights */
     double inverse_reduction; /* of the invertible adapter behind the embeddings; 0: none */
-    const cJSON *leave_out;   /* layers; NULL: those of the settings */
+    const int *leave_out;     /* layers; NULL: those of the settings */
+    int n_leave_out;
 };
 
 /* A weight: plain, or of factors. */

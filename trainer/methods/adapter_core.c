@@ -204,8 +204,8 @@ static bool goes_to(const struct adapter_spec *spec, const struct model *model, 
     if (site->kind != SITE_SUBLAYER ||
         (strcmp(site->role, "feed_forward") != 0 && spec->placement != PLACEMENT_HOULSBY))
         return false;
-    for (const cJSON *item = spec->leave_out ? spec->leave_out->child : NULL; item; item = item->next)
-        if (item->valuedouble == site->layer)
+    for (int i = 0; i < spec->n_leave_out; i++)
+        if (spec->leave_out[i] == site->layer)
             return false;
     return spec->leave_out || setting_has_layer(model, settings, site->layer);
 }
@@ -349,6 +349,18 @@ static int read_placement(const cJSON *config, struct adapter_spec *spec, struct
     return 0;
 }
 
+static int read_leave_out(const cJSON *config, struct adapter_spec *spec, struct arena *arena, struct err *err)
+{
+    const cJSON *list = json_get(config, "leave_out");
+    int *layers = arena_calloc(arena, (size_t)cJSON_GetArraySize(list) + 1, sizeof(*layers));
+    if (!layers)
+        return err_set(err, ERR_NOMEM, "no memory for the adapter's layers");
+    for (const cJSON *item = list ? list->child : NULL; item; item = item->next)
+        layers[spec->n_leave_out++] = (int)item->valuedouble;
+    spec->leave_out = layers;
+    return 0;
+}
+
 int adapter_spec_of_folder(struct model *model, const char *folder, int index, struct adapter_spec *spec,
                            struct err *err)
 {
@@ -377,9 +389,8 @@ int adapter_spec_of_folder(struct model *model, const char *folder, int index, s
     spec->scaling = scaling ? arena_strdup(arena, scaling) : NULL;
     spec->fixed_scaling = setting_number(config, "scaling", 1);
     spec->inverse_reduction = is_nice ? setting_number(config, "inv_adapter_reduction_factor", 2) : 0;
-    spec->leave_out =
-        json_get(config, "leave_out") ? cJSON_DetachItemFromObject((cJSON *)(uintptr_t)config, "leave_out") : NULL;
-    if (activation_from_name(spec->activation) < 0)
+    rc = read_leave_out(config, spec, arena, err);
+    if (rc == 0 && activation_from_name(spec->activation) < 0)
         rc = err_set(err, ERR_UNSUPPORTED, "adapter_config.json: non_linearity '%s' is not built in", activation);
 out:
     json_free(file);
