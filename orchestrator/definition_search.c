@@ -225,8 +225,9 @@ static int read_stop_options(struct definition_reader *r, const cJSON *section, 
         if (!is_word_of(out->kind->options, option->key))
             continue;
         keys[n++] = option->key;
-        rc = definition_number(r, section, "stopping", option->key, option->min, option->max, option->is_int,
-                               (double *)(void *)((char *)out + option->offset));
+        if (json_get(section, option->key))
+            rc = definition_number(r, section, "stopping", option->key, option->min, option->max, option->is_int,
+                                   (double *)(void *)((char *)out + option->offset));
     }
     keys[n] = NULL;
     definition_check_keys(r, section, "stopping", keys, NULL);

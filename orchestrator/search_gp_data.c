@@ -440,9 +440,36 @@ static double smoothed(const struct gp *gp, const struct table *table, const str
     return warped(warp, table->rows[i].y) - noise * gp->weights[i];
 }
 
+static void fill_point(const struct study *study, const struct gp_search *search, const double *x, size_t stride,
+                       double *out)
+{
+    for (int j = 0; j < study->codec.n; j++)
+        out[(size_t)j * stride] = gp_fill(study->codec.dimensions[j].is_category, x[j]);
+    if (search->has_resource)
+        out[(size_t)(search->d - 1) * stride] = 1;
+}
+
+/* Where trials end early most rows of a branch are not whole: they are known by what the model expects of their end. */
+static int foresee(const struct study *study, struct gp_search *search, struct gp_quantity *quantity, struct err *err)
+{
+    double *point = arena_calloc(&search->scratch, (size_t)search->d + 1, sizeof(double));
+    search->known = arena_alloc(&search->scratch, ((size_t)search->n_rows + 1) * sizeof(*search->known));
+    search->n_known = 0;
+    if (!point || !search->known)
+        return no_memory(err);
+    for (int i = 0; i < search->n_rows; i++) {
+        const struct study_row *row = &search->rows[i];
+        if (row->is_failed || row->violation > 0)
+            continue;
+        fill_point(study, search, row->x, 1, point);
+        search->known[search->n_known++] = (struct gp_known){row->x, gp_mean(&quantity->gp, point)};
+    }
+    return 0;
+}
+
 /* Keeps the smoothed values of feasible rows; where no trial is whole yet the furthest of the others stand in. */
-static int find_best(struct gp_search *search, const struct gp_quantity *quantity, const struct table *table,
-                     struct err *err)
+static int find_best(const struct study *study, struct gp_search *search, struct gp_quantity *quantity,
+                     const struct table *table, struct err *err)
 {
     search->known = arena_alloc(&search->scratch, ((size_t)table->n + 1) * sizeof(*search->known));
     search->n_known = 0;
@@ -459,7 +486,7 @@ static int find_best(struct gp_search *search, const struct gp_quantity *quantit
             search->best = fmin(search->best, value);
         }
     search->has_best = search->n_known > 0;
-    return 0;
+    return search->has_resource ? foresee(study, search, quantity, err) : 0;
 }
 
 /* Where conditions hang on a category each of its values is a branch with an optimum of its own. */
@@ -492,11 +519,13 @@ bool gp_enter_branch(struct study *study, struct gp_search *search)
         int k = (int)search->known[i].x[j];
         best[k] = fmin(best[k], search->known[i].value);
     }
+    int first = 0; /* the incumbent's branch, which has its turn anyway */
+    for (int k = 1; k < n; k++)
+        if (best[k] < best[first])
+            first = k;
     for (int k = 0; k < n; k++) {
         double promise = (isinf(best[k]) ? 0 : best[k]) - few_trials_bonus / sqrt(counts[k] + 0.5);
-        if (best[k] <= search->best)
-            continue; /* the branch of the incumbent has its turn anyway */
-        if (promise < least) {
+        if (k != first && promise < least) {
             least = promise;
             chosen = k;
         }
@@ -593,7 +622,7 @@ int gp_prepare(struct study *study, struct gp_search *search, struct err *err)
         return rc;
     if (study->n_objectives == 2 && search->quantities[1].is_usable)
         return find_front(search, tables, err);
-    return find_best(search, &search->quantities[0], &tables[0], err);
+    return find_best(study, search, &search->quantities[0], &tables[0], err);
 }
 /* Value ------------------------------------------------------------------------------------------------------------ */
 
@@ -638,15 +667,6 @@ static double combine(const struct study *study, const struct gp_search *search,
                                          by_deviation ? &by_deviation[i] : NULL);
     }
     return value;
-}
-
-static void fill_point(const struct study *study, const struct gp_search *search, const double *x, size_t stride,
-                       double *out)
-{
-    for (int j = 0; j < study->codec.n; j++)
-        out[(size_t)j * stride] = gp_fill(study->codec.dimensions[j].is_category, x[j]);
-    if (search->has_resource)
-        out[(size_t)(search->d - 1) * stride] = 1;
 }
 
 double gp_value(struct study *study, struct gp_search *search, const double *x, double *gradient)

@@ -48,6 +48,12 @@ static double log_prior(const double *theta, int d, double *gradient)
     return sum;
 }
 
+double gp_log_prior(const double *theta, int d)
+{
+    double ignored[MINIMIZE_MAX_VARIABLES] = {0};
+    return log_prior(theta, d, ignored);
+}
+
 void gp_start(int d, double scale, double *theta)
 {
     for (int j = 0; j < d; j++)
@@ -357,6 +363,12 @@ void gp_predict(struct gp *gp, const double *x, int m, double *mean, double *dev
         const double *row = cross + (size_t)c * (size_t)n;
         deviation[c] = deviation_of(signal - cblas_ddot(n, row, 1, row, 1), signal);
     }
+}
+
+double gp_mean(struct gp *gp, const double *x)
+{
+    kernel_row(gp, x, 1, gp->n, gp->work, NULL);
+    return cblas_ddot(gp->n, gp->work, 1, gp->weights, 1);
 }
 
 void gp_predict_gradient(struct gp *gp, const double *x, double *mean, double *deviation, double *mean_gradient,

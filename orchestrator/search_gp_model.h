@@ -30,6 +30,8 @@ double gp_kernel(double squared_distance);
 
 /* log p(y | x, θ) + log p(θ) and, unless NULL, its gradient (d + 2). −∞ when the matrix is not positive definite. */
 double gp_evidence(const struct gp_data *data, const double *theta, double *gradient, struct arena *scratch);
+/* log p(θ), a part of the evidence. */
+double gp_log_prior(const double *theta, int d);
 /* Maximises it from `theta`, with at most max_calls evaluations; the evidence reached. */
 double gp_fit(const struct gp_data *data, double *theta, int max_calls, struct arena *scratch);
 /* A start for gp_fit: lengths of `scale` times the prior's. */
@@ -55,6 +57,8 @@ bool gp_condition(struct gp *gp, const struct gp_data *data, const double *theta
 void gp_done(struct gp *gp);
 /* Mean and deviation (of the noise-free value) at m points (d, m) column by column; `cross` has room for n × m. */
 void gp_predict(struct gp *gp, const double *x, int m, double *mean, double *deviation, double *cross);
+/* The mean at one point (d). */
+double gp_mean(struct gp *gp, const double *x);
 /* The same at one point (d) with the derivatives by its numbers (categories get 0); gradients have d entries. */
 void gp_predict_gradient(struct gp *gp, const double *x, double *mean, double *deviation, double *mean_gradient,
                          double *deviation_gradient);

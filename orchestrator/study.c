@@ -328,6 +328,14 @@ int64_t study_expected_configurations(const struct study *study)
     return n;
 }
 
+/* The point of a configuration: always computed from the configuration, so that a restored study has the same bits. */
+static int encode(struct study *study, const cJSON *parameters, double *x, struct err *err)
+{
+    for (int j = 0; j < study->codec.n; j++)
+        x[j] = study->codec.dimensions[j].is_category ? 0 : 0.5;
+    return codec_encode(&study->codec, parameters, x, x, err);
+}
+
 /* Takes a point as the next configuration unless it is known or refused: *added. */
 static int take_point(struct study *study, double *x, bool *added, struct err *err)
 {
@@ -341,6 +349,11 @@ static int take_point(struct study *study, double *x, bool *added, struct err *e
         cJSON_Delete(parameters);
         return 0;
     }
+    rc = encode(study, parameters, x, err);
+    if (rc < 0) {
+        cJSON_Delete(parameters);
+        return rc;
+    }
     *added = true;
     return add_configuration(study, parameters, x, err);
 }
@@ -348,13 +361,11 @@ static int take_point(struct study *study, double *x, bool *added, struct err *e
 /* The same for a proposal that is a configuration already. */
 static int take_configuration(struct study *study, cJSON *parameters, double *x, bool *added, struct err *err)
 {
-    for (int j = 0; j < study->codec.n; j++)
-        x[j] = study->codec.dimensions[j].is_category ? 0 : 0.5;
     if (is_known(study, parameters) || !meets(study, parameters)) {
         cJSON_Delete(parameters);
         return 0;
     }
-    int rc = codec_encode(&study->codec, parameters, x, x, err);
+    int rc = encode(study, parameters, x, err);
     if (rc < 0) {
         cJSON_Delete(parameters);
         return rc;
@@ -537,9 +548,7 @@ int study_restore(struct study *study, const struct study_proposal *proposal, st
     if (proposal->configuration == study->n_configurations + 1) {
         cJSON *copy = cJSON_Duplicate(proposal->parameters, true);
         double *x = calloc((size_t)study->codec.n + 1, sizeof(*x));
-        for (int j = 0; x && j < study->codec.n; j++)
-            x[j] = study->codec.dimensions[j].is_category ? 0 : 0.5;
-        rc = copy && x ? codec_encode(&study->codec, copy, x, x, err) : no_memory(err);
+        rc = copy && x ? encode(study, copy, x, err) : no_memory(err);
         if (rc == 0)
             rc = add_configuration(study, copy, x, err);
         else
