@@ -47,8 +47,10 @@ static int join(struct arena *arena, const struct encoding *a, const struct enco
     out->type_ids = arena_calloc(arena, (size_t)n + 1, 1);
     if (!out->ids || !out->type_ids)
         return err_set(err, ERR_NOMEM, "no memory for %d tokens", n);
-    memcpy(out->ids, a->ids, (size_t)a->n * sizeof(int32_t));
-    memcpy(out->ids + a->n, b->ids, (size_t)b->n * sizeof(int32_t));
+    if (a->n)
+        memcpy(out->ids, a->ids, (size_t)a->n * sizeof(int32_t));
+    if (b->n)
+        memcpy(out->ids + a->n, b->ids, (size_t)b->n * sizeof(int32_t));
     if (has_end)
         out->ids[n] = end;
     return 0;
