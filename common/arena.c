@@ -17,7 +17,7 @@
 #define UNPOISON(address, size) ((void)(address), (void)(size))
 #endif
 
-enum { ALIGNMENT = 64, FIRST_BLOCK = 4096, LARGEST_STEP = 64 << 20 };
+enum { ALIGNMENT = 64, FIRST_BLOCK = 4096, LARGEST_STEP = 16 << 20 };
 
 struct arena_block {
     struct arena_block *next;

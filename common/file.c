@@ -89,25 +89,62 @@ static int sync_folder_of(const char *path, struct err *err)
     return rc;
 }
 
-int file_write_atomic(const char *path, const void *data, size_t len, struct err *err)
+void file_write_abandon(struct file_write *file)
+{
+    if (file->is_open) {
+        close(file->fd);
+        unlink(file->temporary);
+    }
+    free(file->path);
+    free(file->temporary);
+    *file = (struct file_write){0};
+}
+
+int file_write_begin(struct file_write *file, const char *path, struct err *err)
 {
     char temporary[PATH_MAX];
+    *file = (struct file_write){0};
     if (snprintf(temporary, sizeof(temporary), "%s.tmp-%ld", path, (long)getpid()) >= (int)sizeof(temporary))
         return err_set(err, ERR_USAGE, "'%s': the path is too long", path);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (fd < 0)
+    file->path = strdup(path);
+    file->temporary = strdup(temporary);
+    if (!file->path || !file->temporary)
+        return err_set(err, ERR_NOMEM, "'%s': no memory", path);
+    file->fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (file->fd < 0)
         return err_set_errno(err, "'%s': cannot be created", temporary);
-    int rc =
-        write_all(fd, data, len) < 0 || fsync(fd) < 0 ? err_set_errno(err, "'%s': cannot be written", temporary) : 0;
-    if (close(fd) < 0 && rc == 0)
-        rc = err_set_errno(err, "'%s': cannot be written", temporary);
-    if (rc == 0 && rename(temporary, path) < 0)
-        rc = err_set_errno(err, "'%s': cannot be renamed to '%s'", temporary, path);
-    if (rc < 0) {
-        unlink(temporary);
-        return rc;
-    }
-    return sync_folder_of(path, err);
+    file->is_open = true;
+    return 0;
+}
+
+int file_write_add(struct file_write *file, const void *data, size_t len, struct err *err)
+{
+    return write_all(file->fd, data, len) < 0 ? err_set_errno(err, "'%s': cannot be written", file->temporary) : 0;
+}
+
+int file_write_commit(struct file_write *file, struct err *err)
+{
+    int rc = fsync(file->fd) < 0 ? err_set_errno(err, "'%s': cannot be written", file->temporary) : 0;
+    if (close(file->fd) < 0 && rc == 0)
+        rc = err_set_errno(err, "'%s': cannot be written", file->temporary);
+    if (rc == 0 && rename(file->temporary, file->path) < 0)
+        rc = err_set_errno(err, "'%s': cannot be renamed to '%s'", file->temporary, file->path);
+    if (rc < 0)
+        unlink(file->temporary);
+    file->is_open = false;
+    return rc < 0 ? rc : sync_folder_of(file->path, err);
+}
+
+int file_write_atomic(const char *path, const void *data, size_t len, struct err *err)
+{
+    struct file_write file;
+    int rc = file_write_begin(&file, path, err);
+    if (rc == 0)
+        rc = file_write_add(&file, data, len, err);
+    if (rc == 0)
+        rc = file_write_commit(&file, err);
+    file_write_abandon(&file);
+    return rc;
 }
 
 int file_make_folders(const char *path, struct err *err)
@@ -226,9 +263,36 @@ int file_map_open(struct file_map *map, const char *path, struct err *err)
     return rc; /* cppcheck-suppress memleak ; the map's */
 }
 
+void file_map_release(const struct file_map *map)
+{
+    if (map->data)
+        (void)madvise((void *)(uintptr_t)map->data, map->len, MADV_DONTNEED);
+}
+
 void file_map_close(struct file_map *map)
 {
     if (map->data)
         munmap((void *)(uintptr_t)map->data, map->len);
     *map = (struct file_map){0};
+}
+
+int file_scratch_map(const char *folder, size_t bytes, void **memory, struct err *err)
+{
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof(path), "%s/.scratch-XXXXXX", folder) >= (int)sizeof(path))
+        return err_set(err, ERR_USAGE, "'%s': the path is too long", folder);
+    int rc = 0, fd = mkostemp(path, O_CLOEXEC);
+    if (fd < 0)
+        return err_set_errno(err, "'%s': cannot be created", path);
+    unlink(path);
+    errno = posix_fallocate(fd, 0, (off_t)bytes);
+    if (errno)
+        rc = err_set_errno(err, "'%s': %zu bytes cannot be reserved", folder, bytes);
+    void *mapped = rc == 0 ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
+    if (rc == 0 && mapped == MAP_FAILED)
+        rc = err_set_errno(err, "'%s': %zu bytes cannot be mapped", folder, bytes);
+    close(fd);
+    if (rc == 0)
+        *memory = mapped;
+    return rc;
 }

@@ -13,6 +13,17 @@ int file_read(const char *path, size_t max_bytes, char **data, size_t *len, stru
 /* Replaces `path` with the data so that a crash leaves the old file or the new one: tmp, fsync, rename, fsync of the
  * folder. */
 int file_write_atomic(const char *path, const void *data, size_t len, struct err *err) MUST_CHECK;
+/* The same in pieces, for what must not stand in memory as a whole: begin, add …, then commit or abandon. Abandon
+ * accepts zeroed and committed ones. */
+struct file_write {
+    char *path, *temporary;
+    int fd;
+    bool is_open;
+};
+int file_write_begin(struct file_write *file, const char *path, struct err *err) MUST_CHECK;
+int file_write_add(struct file_write *file, const void *data, size_t len, struct err *err) MUST_CHECK;
+int file_write_commit(struct file_write *file, struct err *err) MUST_CHECK;
+void file_write_abandon(struct file_write *file);
 /* mkdir -p. */
 int file_make_folders(const char *path, struct err *err) MUST_CHECK;
 bool file_exists(const char *path);
@@ -28,6 +39,10 @@ int file_absolute(const char *path, char **out, struct err *err) MUST_CHECK;
 /* The folder of the running program (through /proc/self/exe); heap, owned by the caller. */
 char *file_program_folder(void);
 
+/* Memory of `bytes` in a file without a name in `folder`: its pages can be given back and read again. munmap ends it.
+ * The space is reserved, so that a full disk is an error here and not a crash later. */
+int file_scratch_map(const char *folder, size_t bytes, void **memory, struct err *err) MUST_CHECK;
+
 struct file_map {
     const unsigned char *data;
     size_t len;
@@ -35,5 +50,7 @@ struct file_map {
 /* Maps a file read-only and private. An empty file gives len 0. */
 int file_map_open(struct file_map *map, const char *path, struct err *err) MUST_CHECK;
 void file_map_close(struct file_map *map);
+/* Gives back the memory of pages read so far; they are read again when they are needed. */
+void file_map_release(const struct file_map *map);
 
 #endif

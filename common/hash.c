@@ -13,14 +13,19 @@
 #include "common/file.h"
 #include "common/text.h"
 
+void hash_hex(const unsigned char *digest, char hex[HASH_HEX_SIZE])
+{
+    for (int i = 0; i < 32; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+}
+
 void hash_bytes(const void *data, size_t n, char hex[HASH_HEX_SIZE])
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned int len = 0;
     if (EVP_Digest(data, n, digest, &len, EVP_sha256(), NULL) != 1 || len != 32)
         abort(); /* libcrypto without SHA-256 is no libcrypto */
-    for (unsigned int i = 0; i < len; i++)
-        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    hash_hex(digest, hex);
 }
 
 int hash_file(const char *path, char hex[HASH_HEX_SIZE], struct err *err)

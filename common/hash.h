@@ -8,6 +8,8 @@
 
 enum { HASH_HEX_SIZE = 65 };
 
+/* A SHA-256 digest (32 bytes) in hex. */
+void hash_hex(const unsigned char *digest, char hex[HASH_HEX_SIZE]);
 void hash_bytes(const void *data, size_t n, char hex[HASH_HEX_SIZE]);
 /* Hash of a file's content (mapped, not read). */
 int hash_file(const char *path, char hex[HASH_HEX_SIZE], struct err *err) MUST_CHECK;

@@ -74,40 +74,81 @@ static void send(struct trial *trial, const char *path, size_t bytes, const char
     records_send(trial->records);
 }
 
+/* A file that is hashed as it is written. */
+struct hashed_file {
+    struct file_write file;
+    EVP_MD_CTX *context;
+    size_t bytes;
+};
+
+static int add(struct hashed_file *out, const void *data, size_t n, struct err *err)
+{
+    if (EVP_DigestUpdate(out->context, data, n) != 1)
+        return err_set(err, ERR_INTERNAL, "the checkpoint cannot be hashed");
+    out->bytes += n;
+    return file_write_add(&out->file, data, n, err);
+}
+
+static int add_all(struct hashed_file *out, const struct trial *trial, struct err *err)
+{
+    struct text header = {0};
+    unsigned char length[8];
+    add_header(&header, trial);
+    for (int i = 0; i < 8; i++)
+        length[i] = (unsigned char)((uint64_t)header.len >> (8 * i) & 255);
+    int rc =
+        header.failed ? err_set(err, ERR_NOMEM, "no memory for a checkpoint") : add(out, magic, sizeof(magic), err);
+    if (rc == 0)
+        rc = add(out, length, sizeof(length), err);
+    if (rc == 0)
+        rc = add(out, header.data, header.len, err);
+    for (size_t i = 0; i < trial->model.params.count; i++) {
+        real *blocks[4];
+        int n = blocks_of(trial, i, blocks);
+        for (int b = 0; b < n && rc == 0; b++)
+            rc = add(out, blocks[b], param_size(trial->model.params.items[i]) * sizeof(real), err);
+    }
+    text_done(&header);
+    return rc;
+}
+
+static int digest_so_far(const struct hashed_file *out, unsigned char digest[EVP_MAX_MD_SIZE], struct err *err)
+{
+    EVP_MD_CTX *copy = EVP_MD_CTX_new();
+    bool is_made = copy && EVP_MD_CTX_copy_ex(copy, out->context) == 1 && EVP_DigestFinal_ex(copy, digest, NULL) == 1;
+    EVP_MD_CTX_free(copy);
+    return is_made ? 0 : err_set(err, ERR_INTERNAL, "the checkpoint cannot be hashed");
+}
+
 int checkpoint_write(struct trial *trial, struct err *err)
 {
-    struct text header = {0}, out = {0};
+    struct hashed_file out = {.context = EVP_MD_CTX_new()};
     char name[64], hash[HASH_HEX_SIZE];
     unsigned char digest[EVP_MAX_MD_SIZE];
     snprintf(name, sizeof(name), "%lld-%lld.checkpoint", (long long)trial->job->attempt,
              (long long)trial->progress.step);
     char *path = file_join(trial->job->output, name);
-    add_header(&header, trial);
-    text_add_n(&out, magic, sizeof(magic));
-    for (int i = 0; i < 8; i++)
-        text_add_char(&out, (char)(unsigned char)((uint64_t)header.len >> (8 * i) & 255));
-    if (!header.failed)
-        text_add_n(&out, header.data, header.len);
-    for (size_t i = 0; i < trial->model.params.count; i++) {
-        real *blocks[4];
-        int n = blocks_of(trial, i, blocks);
-        for (int b = 0; b < n; b++)
-            text_add_n(&out, (const char *)blocks[b], param_size(trial->model.params.items[i]) * sizeof(real));
-    }
-    int rc = !path || header.failed || out.failed ? err_set(err, ERR_NOMEM, "no memory for a checkpoint") : 0;
-    if (rc == 0 && EVP_Digest(out.data, out.len, digest, NULL, EVP_sha256(), NULL) != 1)
+    int rc = path && out.context ? 0 : err_set(err, ERR_NOMEM, "no memory for a checkpoint");
+    if (rc == 0 && EVP_DigestInit_ex(out.context, EVP_sha256(), NULL) != 1)
         rc = err_set(err, ERR_INTERNAL, "the checkpoint cannot be hashed");
+    if (rc == 0)
+        rc = file_write_begin(&out.file, path, err);
+    if (rc == 0)
+        rc = add_all(&out, trial, err);
+    if (rc == 0)
+        rc = digest_so_far(&out, digest, err);
+    if (rc == 0)
+        rc = add(&out, digest, DIGEST_BYTES, err);
+    if (rc == 0)
+        rc = digest_so_far(&out, digest, err);
+    if (rc == 0)
+        rc = file_write_commit(&out.file, err);
     if (rc == 0) {
-        text_add_n(&out, (const char *)digest, DIGEST_BYTES);
-        rc = out.failed ? err_set(err, ERR_NOMEM, "no memory for a checkpoint")
-                        : file_write_atomic(path, out.data, out.len, err);
+        hash_hex(digest, hash);
+        send(trial, path, out.bytes, hash);
     }
-    if (rc == 0) {
-        hash_bytes(out.data, out.len, hash);
-        send(trial, path, out.len, hash);
-    }
-    text_done(&header);
-    text_done(&out);
+    file_write_abandon(&out.file);
+    EVP_MD_CTX_free(out.context);
     free(path);
     return rc;
 }

@@ -97,6 +97,16 @@ int methods_loaded(struct model *model, const cJSON *settings, struct err *err)
     return rc;
 }
 
+bool methods_look_at_batch(const cJSON *settings)
+{
+    const struct method_kind *kinds[MAX_METHODS];
+    int n, rc = list_methods(settings, kinds, &n, NULL);
+    for (int m = 0; rc == 0 && m < n; m++)
+        if (kinds[m]->looks_at_batch)
+            return true;
+    return false;
+}
+
 int methods_step(struct model *model, const cJSON *settings, int64_t step, int64_t total, struct err *err)
 {
     const struct method_kind *kinds[MAX_METHODS];

@@ -12,6 +12,8 @@ struct method_kind {
     /* Its backward pass takes something that moves as a constant, by design (DoRA's norm): finite differences of the
      * loss say nothing about it. */
     bool detaches;
+    /* What it adds to the loss is a statistic of the whole batch: such batches are not cut into groups. */
+    bool looks_at_batch;
     /* Marks base parameters trained, adds its own, hooks into sites. `settings` is the job's resolved settings; new
      * tensors are drawn from (seed, RNG_INIT, tensor name). ERR_UNSUPPORTED when it would train nothing on this model
      * or does not fit it, with the reason. */
@@ -36,6 +38,8 @@ extern const struct method_kind method_full, method_partial, method_linear_probe
 const struct method_kind *method_find(const char *name); /* NULL when unknown */
 /* Attaches the settings' method or methods in list order; the head is trained with all of them. */
 int methods_attach(struct model *model, const cJSON *settings, uint64_t seed, struct err *err) MUST_CHECK;
+/* Whether one of the settings' methods looks at the whole batch. */
+bool methods_look_at_batch(const cJSON *settings);
 /* Tells all attached methods that their starting values were replaced; that a step was taken. */
 int methods_loaded(struct model *model, const cJSON *settings, struct err *err) MUST_CHECK;
 int methods_step(struct model *model, const cJSON *settings, int64_t step, int64_t total, struct err *err) MUST_CHECK;

@@ -65,6 +65,7 @@ int model_open(struct model *model, const char *folder, const struct model_optio
     const char *model_type;
     *model =
         (struct model){.folder = folder, .params.arena = trial, .pooling = options->pooling, .task = options->task};
+    model->params.original = options->original;
     int rc = read_config(&model->config, folder, err);
     if (rc == 0)
         rc = json_get_string(model->config, "model_type", "config.json", &model_type, err);
@@ -191,7 +192,8 @@ static int load_tensor(struct model *model, struct param **out, const struct ten
 {
     if (tensor->n_dims != n_dims || memcmp(tensor->shape, shape, (size_t)n_dims * sizeof(*shape)) != 0)
         return shape_error(tensor, name, n_dims, shape, err);
-    const real *view = safetensors_view(tensor);
+    const struct param *shared = model->params.original ? params_find(model->params.original, name) : NULL;
+    const real *view = shared ? shared->value.data : safetensors_view(tensor);
     struct param *param = params_add(&model->params, name, n_dims, shape, view, origin);
     if (!param)
         return err_set(err, ERR_NOMEM, "no memory for tensor '%s' (%zu bytes)", name, tensor->n * sizeof(real));

@@ -29,6 +29,7 @@ struct pass {
     struct model *model;
     const struct batch *batch;
     struct value *extra_loss; /* what methods add to the loss (1 × 1, already weighted), or NULL; see pass_add_loss */
+    double extra_share;       /* of a group of a batch: what part of extra_loss it carries; 0: all */
     struct pass_value *kept;  /* what methods compute once a pass */
 };
 
@@ -44,6 +45,7 @@ struct model_options {
     int n_classes;                     /* of the head; 0: as many as the model's own head */
     bool use_model_head;               /* take the head's tensors from the model */
     double dropout, attention_dropout; /* < 0: the config's */
+    const struct params *original;     /* of the model whose data this one shares, or NULL */
     uint64_t seed;                     /* of a new head: normal with the config's initializer_range, biases 0 */
 };
 

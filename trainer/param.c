@@ -89,7 +89,7 @@ int param_train(struct params *params, struct param *param, const char *method, 
     param->method = method ? method : param->method;
     if (param->is_trained)
         return 0;
-    if (param->is_mapped) {
+    if (param->is_mapped && !params->original) {
         real *copy = arena_alloc(params->arena, n * sizeof(real));
         if (!copy)
             return err_set(err, ERR_NOMEM, "no memory to train '%s' (%zu bytes)", param->name, n * sizeof(real));

@@ -37,6 +37,9 @@ struct param {
  * head. Everything that sums over parameters goes in this order. */
 struct params {
     struct arena *arena; /* trial arena: names, tensors, gradients */
+    /* Those of a second model on the same data (see trial_lane.h): base tensors are taken from here, training one
+     * copies nothing. NULL: these are the first. */
+    const struct params *original;
     struct param **items;
     size_t count, capacity;
 };

@@ -278,6 +278,12 @@ void safetensors_close(struct safetensors *file)
     free(file);
 }
 
+void safetensors_release(const struct safetensors *file)
+{
+    for (size_t i = 0; i < file->n_maps; i++)
+        file_map_release(&file->maps[i]);
+}
+
 size_t safetensors_count(const struct safetensors *file)
 {
     return file->n_tensors;
@@ -372,26 +378,46 @@ static void add_header(struct text *header, const struct tensor_source *tensors,
         text_add(header, " ");
 }
 
+static int write_tensor(struct file_write *file, const struct tensor_source *tensor, struct err *err)
+{
+    enum { BLOCK = 4096 };
+    float block[BLOCK];
+    size_t elements = 1;
+    int rc = 0;
+    for (int d = 0; d < tensor->n_dims; d++)
+        elements *= (size_t)tensor->shape[d];
+    for (size_t at = 0; at < elements && rc == 0; at += BLOCK) {
+        size_t n = elements - at < BLOCK ? elements - at : BLOCK;
+        for (size_t i = 0; i < n; i++)
+            block[i] = (float)tensor->data[at + i];
+        rc = file_write_add(file, block, n * sizeof(float), err);
+    }
+    return rc;
+}
+
 int safetensors_write(const char *path, const struct tensor_source *tensors, size_t n, struct err *err)
 {
-    struct text header = {0}, out = {0};
+    struct text header = {0};
+    struct file_write file;
+    unsigned char length[8];
     add_header(&header, tensors, n);
     for (int i = 0; i < 8; i++)
-        text_add_char(&out, (char)(unsigned char)((uint64_t)header.len >> (8 * i) & 255));
-    if (!header.failed)
-        text_add_n(&out, header.data, header.len);
-    for (size_t t = 0; t < n; t++) {
-        size_t elements = 1;
-        for (int d = 0; d < tensors[t].n_dims; d++)
-            elements *= (size_t)tensors[t].shape[d];
-        for (size_t i = 0; i < elements; i++) {
-            float single = (float)tensors[t].data[i];
-            text_add_n(&out, (const char *)&single, sizeof(single));
-        }
+        length[i] = (unsigned char)((uint64_t)header.len >> (8 * i) & 255);
+    int rc = header.failed ? err_set(err, ERR_NOMEM, "'%s': no memory to write it", path) : 0;
+    if (rc < 0) {
+        text_done(&header);
+        return rc;
     }
-    int rc = header.failed || out.failed ? err_set(err, ERR_NOMEM, "'%s': no memory to write it", path)
-                                         : file_write_atomic(path, out.data, out.len, err);
+    rc = file_write_begin(&file, path, err);
+    if (rc == 0)
+        rc = file_write_add(&file, length, sizeof(length), err);
+    if (rc == 0)
+        rc = file_write_add(&file, header.data, header.len, err);
+    for (size_t t = 0; t < n && rc == 0; t++)
+        rc = write_tensor(&file, &tensors[t], err);
+    if (rc == 0)
+        rc = file_write_commit(&file, err);
+    file_write_abandon(&file);
     text_done(&header);
-    text_done(&out);
     return rc;
 }

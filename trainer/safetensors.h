@@ -42,6 +42,9 @@ const real *safetensors_view(const struct tensor *tensor);
 /* Converts into out (tensor->n elements). ERR_UNSUPPORTED for a type that is no float. */
 int safetensors_read(const struct tensor *tensor, real *out, struct err *err) MUST_CHECK;
 
+/* Gives back the memory of pages read so far, after copies of trained tensors were made. */
+void safetensors_release(const struct safetensors *file);
+
 struct tensor_source {
     const char *name;
     int n_dims;

@@ -82,7 +82,10 @@ struct value *task_loss(struct pass *pass, const struct loss_options *options, s
 {
     struct value *loss = pass->model->task == TASK_CLASSIFICATION ? class_loss(pass, *options, result, probabilities)
                                                                   : language_loss(pass, *options, result);
-    return pass->extra_loss ? op_add(pass->tape, loss, pass->extra_loss) : loss;
+    struct value *extra = pass->extra_loss;
+    if (extra && pass->extra_share > 0 && pass->extra_share < 1)
+        extra = op_scale(pass->tape, extra, pass->extra_share);
+    return extra ? op_add(pass->tape, loss, extra) : loss;
 }
 
 struct value *task_last_logits(struct pass *pass, struct value *hidden)

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "common/file.h"
@@ -12,6 +13,7 @@
 #include "trainer/kernels.h"
 #include "trainer/language_data.h"
 #include "trainer/methods/method_file.h"
+#include "trainer/safetensors.h"
 
 void fingerprint_take(struct fingerprint *fingerprint)
 {
@@ -173,29 +175,41 @@ static int use_model_head(struct trial *trial, struct err *err)
     return rc;
 }
 
-static int open_model(struct trial *trial, struct err *err)
+static bool has_own_head(const struct trial *trial)
+{
+    return trial->job->model_task == TASK_CLASSIFICATION &&
+           strcmp(setting_text(trial->job->settings, "init_head", "seeded"), "model") == 0;
+}
+
+int trial_open_model(struct trial *trial, struct model *model, struct arena *arena, const struct params *original,
+                     struct err *err)
 {
     const cJSON *settings = trial->job->settings;
-    bool own_head = trial->job->model_task == TASK_CLASSIFICATION &&
-                    strcmp(setting_text(settings, "init_head", "seeded"), "model") == 0;
-    int rc = own_head ? use_model_head(trial, err) : 0;
-    if (rc < 0)
-        return rc;
     struct model_options options = {
         .task = trial->job->model_task,
         .pooling = setting_text(settings, "pooling", "pooler"),
         .n_classes = trial->labels.count,
-        .use_model_head = own_head,
+        .use_model_head = has_own_head(trial),
         .dropout = setting_number(settings, "dropout", -1),
         .attention_dropout = setting_number(settings, "attention_dropout", -1),
+        .original = original,
         .seed = trial->job->seed,
     };
     const char *init = setting_text(settings, "init_adapter", NULL);
-    rc = model_open(&trial->model, trial->job->model, &options, &trial->arena, err);
+    int rc = model_open(model, trial->job->model, &options, arena, err);
     if (rc == 0)
-        rc = methods_attach(&trial->model, settings, trial->job->seed, err);
+        rc = methods_attach(model, settings, trial->job->seed, err);
     if (rc == 0 && init)
-        rc = methods_load(&trial->model, settings, trial->labels.names, init, err);
+        rc = methods_load(model, settings, trial->labels.names, init, err);
+    return rc;
+}
+
+static int open_model(struct trial *trial, struct err *err)
+{
+    const cJSON *settings = trial->job->settings;
+    int rc = has_own_head(trial) ? use_model_head(trial, err) : 0;
+    if (rc == 0)
+        rc = trial_open_model(trial, &trial->model, &trial->arena, NULL, err);
     if (rc == 0 && tokenizer_vocab_size(trial->tokenizer) > trial->model.vocab_size)
         rc = err_set(err, ERR_FORMAT, "the tokenizer has %d ids, the model's embedding only %d rows",
                      tokenizer_vocab_size(trial->tokenizer), trial->model.vocab_size);
@@ -222,19 +236,68 @@ static void read_plan(struct trial *trial)
     schedule_init(&trial->schedule, settings, trial->total_steps);
 }
 
+/* Memory for the copy of the best weights: of the trial's arena, or a file without a name when it is large. */
+enum { BEST_IN_MEMORY = 16 << 20 };
+
+static int open_best(struct trial *trial, struct err *err)
+{
+    const struct params *params = &trial->model.params;
+    size_t bytes = params_count_trained(params) * sizeof(real);
+    real *all;
+    if (bytes <= BEST_IN_MEMORY) {
+        all = arena_alloc(&trial->arena, bytes);
+    } else {
+        int rc = file_make_folders(trial->job->output, err);
+        if (rc == 0)
+            rc = file_scratch_map(trial->job->output, bytes, &trial->best_map, err);
+        if (rc < 0)
+            return rc;
+        all = trial->best_map;
+        trial->best_bytes = bytes;
+    }
+    trial->best = arena_calloc(&trial->arena, params->count, sizeof(*trial->best));
+    if (!all || !trial->best)
+        return err_set(err, ERR_NOMEM, "no memory to keep the best weights (%zu bytes)", bytes);
+    for (size_t i = 0; i < params->count; i++)
+        if (params->items[i]->is_trained) {
+            trial->best[i] = all;
+            all += param_size(params->items[i]);
+        }
+    return 0;
+}
+
+static void copy_best(struct trial *trial, bool restores)
+{
+    for (size_t i = 0; i < trial->model.params.count; i++) {
+        struct param *param = trial->model.params.items[i];
+        size_t bytes = param_size(param) * sizeof(real);
+        if (param->is_trained)
+            memcpy(restores ? param->value.data : trial->best[i], restores ? trial->best[i] : param->value.data, bytes);
+    }
+    if (trial->best_map)
+        (void)madvise(trial->best_map, trial->best_bytes, MADV_DONTNEED); /* it is in the file */
+}
+
+void trial_keep_best(struct trial *trial)
+{
+    copy_best(trial, false);
+}
+
+void trial_restore_best(struct trial *trial)
+{
+    copy_best(trial, true);
+}
+
 /* Copies that keep the best weights, and the optimiser's state. */
 static int open_state(struct trial *trial, struct err *err)
 {
     struct params *params = &trial->model.params;
     int rc = optimizer_start(&trial->optimizer, params, err);
-    trial->best = arena_calloc(&trial->arena, params->count, sizeof(*trial->best));
     trial->order = arena_calloc(&trial->arena, trial->train.count, sizeof(*trial->order));
-    if (rc == 0 && (!trial->best || !trial->order))
+    if (rc == 0 && !trial->order)
         rc = err_set(err, ERR_NOMEM, "no memory for the order of %zu examples", trial->train.count);
-    for (size_t i = 0; i < params->count && rc == 0; i++)
-        if (params->items[i]->is_trained &&
-            !(trial->best[i] = arena_alloc(&trial->arena, param_size(params->items[i]) * sizeof(real))))
-            rc = err_set(err, ERR_NOMEM, "no memory to keep the best '%s'", params->items[i]->name);
+    if (rc == 0)
+        rc = open_best(trial, err);
     trial->order_epoch = -1;
     trial->progress = (struct progress){.best_step = -1};
     trial->tape = (struct tape){.dropout = rng_make(trial->job->seed, RNG_DROPOUT), .trap_nan = trial->trap_nan};
@@ -246,20 +309,58 @@ static size_t tokens_of(const struct example *example)
     return (size_t)example->n_tokens + (example->decoder_ids ? (size_t)example->n_targets : 0);
 }
 
-/* Step memory: about 14 hidden and 4 intermediate widths a token and layer, values and their gradients. */
+/* Whether batches are cut into groups: not when a group's loss would have to know the other's rows. */
+bool trial_divides(const struct trial *trial)
+{
+    return trial->job->model_task == TASK_CLASSIFICATION && !methods_look_at_batch(trial->job->settings);
+}
+
+/* The largest group a micro-batch of the longest examples is cut into, and its number of groups. */
+static size_t largest_group(const struct trial *trial, size_t *n_groups)
+{
+    const struct dataset *train = &trial->train;
+    size_t longest = 0, total = 0,
+           left = (size_t)trial->batch_size < train->count ? (size_t)trial->batch_size : train->count;
+    size_t *counts = calloc(2 * (size_t)trial->max_tokens + 1, sizeof(*counts));
+    for (size_t i = 0; i < train->count; i++) {
+        size_t n = tokens_of(&train->examples[i]);
+        longest = n > longest ? n : longest;
+        if (counts)
+            counts[n]++;
+    }
+    for (size_t n = longest, taken = left; counts && n > 0 && taken > 0; n--) {
+        size_t of_these = counts[n] < taken ? counts[n] : taken;
+        total += n * of_these;
+        taken -= of_these;
+    }
+    total = counts ? total : longest * left;
+    free(counts);
+    *n_groups = trial_divides(trial) ? lanes_groups(left, total) : 1;
+    size_t group = total / *n_groups + longest; /* groups end with whole sequences */
+    return group < total ? group : total;
+}
+
+/* Step memory. Values of a layer: what its linear sites give, the activation, attention's result, two dropouts, sums
+ * and norms, what methods add at a site (twice its width); gradients live only from one operation to the next. */
 static void estimate_memory(struct trial *trial)
 {
-    size_t longest = 0, widest = 0;
-    for (size_t i = 0; i < trial->train.count; i++)
-        if (tokens_of(&trial->train.examples[i]) > longest)
-            longest = tokens_of(&trial->train.examples[i]);
-    for (size_t i = 0; i < trial->model.n_sites; i++)
-        if (trial->model.sites[i] != trial->model.output_embedding && (size_t)trial->model.sites[i]->out > widest)
-            widest = (size_t)trial->model.sites[i]->out;
-    size_t tokens = longest * (size_t)trial->batch_size;
-    size_t per_token = 14 * (size_t)trial->model.hidden_size + 4 * widest;
-    size_t step = tokens * per_token * (size_t)trial->model.n_layers * 2 * sizeof(real);
-    trial->estimated_bytes = trial->arena.used_bytes + step + ((size_t)16 << 20);
+    size_t widest = 0, sites = 0, hidden = (size_t)trial->model.hidden_size, n_groups = 0;
+    for (size_t i = 0; i < trial->model.n_sites; i++) {
+        const struct site *site = trial->model.sites[i];
+        if (site->layer < 0 || site == trial->model.output_embedding)
+            continue;
+        if (site->kind == SITE_LINEAR) {
+            widest = (size_t)site->out > widest ? (size_t)site->out : widest;
+            sites += (size_t)site->out * (site->hooks ? 3 : 1);
+        } else if (site->hooks) {
+            sites += 2 * hidden;
+        }
+    }
+    size_t tokens = largest_group(trial, &n_groups), layers = (size_t)trial->model.n_layers;
+    size_t per_token = (sites + layers * (widest + 7 * hidden)) + 3 * widest + 8 * hidden;
+    size_t at_once = n_groups > 1 && trial->lanes.has_thread ? 2 : 1;
+    trial->estimated_bytes = trial->arena.used_bytes + trial->lanes.arena.used_bytes + trial->train.arena.used_bytes +
+                             at_once * tokens * per_token * sizeof(real) + ((size_t)16 << 20);
     if (trial->model.output_embedding) /* logits of a block of rows; see op_token_cross_entropy */
         trial->estimated_bytes += (size_t)64 << 20;
 }
@@ -282,7 +383,7 @@ int trial_open(struct trial *trial, struct trial_job *job, struct records *recor
     trial->job = job;
     trial->records = records;
     trial->stop = stop;
-    gemm_set_threads(job->threads);
+    gemm_set_threads(1); /* threads are the lanes' */
     fingerprint_take(&trial->fingerprint);
     int rc = hash_inputs(trial, err);
     if (rc == 0)
@@ -297,14 +398,20 @@ int trial_open(struct trial *trial, struct trial_job *job, struct records *recor
         return rc;
     read_plan(trial);
     rc = open_state(trial, err);
+    if (rc == 0)
+        rc = lanes_open(trial, err);
     if (rc < 0)
         return rc;
+    safetensors_release(trial->model.weights);
     estimate_memory(trial);
     return limit_memory(trial, err);
 }
 
 void trial_close(struct trial *trial)
 {
+    lanes_close(trial);
+    if (trial->best_map)
+        munmap(trial->best_map, trial->best_bytes);
     model_close(&trial->model);
     dataset_done(&trial->train);
     dataset_done(&trial->validation);

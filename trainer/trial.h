@@ -10,6 +10,7 @@
 #include "trainer/optimizer.h"
 #include "trainer/records.h"
 #include "trainer/trial_job.h"
+#include "trainer/trial_lane.h"
 
 /* What can change the last bits of a result. */
 struct fingerprint {
@@ -39,7 +40,8 @@ struct trial {
     struct dataset train, validation, test; /* test.count 0: none */
     real *class_weights;
     struct model model;
-    struct tape tape;
+    struct tape tape; /* lane 0's */
+    struct lanes lanes;
     struct optimizer optimizer;
     struct schedule schedule;
     double learning_rate, label_smoothing;
@@ -47,7 +49,9 @@ struct trial {
     int64_t steps_per_epoch, total_steps;
     uint32_t *order; /* of the epoch being trained */
     int64_t order_epoch;
-    real **best; /* a copy of each trained tensor at the best validation; NULL entries for the others */
+    real **best;    /* a copy of each trained tensor at the best validation; NULL entries for the others */
+    void *best_map; /* many megabytes of them lie in a file, so that they take memory only while they are copied */
+    size_t best_bytes;
     struct progress progress;
     char model_hash[HASH_HEX_SIZE], tokenizer_hash[HASH_HEX_SIZE], data_hash[HASH_HEX_SIZE];
     struct fingerprint fingerprint;
@@ -69,6 +73,14 @@ int trial_run(struct trial *trial, struct err *err) MUST_CHECK;
  */
 const struct batch *trial_pack(const struct example *examples, const uint32_t *indices, size_t first, size_t n,
                                struct arena *arena);
+/* Opens the job's model and attaches the methods; `original`: of the model whose data it shares, or NULL. */
+int trial_open_model(struct trial *trial, struct model *model, struct arena *arena, const struct params *original,
+                     struct err *err) MUST_CHECK;
+/* Whether its micro-batches are cut into groups (trial_lane.h). */
+bool trial_divides(const struct trial *trial);
+/* Keeps the trained weights as the best ones, or makes the best ones the trained weights again. */
+void trial_keep_best(struct trial *trial);
+void trial_restore_best(struct trial *trial);
 /* Predictions of all examples, in `arena`. */
 int trial_predict(struct trial *trial, const struct dataset *dataset, struct predictions *predictions,
                   struct arena *arena, struct err *err) MUST_CHECK;

@@ -6,7 +6,7 @@
 #include "trainer/task.h"
 #include "trainer/trial.h"
 
-enum { EVALUATION_BATCH = 32 };
+enum { EVALUATION_TOKENS = 256 };
 
 const struct batch *trial_pack(const struct example *examples, const uint32_t *indices, size_t first, size_t n,
                                struct arena *arena)
@@ -66,19 +66,26 @@ static void mean_losses(const struct task_result *result, struct predictions *p,
         p->labels[first + i] = p->n_tokens[first + i];
 }
 
-static int predict_batch(struct trial *trial, const struct dataset *dataset, size_t first, size_t n,
-                         struct predictions *p, struct err *err)
+/* What the lanes of a prediction share. */
+struct prediction {
+    const struct dataset *dataset;
+    struct predictions *p;
+    size_t stride;
+};
+
+static int predict_batch(struct lane *lane, const struct prediction *work, size_t first, size_t n, struct err *err)
 {
-    tape_begin(&trial->tape, &trial->step_arena);
-    const struct batch *batch = trial_pack(dataset->examples, NULL, first, n, &trial->step_arena);
-    struct pass pass = {.tape = &trial->tape, .model = &trial->model, .batch = batch};
+    struct predictions *p = work->p;
+    tape_begin(lane->tape, lane->step);
+    const struct batch *batch = trial_pack(work->dataset->examples, NULL, first, n, lane->step);
+    struct pass pass = {.tape = lane->tape, .model = lane->model, .batch = batch};
     struct loss_options options = {0};
     struct task_result result = {0};
     bool is_language = p->n_tokens != NULL;
     size_t classes = (size_t)p->n_classes;
     struct value *loss =
         batch ? task_loss(&pass, &options, &result, is_language ? NULL : p->probabilities + first * classes) : NULL;
-    int rc = tape_check(&trial->tape, err);
+    int rc = tape_check(lane->tape, err);
     if (rc < 0)
         return rc;
     if (!loss)
@@ -91,6 +98,31 @@ static int predict_batch(struct trial *trial, const struct dataset *dataset, siz
         p->predicted[first + i] = argmax(p->probabilities + (first + i) * classes, p->n_classes);
     }
     return 0;
+}
+
+/* How many examples from `first` are computed together: as many as have EVALUATION_TOKENS, one at least. */
+static size_t batch_at(const struct dataset *dataset, size_t first)
+{
+    size_t n = 1, tokens = (size_t)dataset->examples[first].n_tokens;
+    for (; first + n < dataset->count; n++) {
+        tokens += (size_t)dataset->examples[first + n].n_tokens;
+        if (tokens > EVALUATION_TOKENS)
+            break;
+    }
+    return n;
+}
+
+static void predict_lane(struct trial *trial, struct lane *lane, int index, void *context)
+{
+    const struct prediction *work = context;
+    size_t number = 0, n;
+    (void)trial;
+    lane->tape->is_training = lane->tape->is_recording = false;
+    for (size_t first = 0; first < work->dataset->count && lane->rc == 0; first += n, number++) {
+        n = batch_at(work->dataset, first);
+        if (number % work->stride == (size_t)index)
+            lane->rc = predict_batch(lane, work, first, n, &lane->err);
+    }
 }
 
 int trial_predict(struct trial *trial, const struct dataset *dataset, struct predictions *predictions,
@@ -107,12 +139,8 @@ int trial_predict(struct trial *trial, const struct dataset *dataset, struct pre
         p.probabilities = arena_alloc(arena, p.n * (size_t)p.n_classes * sizeof(*p.probabilities));
     if (!p.labels || !p.predicted || !p.losses || !(is_language ? (void *)p.n_tokens : (void *)p.probabilities))
         return err_set(err, ERR_NOMEM, "no memory for %zu predictions", p.n);
-    trial->tape.is_training = trial->tape.is_recording = false;
-    int rc = 0;
-    for (size_t first = 0; first < p.n && rc == 0; first += EVALUATION_BATCH) {
-        size_t n = p.n - first < EVALUATION_BATCH ? p.n - first : EVALUATION_BATCH;
-        rc = predict_batch(trial, dataset, first, n, &p, err);
-    }
+    struct prediction work = {dataset, &p, trial->lanes.has_thread ? 2 : 1};
+    int rc = lanes_run(trial, (int)work.stride, predict_lane, &work, err);
     if (rc == 0)
         *predictions = p;
     return rc;

@@ -48,28 +48,6 @@ int64_t trial_epoch_of(const struct trial *trial, int64_t step)
 
 /* One optimiser step ----------------------------------------------------------------------------------------------- */
 
-int trial_micro_batch(struct trial *trial, uint32_t micro_step, size_t first, size_t n, double share, double *loss,
-                      struct err *err)
-{
-    struct tape *tape = &trial->tape;
-    tape->is_training = tape->is_recording = true;
-    tape->step = micro_step;
-    tape_begin(tape, &trial->step_arena);
-    const struct batch *batch = trial_pack(trial->train.examples, trial->order, first, n, &trial->step_arena);
-    struct pass pass = {.tape = tape, .model = &trial->model, .batch = batch};
-    struct loss_options options = {.weights = trial->class_weights, .smoothing = trial->label_smoothing};
-    struct value *value = batch ? task_loss(&pass, &options, NULL, NULL) : NULL;
-    tape_backward(tape, value, share);
-    int rc = tape_check(tape, err);
-    if (rc < 0)
-        return rc;
-    if (!value)
-        return err_set(err, ERR_NOMEM, "no memory for a batch of %zu examples", n);
-    *loss += share * (double)value->data[0];
-    trial->progress.summed_tokens += batch->layout.n_rows + batch->decoder_layout.n_rows;
-    return 0;
-}
-
 static void order_epoch(struct trial *trial, int64_t epoch)
 {
     bool shuffles = strcmp(setting_text(trial->job->settings, "order", "shuffle"), "shuffle") == 0;
@@ -126,18 +104,6 @@ static int train_step(struct trial *trial, struct err *err)
 
 /* Validation ------------------------------------------------------------------------------------------------------- */
 
-static void copy_best(struct trial *trial, bool restores)
-{
-    for (size_t i = 0; i < trial->model.params.count; i++) {
-        struct param *param = trial->model.params.items[i];
-        size_t bytes = param_size(param) * sizeof(real);
-        if (param->is_trained && restores)
-            memcpy(param->value.data, trial->best[i], bytes);
-        else if (param->is_trained)
-            memcpy(trial->best[i], param->value.data, bytes);
-    }
-}
-
 static bool is_validation_step(const struct trial *trial)
 {
     int64_t step = trial->progress.step, every = (int64_t)setting_number(trial->job->settings, "evaluate_every", 0);
@@ -165,7 +131,7 @@ static int validate(struct trial *trial, struct err *err)
         p->best_step = p->step;
         p->best_value = value;
         p->bad_evaluations = 0;
-        copy_best(trial, false);
+        trial_keep_best(trial);
     } else {
         p->bad_evaluations++;
         p->is_stopped_early = patience > 0 && p->bad_evaluations >= patience;
@@ -314,7 +280,7 @@ static int finish(struct trial *trial, const struct clocks *clocks, struct err *
     struct metrics validation, test;
     int64_t stored = 0;
     bool has_test = trial->test.count > 0;
-    copy_best(trial, true);
+    trial_restore_best(trial);
     int rc = trial_evaluate(trial, "validation", true, &arena, &validation, err);
     if (rc == 0 && has_test)
         rc = trial_evaluate(trial, "test", true, &arena, &test, err);

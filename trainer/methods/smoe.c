@@ -221,4 +221,5 @@ static int smoe_attach(struct model *model, const cJSON *settings, uint64_t seed
     return rc;
 }
 
-const struct method_kind method_smoe = {.name = "smoe", .paper = "arXiv:2305.02176", .attach = smoe_attach};
+const struct method_kind method_smoe = {
+    .name = "smoe", .paper = "arXiv:2305.02176", .looks_at_batch = true, .attach = smoe_attach};
