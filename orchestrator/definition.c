@@ -270,6 +270,8 @@ static int read_settings(struct definition_reader *r)
     return rc;
 }
 
+const char *const adapter_settings[] = {"init_adapter", "stacked_on", "fused_adapters", NULL};
+
 static int add_init_adapter(struct definition_reader *r, const cJSON *value, const char *where)
 {
     struct definition *d = r->definition;
@@ -287,20 +289,36 @@ static int add_init_adapter(struct definition_reader *r, const cJSON *value, con
     return adapter->name ? read_path(r, value->valuestring, where, true, &adapter->path) : ERR_NOMEM;
 }
 
-/* The folders that trials may start from: of the setting, and of the parameter's values. */
+/* A folder, or a list of them. */
+static int add_folders(struct definition_reader *r, const cJSON *value, const char *where)
+{
+    int rc = cJSON_IsArray(value) ? 0 : add_init_adapter(r, value, where);
+    for (const cJSON *item = cJSON_IsArray(value) ? value->child : NULL; rc == 0 && item; item = item->next)
+        rc = add_init_adapter(r, item, where);
+    return rc;
+}
+
+/* The saved adapters that trials start from or build on: of the settings that name some, and of the parameters' values.
+ */
 static int read_init_adapters(struct definition_reader *r)
 {
     struct definition *d = r->definition;
-    const cJSON *parameter = json_get(json_get(d->root, "parameters"), "init_adapter");
-    const cJSON *cases = cJSON_IsArray(parameter) ? parameter->child : parameter;
+    int rc = 0;
     d->init_adapters = arena_calloc(&d->arena, INIT_ADAPTERS_MAX, sizeof(*d->init_adapters));
     if (!d->init_adapters)
         return ERR_NOMEM;
-    int rc = add_init_adapter(r, json_get(d->settings, "init_adapter"), "settings.init_adapter");
-    for (; rc == 0 && cases; cases = cJSON_IsArray(parameter) ? cases->next : NULL) {
-        const cJSON *values = json_get(cases, "values");
-        for (const cJSON *value = values ? values->child : NULL; rc == 0 && value; value = value->next)
-            rc = add_init_adapter(r, value, "parameters.init_adapter.values");
+    for (const char *const *name = adapter_settings; *name && rc == 0; name++) {
+        const cJSON *parameter = json_get(json_get(d->root, "parameters"), *name);
+        const cJSON *cases = cJSON_IsArray(parameter) ? parameter->child : parameter;
+        char where[64];
+        snprintf(where, sizeof(where), "settings.%s", *name);
+        rc = add_folders(r, json_get(d->settings, *name), where);
+        snprintf(where, sizeof(where), "parameters.%s.values", *name);
+        for (; rc == 0 && cases; cases = cJSON_IsArray(parameter) ? cases->next : NULL) {
+            const cJSON *values = json_get(cases, "values");
+            for (const cJSON *value = values ? values->child : NULL; rc == 0 && value; value = value->next)
+                rc = add_folders(r, value, where);
+        }
     }
     return rc;
 }

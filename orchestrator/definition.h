@@ -68,6 +68,8 @@ struct init_adapter {
     const char *path; /* absolute */
 };
 enum { INIT_ADAPTERS_MAX = 64 };
+/* The settings whose values are saved adapters (folders): paths in a job, contents in an identity. NULL-terminated. */
+extern const char *const adapter_settings[];
 
 struct definition {
     struct arena arena; /* everything below */

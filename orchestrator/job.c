@@ -128,14 +128,32 @@ static int find_init_adapter(const struct definition *definition, const cJSON *s
     return -1;
 }
 
-/* A copy of the settings in which init_adapter is `text`; NULL without memory. */
-static cJSON *with_init_adapter(const cJSON *settings, const char *text)
+/* A text that names one of the definition's adapters becomes its path, or its content's hash. */
+static bool replace_adapter(const struct definition *definition, const struct input_hashes *hashes, bool by_path,
+                            cJSON *value)
 {
-    cJSON *copy = cJSON_Duplicate(settings, true), *value = cJSON_CreateString(text);
-    if (!copy || !value || !cJSON_ReplaceItemInObjectCaseSensitive(copy, "init_adapter", value)) {
-        cJSON_Delete(value);
-        cJSON_Delete(copy);
-        return NULL;
+    for (int i = 0; cJSON_IsString(value) && i < definition->n_init_adapters; i++) {
+        const struct init_adapter *adapter = &definition->init_adapters[i];
+        if (strcmp(adapter->name, value->valuestring) == 0)
+            return cJSON_SetValuestring(value, by_path ? adapter->path : hashes->init_adapters[i]) != NULL;
+    }
+    return true;
+}
+
+/* A copy of the settings in which saved adapters stand by their paths, or by their content; NULL without memory. */
+static cJSON *with_adapters(const struct definition *definition, const struct input_hashes *hashes, bool by_path,
+                            const cJSON *settings)
+{
+    cJSON *copy = cJSON_Duplicate(settings, true);
+    for (const char *const *name = adapter_settings; copy && *name; name++) {
+        cJSON *value = cJSON_GetObjectItemCaseSensitive(copy, *name);
+        bool is_done = !value || replace_adapter(definition, hashes, by_path, value);
+        for (cJSON *item = cJSON_IsArray(value) ? value->child : NULL; item && is_done; item = item->next)
+            is_done = replace_adapter(definition, hashes, by_path, item);
+        if (!is_done) {
+            cJSON_Delete(copy);
+            copy = NULL;
+        }
     }
     return copy;
 }
@@ -144,9 +162,8 @@ int job_identity(const struct definition *definition, const struct input_hashes 
                  uint64_t seed, char identity[HASH_HEX_SIZE], struct err *err)
 {
     struct text out = {0};
-    int init = find_init_adapter(definition, settings);
-    cJSON *resolved = init < 0 ? NULL : with_init_adapter(settings, hashes->init_adapters[init]);
-    cJSON *deciding = init >= 0 && !resolved ? NULL : settings_without_defaults(resolved ? resolved : settings);
+    cJSON *resolved = with_adapters(definition, hashes, false, settings);
+    cJSON *deciding = resolved ? settings_without_defaults(resolved) : NULL;
     cJSON_Delete(resolved);
     if (!deciding)
         return err_set(err, ERR_NOMEM, "no memory for an identity");
@@ -198,8 +215,8 @@ void job_write(struct text *line, const struct definition *definition, const str
     if (init >= 0)
         add_member(line, "init_adapter", hashes->init_adapters[init]);
     text_add(line, "},\"settings\":");
-    cJSON *absolute = init >= 0 ? with_init_adapter(job->settings, definition->init_adapters[init].path) : NULL;
-    line->failed = line->failed || (init >= 0 && !absolute);
+    cJSON *absolute = with_adapters(definition, hashes, true, job->settings);
+    line->failed = line->failed || !absolute;
     json_add(line, absolute ? absolute : job->settings);
     cJSON_Delete(absolute);
     text_printf(line, ",\"seed\":%llu,\"objective\":{\"metric\":", (unsigned long long)job->seed);

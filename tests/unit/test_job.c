@@ -363,6 +363,38 @@ Test(job, init_adapter_enters_by_its_content)
     fixture_free(f);
 }
 
+static const char stacked[] =
+    SMALL "\"parameters\": {}, \"settings\": {\"method\": \"adapter\", \"stacked_on\": [\"first\", "
+          "\"third\"]}}";
+
+/* So do adapters that a trial builds on, in a list. */
+Test(job, stacked_adapters_enter_by_their_content)
+{
+    char before[HASH_HEX_SIZE], after[HASH_HEX_SIZE];
+    make_adapter("first", "weights");
+    make_adapter("third", "other weights");
+    struct fixture *f = fixture_new("a", stacked);
+    cr_assert_eq(f->definition.n_init_adapters, 2);
+    identity_from(f, "{}", before);
+    struct text line = {0};
+    cJSON *settings = settings_of(f, "{}");
+    struct job job = {.attempt = 1, .identity = before, .output = "/tmp/x", .settings = settings};
+    job_write(&line, &f->definition, &f->hashes, &job);
+    cJSON *message = json(line.data);
+    const cJSON *paths = json_get(json_get(message, "settings"), "stacked_on");
+    cr_expect_str_eq(paths->child->valuestring, temp_path(&temp, "a/first"));
+    cr_expect_str_eq(paths->child->next->valuestring, temp_path(&temp, "a/third"));
+    json_free(message);
+    cJSON_Delete(settings);
+    text_done(&line);
+    fixture_free(f);
+    make_adapter("third", "changed");
+    f = fixture_new("a", stacked);
+    identity_from(f, "{}", after);
+    cr_expect_str_neq(before, after);
+    fixture_free(f);
+}
+
 Test(job, init_adapter_must_be_there)
 {
     struct definition definition = {0};
