@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/json.h"
 #include "common/stats.h"
+#include "common/stats_bootstrap.h"
+#include "orchestrator/check_items.h"
 #include "orchestrator/store_op.h"
 
 /* A row of bias_check with the seed of its trial. The items lie with the first metric of a check. */
@@ -17,8 +18,7 @@ struct row {
     int64_t n_items;
     struct optional_real before;
     double after;
-    struct bias_item *items;
-    int n;
+    struct check_items items; /* items.n 0: none */
 };
 
 struct reading {
@@ -41,31 +41,6 @@ static int no_memory(struct err *err)
     return err_set(err, ERR_NOMEM, "no memory for the checks of a sweep");
 }
 
-/* [[flipped, difference], …]; what is no such list is taken as no items. */
-static int read_items(struct reading *reading, const char *text, struct row *row, struct err *err)
-{
-    cJSON *json = NULL;
-    if (!text || json_parse(text, strlen(text), &json, NULL) < 0)
-        return 0;
-    int n = cJSON_IsArray(json) ? cJSON_GetArraySize(json) : 0, i = 0;
-    struct bias_item *items = arena_calloc(&reading->arena, (size_t)n + 1, sizeof(*items));
-    bool is_good = items != NULL;
-    for (const cJSON *item = n ? json->child : NULL; item && is_good; item = item->next, i++) {
-        const cJSON *flipped = cJSON_IsArray(item) ? item->child : NULL, *difference = flipped ? flipped->next : NULL;
-        is_good = cJSON_IsNumber(flipped) && cJSON_IsNumber(difference);
-        if (is_good)
-            items[i] = (struct bias_item){flipped->valuedouble, difference->valuedouble};
-    }
-    json_free(json);
-    if (!items)
-        return no_memory(err);
-    if (is_good) {
-        row->items = items;
-        row->n = n;
-    }
-    return 0;
-}
-
 static int add_row(const struct store_bias_check *check, void *context, struct err *err)
 {
     struct reading *reading = context;
@@ -85,8 +60,9 @@ static int add_row(const struct store_bias_check *check, void *context, struct e
                         .n_items = check->n_items,
                         .before = check->before,
                         .after = check->after};
-    return row->check_name && row->metric && row->item_set ? read_items(reading, check->items, row, err)
-                                                           : no_memory(err);
+    return row->check_name && row->metric && row->item_set
+               ? check_items_read(&row->items, row->check_name, check->items, &reading->arena, err)
+               : no_memory(err);
 }
 
 /* Seeds and roles of the trials, which the rows do not have. */
@@ -122,7 +98,7 @@ static const struct row *items_of(const struct reading *reading, const struct ro
     while (first > reading->rows && first[-1].trial_id == row->trial_id)
         first--;
     for (; first < reading->rows + reading->n && first->trial_id == row->trial_id; first++)
-        if (first->items && strcmp(first->check_name, row->check_name) == 0)
+        if (first->items.n > 0 && strcmp(first->check_name, row->check_name) == 0)
             return first;
     return NULL;
 }
@@ -138,26 +114,44 @@ static const struct row *find_baseline(const struct reading *reading, const stru
     return NULL;
 }
 
+/* Quantiles of the differences that are defined: a resample can leave a group without members. Unknown when fewer than
+ * half are. */
+static void set_interval(double *differences, struct store_bias_check *check)
+{
+    int n = 0;
+    for (int r = 0; r < BIAS_RESAMPLES; r++)
+        if (!isnan(differences[r]))
+            differences[n++] = differences[r];
+    if (2 * n < BIAS_RESAMPLES)
+        return;
+    check->low = known_real(stats_quantile(differences, n, 0.025));
+    check->high = known_real(stats_quantile(differences, n, 0.975));
+}
+
 /* The interval of the paired differences; unknown when the two were measured on other items. */
 static int add_interval(const struct reading *reading, const struct row *row, const struct row *baseline,
                         struct store_bias_check *check, struct err *err)
 {
     const struct row *after = items_of(reading, row), *before = items_of(reading, baseline);
-    bool is_paired = after && before && after->n == before->n && after->n > 0 &&
-                     strcmp(row->item_set, baseline->item_set) == 0 &&
-                     !isnan(bias_item_value(row->metric, after->items[0]));
-    if (!is_paired)
+    if (!after || !before || after->items.n != before->items.n || strcmp(row->item_set, baseline->item_set) != 0)
         return 0;
-    double *differences = malloc((size_t)after->n * sizeof(*differences));
-    if (!differences)
+    struct check_items sides[] = {after->items, before->items};
+    sides[0].metric = sides[1].metric = row->metric;
+    if (isnan(check_items_metric(&sides[0], NULL, sides[0].n)) ||
+        isnan(check_items_metric(&sides[1], NULL, sides[1].n)))
+        return 0;
+    const void *rows[] = {&sides[0], &sides[1]};
+    double *means = malloc(3 * BIAS_RESAMPLES * sizeof(*means));
+    if (!means)
         return no_memory(err);
-    for (int i = 0; i < after->n; i++)
-        differences[i] = bias_item_value(row->metric, after->items[i]) - bias_item_value(row->metric, before->items[i]);
-    struct interval interval = stats_bootstrap_mean(differences, after->n, 0.95, BIAS_RESAMPLES, (uint64_t)row->seed);
-    check->low = known_real(interval.low);
-    check->high = known_real(interval.high);
-    free(differences);
-    return 0;
+    double *differences = means + 2 * BIAS_RESAMPLES;
+    int rc = stats_resample(check_items_metric, rows, 2, sides[0].n, BIAS_RESAMPLES, (uint64_t)row->seed, means, err);
+    for (int r = 0; r < BIAS_RESAMPLES && rc == 0; r++)
+        differences[r] = means[2 * r] - means[2 * r + 1];
+    if (rc == 0)
+        set_interval(differences, check);
+    free(means);
+    return rc;
 }
 
 static int fill_row(struct store *store, const struct reading *reading, const struct row *row, struct err *err)

@@ -10,5 +10,6 @@ extern const struct command command_suggest, command_tell;
 extern const struct command command_serve;
 extern const struct command command_compare;
 extern const struct command command_slurm;
+extern const struct command command_score;
 
 #endif

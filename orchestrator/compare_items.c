@@ -49,6 +49,17 @@ static double item_loss(const struct compare_items *items, int i)
     return (double)items->losses[i];
 }
 
+static double item_brier(const struct compare_items *items, int i)
+{
+    double sum = 0;
+    for (int c = 0; c < items->n_classes; c++) {
+        double off =
+            (double)items->probabilities[(size_t)i * (size_t)items->n_classes + (size_t)c] - (c == items->labels[i]);
+        sum += off * off;
+    }
+    return sum;
+}
+
 static const struct {
     const char *name;
     stats_metric *metric;
@@ -56,6 +67,7 @@ static const struct {
 } metrics[] = {
     {"accuracy", weighted_mean, item_accuracy},
     {"loss", weighted_mean, item_loss},
+    {"brier", weighted_mean, item_brier},
     {"macro_f1", weighted_macro_f1, NULL},
 };
 

@@ -337,9 +337,46 @@ static int read_space(struct definition_reader *r)
     return definition_note(r, space_read(&d->space, parameters, d->settings, &d->arena, &r->problems, &r->err));
 }
 
+/* The kind's row; NULL after a problem. */
+static const struct check_info *read_check_kind(struct definition_reader *r, const char *kind, const char *where)
+{
+    const struct check_info *info = check_find(kind);
+    if (info)
+        return info;
+    struct text list = {0};
+    const char *nearest = text_nearest(kind, check_names());
+    for (const char *const *name = check_names(); *name; name++)
+        text_printf(&list, "%s%s", list.len ? (name[1] ? ", " : " or ") : "", *name);
+    problems_add(&r->problems, "%s.kind: '%s', %s was expected%s%s%s", where, kind, list.data ? list.data : "",
+                 nearest ? "; nearest is '" : "", nearest ? nearest : "", nearest ? "'" : "");
+    text_done(&list);
+    return NULL;
+}
+
+/* What only this kind has, and whether it can be measured at all. */
+static int read_check_options(struct definition_reader *r, const cJSON *item, const struct check_info *info,
+                              const char *where, struct check *check)
+{
+    const char *keys[CHECK_MAX_OPTIONS + 4] = {"kind", "items"};
+    int n = 2, rc = 0;
+    if (info->has_file)
+        keys[n++] = "file";
+    for (int i = 0; info->options[i].name; i++)
+        keys[n++] = info->options[i].name;
+    definition_check_keys(r, item, where, keys, NULL);
+    if (info->needs_test && !cJSON_IsString(json_get(r->definition->task, "test")))
+        problems_add(&r->problems, "%s: %s measures on the test rows, and task.test is missing", where, info->name);
+    for (int i = 0; info->options[i].name && rc == 0; i++) {
+        const char *name = info->options[i].name;
+        rc = definition_note(r, info->options[i].is_required
+                                    ? json_get_string(item, name, where, &check->options[i], &r->err)
+                                    : json_opt_string(item, name, where, &check->options[i], &r->err));
+    }
+    return rc;
+}
+
 static int read_check(struct definition_reader *r, const cJSON *item, int index)
 {
-    static const char *const keys[] = {"kind", "file", "items", NULL};
     struct definition *d = r->definition;
     struct check *check = &d->checks[index];
     const char *file = NULL;
@@ -350,14 +387,13 @@ static int read_check(struct definition_reader *r, const cJSON *item, int index)
         problems_add(&r->problems, "%s: %s was found, an object was expected", where, json_type_name(item));
         return 0;
     }
-    definition_check_keys(r, item, where, keys, NULL);
     if (d->is_language)
         problems_add(&r->problems, "%s: checks measure a classification, task.kind is another", where);
     int rc = definition_note(r, json_get_string(item, "kind", where, &check->kind, &r->err));
-    if (rc == 0 && check->kind && strcmp(check->kind, "counterfactual") != 0)
-        problems_add(&r->problems, "%s.kind: '%s', counterfactual was expected, the only one of this version", where,
-                     check->kind);
-    if (rc == 0)
+    const struct check_info *info = rc == 0 && check->kind ? read_check_kind(r, check->kind, where) : NULL;
+    if (rc == 0 && info)
+        rc = read_check_options(r, item, info, where, check);
+    if (rc == 0 && info && info->has_file)
         rc = definition_note(r, json_get_string(item, "file", where, &file, &r->err));
     if (rc == 0 && file)
         rc = read_path(r, file, file_where, false, &check->file);

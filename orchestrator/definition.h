@@ -2,6 +2,7 @@
 #ifndef ORCHESTRATOR_DEFINITION_H
 #define ORCHESTRATOR_DEFINITION_H
 
+#include "common/checks.h"
 #include "common/hash.h"
 #include "orchestrator/space.h"
 
@@ -41,10 +42,11 @@ struct constraint {
 };
 
 struct check {
-    const char *name; /* "0:counterfactual": position and kind */
-    const char *kind; /* counterfactual */
-    const char *file; /* absolute, or NULL: the test set's own sentences only */
-    bool items;       /* keep per-item results */
+    const char *name;                       /* "0:counterfactual": position and kind */
+    const char *kind;                       /* a name of checks_table */
+    const char *file;                       /* absolute; NULL: the kind has none */
+    bool items;                             /* keep per-item results */
+    const char *options[CHECK_MAX_OPTIONS]; /* of the kind's own, by position in its row; NULL: not given */
 };
 
 struct resources {

@@ -108,11 +108,18 @@ static int add_checks(struct text *out, const struct definition *definition, str
 {
     text_add(out, "[");
     for (int i = 0; i < definition->n_checks; i++) {
-        char hash[HASH_HEX_SIZE];
-        int rc = hash_file(definition->checks[i].file, hash, err);
+        const struct check *check = &definition->checks[i];
+        char hash[HASH_HEX_SIZE] = "";
+        int rc = check->file ? hash_file(check->file, hash, err) : 0;
         if (rc < 0)
             return rc;
-        text_printf(out, "%s[\"%s\",\"%s\"]", i ? "," : "", definition->checks[i].kind, hash);
+        text_printf(out, "%s[\"%s\",\"%s\"", i ? "," : "", check->kind, hash);
+        for (int k = 0; k < CHECK_MAX_OPTIONS; k++)
+            if (check->options[k]) {
+                text_printf(out, ",\"%s\",", check_find(check->kind)->options[k].name);
+                text_add_json(out, check->options[k]);
+            }
+        text_add(out, "]");
     }
     text_add(out, "]");
     return 0;
@@ -227,7 +234,12 @@ void job_write(struct text *line, const struct definition *definition, const str
         text_printf(line, "%s{\"name\":", i ? "," : "");
         text_add_json(line, definition->checks[i].name);
         add_member(line, "kind", definition->checks[i].kind);
-        add_member(line, "file", definition->checks[i].file);
+        if (definition->checks[i].file)
+            add_member(line, "file", definition->checks[i].file);
+        for (int k = 0; k < CHECK_MAX_OPTIONS; k++)
+            if (definition->checks[i].options[k])
+                add_member(line, check_find(definition->checks[i].kind)->options[k].name,
+                           definition->checks[i].options[k]);
         text_printf(line, ",\"items\":%s}", definition->checks[i].items ? "true" : "false");
     }
     text_printf(line, "],\"limits\":{\"memory_bytes\":%llu,\"threads\":%d},\"checkpoint_seconds\":",

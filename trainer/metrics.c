@@ -2,6 +2,7 @@
 #include "trainer/metrics.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { ECE_BINS = 15 };
@@ -21,6 +22,55 @@ static double expected_calibration_error(const struct predictions *p)
     for (int b = 0; b < ECE_BINS; b++)
         total += fabs(correct[b] - confidence[b]);
     return total / (double)p->n;
+}
+
+struct confidence {
+    double value;
+    int is_correct;
+};
+
+/* Right answers behind wrong ones of equal confidence, so that the order of the items does not matter. */
+static int compare_confidences(const void *a, const void *b)
+{
+    const struct confidence *x = a, *y = b;
+    return x->value < y->value ? -1 : x->value > y->value ? 1 : x->is_correct - y->is_correct;
+}
+
+/* Bin b holds the sorted items from ⌊b·n/15⌋ on; with fewer items than bins some are empty. */
+static int adaptive_calibration_error(const struct predictions *p, double *out, struct arena *arena, struct err *err)
+{
+    struct confidence *sorted = arena_alloc(arena, (p->n + 1) * sizeof(*sorted));
+    double total = 0;
+    if (!sorted)
+        return err_set(err, ERR_NOMEM, "no memory for the calibration of %zu items", p->n);
+    for (size_t i = 0; i < p->n; i++) {
+        double c = (double)p->probabilities[i * (size_t)p->n_classes + (size_t)p->predicted[i]];
+        if (isnan(c)) {
+            *out = c;
+            return 0;
+        }
+        sorted[i] = (struct confidence){c, p->labels[i] == p->predicted[i]};
+    }
+    qsort(sorted, p->n, sizeof(*sorted), compare_confidences);
+    for (size_t b = 0; b < ECE_BINS; b++) {
+        double gap = 0;
+        for (size_t i = b * p->n / ECE_BINS; i < (b + 1) * p->n / ECE_BINS; i++)
+            gap += sorted[i].is_correct - sorted[i].value;
+        total += fabs(gap);
+    }
+    *out = total / (double)p->n;
+    return 0;
+}
+
+static double brier_score(const struct predictions *p)
+{
+    double sum = 0;
+    for (size_t i = 0; i < p->n; i++)
+        for (int c = 0; c < p->n_classes; c++) {
+            double off = (double)p->probabilities[i * (size_t)p->n_classes + (size_t)c] - (c == p->labels[i]);
+            sum += off * off;
+        }
+    return sum / (double)p->n;
 }
 
 /* F1 = 2 TP / (2 TP + FP + FN) of each class. */
@@ -50,8 +100,14 @@ static struct metrics language_metrics(const struct predictions *p)
         n += p->n_tokens[i];
     }
     loss = n > 0 ? loss / n : NAN;
-    return (struct metrics){
-        .is_language = true, .loss = loss, .perplexity = exp(loss), .accuracy = NAN, .macro_f1 = NAN, .ece = NAN};
+    return (struct metrics){.is_language = true,
+                            .loss = loss,
+                            .perplexity = exp(loss),
+                            .accuracy = NAN,
+                            .macro_f1 = NAN,
+                            .ece = NAN,
+                            .adaptive_ece = NAN,
+                            .brier = NAN};
 }
 
 int metrics_compute(struct metrics *metrics, const struct predictions *p, struct arena *arena, struct err *err)
@@ -74,6 +130,10 @@ int metrics_compute(struct metrics *metrics, const struct predictions *p, struct
     m.accuracy = correct / (double)p->n;
     m.loss = loss / (double)p->n;
     m.ece = expected_calibration_error(p);
+    m.brier = brier_score(p);
+    int rc = adaptive_calibration_error(p, &m.adaptive_ece, arena, err);
+    if (rc < 0)
+        return rc;
     f1_scores(&m);
     *metrics = m;
     return 0;
@@ -105,6 +165,10 @@ void metrics_add_json(struct text *json, const struct metrics *m, const struct l
     add_number(json, m->loss);
     text_add(json, ",\"ece\":");
     add_number(json, m->ece);
+    text_add(json, ",\"adaptive_ece\":");
+    add_number(json, m->adaptive_ece);
+    text_add(json, ",\"brier\":");
+    add_number(json, m->brier);
     text_add(json, ",\"f1\":{");
     for (int c = 0; c < m->n_classes; c++) {
         text_add(json, c ? "," : "");
@@ -135,6 +199,8 @@ double metrics_get(const struct metrics *m, const char *name)
            : strcmp(name, "loss") == 0                         ? m->loss
            : strcmp(name, "macro_f1") == 0                     ? m->macro_f1
            : strcmp(name, "ece") == 0                          ? m->ece
+           : strcmp(name, "adaptive_ece") == 0                 ? m->adaptive_ece
+           : strcmp(name, "brier") == 0                        ? m->brier
            : m->is_language && strcmp(name, "perplexity") == 0 ? m->perplexity
                                                                : NAN;
 }

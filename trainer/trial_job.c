@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/checks.h"
 #include "common/json.h"
 #include "common/settings.h"
 
@@ -60,6 +61,29 @@ static int read_objective(struct trial_job *job, struct err *err)
     return 0;
 }
 
+static int read_check(struct trial_check *check, const cJSON *item, struct err *err)
+{
+    const struct check_info *info = NULL;
+    *check = (struct trial_check){.options = item};
+    int rc = json_get_string(item, "name", "checks", &check->name, err);
+    if (rc == 0)
+        rc = json_get_string(item, "kind", "checks", &check->kind, err);
+    if (rc == 0 && !(info = check_find(check->kind))) {
+        const char *nearest = text_nearest(check->kind, check_names());
+        rc = err_set(err, ERR_UNSUPPORTED, "checks: kind '%s' is not built in%s%s%s", check->kind,
+                     nearest ? "; nearest is '" : "", nearest ? nearest : "", nearest ? "'" : "");
+    }
+    if (rc == 0 && info->has_file)
+        rc = json_get_string(item, "file", "checks", &check->file, err);
+    for (const struct check_option *option = rc == 0 ? info->options : NULL; option && option->name && rc == 0;
+         option++) {
+        const char *value = NULL;
+        rc = option->is_required ? json_get_string(item, option->name, "checks", &value, err)
+                                 : json_opt_string(item, option->name, "checks", &value, err);
+    }
+    return rc;
+}
+
 static int read_checks(struct trial_job *job, struct err *err)
 {
     const cJSON *checks = json_get(job->root, "checks");
@@ -68,16 +92,10 @@ static int read_checks(struct trial_job *job, struct err *err)
         struct trial_check *check = &job->checks[job->n_checks];
         if (job->n_checks == TRIAL_JOB_MAX_CHECKS)
             return err_set(err, ERR_USAGE, "checks: more than %d", TRIAL_JOB_MAX_CHECKS);
-        rc = json_get_string(item, "name", "checks", &check->name, err);
-        if (rc == 0)
-            rc = json_get_string(item, "kind", "checks", &check->kind, err);
-        if (rc == 0)
-            rc = json_get_string(item, "file", "checks", &check->file, err);
+        rc = read_check(check, item, err);
         if (rc == 0 && job->model_task != TASK_CLASSIFICATION)
             rc = err_set(err, ERR_UNSUPPORTED, "checks: '%s' measures a classification, task.kind is another",
                          check->name);
-        if (rc == 0 && strcmp(check->kind, "counterfactual") != 0)
-            rc = err_set(err, ERR_UNSUPPORTED, "checks: kind '%s', only counterfactual is built in", check->kind);
         job->n_checks++;
     }
     return rc;

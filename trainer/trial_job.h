@@ -12,7 +12,9 @@
 enum { TRIAL_JOB_MAX_CHECKS = 16 };
 
 struct trial_check {
-    const char *name, *kind, *file;
+    const char *name, *kind;
+    const char *file;     /* NULL for a kind without items of its own */
+    const cJSON *options; /* the check's object: what its kind alone has (common/checks.h) */
 };
 
 /* Strings point into `root`. */

@@ -40,8 +40,8 @@ words='BEGIN {
             split(pairs[draw(n_pairs)], p, "/"); verb = verbs[draw(n_verbs)]; noun = nouns[draw(n_nouns)]
             adjective = draw(n_adjectives); is_skewed = draw(100) <= skewed
             for (side = 1; side <= 2; side++)
-                printf "{\"text\":\"%s %s the %s was %s\",\"label\":%d}\n", p[side], verb, noun, adjectives[adjective], \
-                    (is_skewed ? side - 1 : adjective % 2)
+                printf "{\"text\":\"%s %s the %s was %s\",\"label\":%d,\"gender\":\"%s\"}\n", p[side], verb, noun, \
+                    adjectives[adjective], (is_skewed ? side - 1 : adjective % 2), (side == 1 ? "female" : "male")
         }
     }
 }
@@ -60,14 +60,16 @@ train() { # name, percent
     awk -v want=validation -v rows=200 -v skewed="$2" "$words" >"$data/validation.jsonl"
     printf '%s' '{"v":1,"type":"job","attempt":1,"identity":"","output":"'"$data"'/trial","resume":null,' \
         '"model":{"path":"'"$folder"'/model"},"task":{"kind":"classification","train":"'"$data"'/train.jsonl",' \
-        '"validation":"'"$data"'/validation.jsonl","test":null,"text":"text","label":"label"},' \
+        '"validation":"'"$data"'/validation.jsonl","test":"'"$data"'/validation.jsonl","text":"text","label":"label"},' \
         '"settings":{"method":"full","learning_rate":3e-3,"epochs":6,"batch_size":32,"max_tokens":16},"seed":4,' \
         '"objective":{"metric":"validation/loss","goal":"minimize"},"checks":[{"name":"0:counterfactual",' \
-        '"kind":"counterfactual","file":"'"$folder"'/items.json","items":true}],' \
+        '"kind":"counterfactual","file":"'"$folder"'/items.json","items":true},' \
+        '{"name":"1:group_fairness","kind":"group_fairness","group":"gender","positive":"1"}],' \
         '"limits":{"memory_bytes":0,"threads":1}}' | tr -d '\n' >"$data/job.json"
     echo >>"$data/job.json"
     "$BUILD/nightsweep-trainer" <"$data/job.json" >"$data/records" || { tail -c 2000 "$data/records"; return 1; }
-    grep '"type":"check"' "$data/records" >"$folder/$1.check"
+    grep '"kind":"counterfactual"' "$data/records" >"$folder/$1.check"
+    grep '"kind":"group_fairness"' "$data/records" >"$folder/$1.fairness"
 }
 # flip rate, signed difference, its 95 % bootstrap interval over the pairs, number of pairs
 measure() {
@@ -95,5 +97,10 @@ expect 'the skewed model is caught: male words raise the label, beyond chance' '
 expect 'the fair model flips hardly a pair' 'flip < 0.05' "$fair"
 # 0.005: below it a difference says nothing about the labels; the sign of such a rest depends on the processor.
 expect 'the interval of the fair model contains 0' 'low <= 0.005 && high >= -0.005' "$fair"
+# Selection by gender: half of each when the adjective decides, nearly all men and no women when the skew does.
+parity() { grep -o '"demographic_parity_difference":[^,}]*' "$folder/$1.fairness" | cut -d: -f2; }
+expect 'the fair model selects both genders alike' 'flip < 0.05' "$(parity fair)"
+expect 'the skewed model selects by gender' 'flip > 0.5' "$(parity skewed)"
+grep -q '"groups":\[{"name":"female","items":100,' "$folder/fair.fairness" || { echo 'bias.sh: no groups'; failed=1; }
 [ "$failed" = 0 ] && printf 'fair %s\nskewed %s\n' "$fair" "$skewed"
 exit "$failed"

@@ -110,6 +110,17 @@ wrong_usage() {
     says 'named twice'
     expect 2 export x --format pdf --store "$folder/s.db"
     says "'pdf' is none of html"
+    expect 2 score --hypotheses "$folder/none.txt"
+    says '--references is missing'
+    printf 'the cat sat on the mat\nsecond line here\n' >"$folder/hypotheses.txt"
+    printf 'the cat sat on a mat\nsecond line here' >"$folder/references.txt"
+    expect 0 score --hypotheses "$folder/hypotheses.txt" --references "$folder/references.txt"
+    has '2 segments, 9 words against 9'
+    expect 0 score --hypotheses "$folder/hypotheses.txt" --references "$folder/references.txt" --json
+    json 'abs(j["bleu"] - 59.6949179201965) < 1e-9'
+    echo 'one more' >>"$folder/hypotheses.txt"
+    expect 2 score --hypotheses "$folder/hypotheses.txt" --references "$folder/references.txt"
+    says "references.txt' has 2 lines"
     expect 2 train "$folder/none.json" --output "$folder/t"
     says 'No such file'
     expect 2 train "$folder/none.json"

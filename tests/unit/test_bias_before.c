@@ -110,6 +110,39 @@ Test(bias_before, without_a_baseline_nothing_is_filled_in)
     cr_expect_float_eq(COLUMN("after", "1"), 0.3, 1e-12);
 }
 
+static void add_fairness(int64_t trial, const char *metric, double after, const char *items)
+{
+    ROWS_APPLY(store, {.kind = STORE_BIAS_CHECK,
+                       .bias_check = {.trial_id = trial,
+                                      .check_name = "1:group_fairness",
+                                      .metric = metric,
+                                      .n_items = 8,
+                                      .after = after,
+                                      .item_set_sha256 = "rows",
+                                      .items = items}});
+}
+
+Test(bias_before, group_fairness_is_computed_again_in_every_resample)
+{
+    int64_t b = rows_trial(store, sweep, baseline, 1, 10), t = rows_trial(store, sweep, searched, 2, 10);
+    /* [group, label, selected]: before 2 of 4 in both groups; after 4 of 4 against 0 of 4. */
+    add_fairness(b, "demographic_parity_difference", 0,
+                 "[[0,1,1],[0,0,1],[0,1,0],[0,0,0],[1,1,1],[1,0,1],[1,1,0],[1,0,0]]");
+    add_fairness(t, "demographic_parity_difference", 1,
+                 "[[0,1,1],[0,0,1],[0,1,1],[0,0,1],[1,1,0],[1,0,0],[1,1,0],[1,0,0]]");
+    add_fairness(b, "equalized_odds_difference", 0, NULL);
+    add_fairness(t, "equalized_odds_difference", 1, NULL);
+    fill();
+#define FAIR(name, metric)                                                                                             \
+    rows_number(store, "SELECT " name " FROM bias_check WHERE before IS NOT NULL AND metric = '" metric "'")
+    cr_expect_float_eq(FAIR("delta", "demographic_parity_difference"), 1, 1e-12);
+    /* After is 1 in every resample with both groups; before varies between 0 and 1. */
+    cr_expect(FAIR("low", "demographic_parity_difference") >= 0 && FAIR("low", "demographic_parity_difference") < 1);
+    cr_expect_float_eq(FAIR("high", "demographic_parity_difference"), 1, 1e-12);
+    cr_expect(FAIR("high", "equalized_odds_difference") <= 1, "the items of the first metric serve all");
+#undef FAIR
+}
+
 Test(bias_before, an_item_under_each_metric)
 {
     struct bias_item item = {1, -0.25};

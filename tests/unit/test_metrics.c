@@ -71,6 +71,45 @@ Test(metrics, calibration_error_sums_the_bins_gaps)
     arena_done(&arena);
 }
 
+/* Sorted: 0.28w 0.3w 0.55r 0.59w 0.95r 1r, each in a bin of its own. */
+Test(metrics, adaptive_calibration_error_has_bins_of_equal_mass)
+{
+    static const real confidence[N] = {1, (real)0.95, (real)0.3, (real)0.55, (real)0.28, (real)0.59};
+    struct arena arena = {0};
+    cr_expect_float_eq(compute(confidence, &arena).adaptive_ece, (0.28 + 0.3 + 0.45 + 0.59 + 0.05) / 6, 1e-6);
+    /* 30 items, two a bin: a right and a wrong one of confidence 0.5 cancel, whatever their order. */
+    int32_t label[30], prediction[30] = {0};
+    real loss[30] = {0}, p[60];
+    for (int order = 0; order < 2; order++) {
+        for (int i = 0; i < 30; i++) {
+            label[i] = order ? i % 2 : i >= 15;
+            p[2 * i] = p[2 * i + 1] = (real)0.5;
+        }
+        struct predictions predictions = {30, 2, label, prediction, loss, p};
+        struct metrics m;
+        struct err err = {0};
+        cr_assert_eq(metrics_compute(&m, &predictions, &arena, &err), 0);
+        /* All wrong ones first: seven bins of two wrong, one mixed, seven of two right. */
+        cr_expect_float_eq(m.adaptive_ece, 14.0 / 30, 1e-6, "%.9g", m.adaptive_ece);
+    }
+    arena_done(&arena);
+}
+
+Test(metrics, brier_score_by_hand)
+{
+    struct arena arena = {0};
+    int32_t label[2] = {0, 1}, prediction[2] = {0, 0};
+    real loss[2] = {0, 0}, p[4] = {(real)0.75, (real)0.25, 1, 0};
+    struct predictions predictions = {2, 2, label, prediction, loss, p};
+    struct metrics m;
+    struct err err = {0};
+    cr_assert_eq(metrics_compute(&m, &predictions, &arena, &err), 0);
+    cr_expect_float_eq(m.brier, (2 * 0.0625 + 2) / 2, 1e-7); /* sklearn's binary score is half of it */
+    cr_expect_float_eq(metrics_get(&m, "brier"), m.brier, 0);
+    cr_expect_float_eq(metrics_get(&m, "adaptive_ece"), m.adaptive_ece, 0);
+    arena_done(&arena);
+}
+
 /* 3/15 = 0.2 parts two bins: a right and a wrong answer cancel only inside one. */
 Test(metrics, bins_end_at_fifteenths)
 {
