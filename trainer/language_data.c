@@ -128,8 +128,7 @@ static int encode_seq2seq(const struct encoder *e, const struct row *row, struct
     return set_targets(e, example, &answer, 0, err);
 }
 
-/* What is predicted: a causal row's first token never is. */
-static int count_predicted(const struct example *example)
+int language_predicted(const struct example *example)
 {
     int n = 0;
     for (int i = example->decoder_ids ? 0 : 1; i < example->n_targets; i++)
@@ -148,7 +147,7 @@ int language_encode(struct dataset *dataset, const struct rows *rows, const stru
         struct example *example = &dataset->examples[dataset->count];
         const struct row *row = &rows->items[i];
         rc = task == TASK_CAUSAL ? encode_causal(&e, row, example, err) : encode_seq2seq(&e, row, example, err);
-        if (rc == 0 && (example->n_tokens == 0 || count_predicted(example) == 0))
+        if (rc == 0 && (example->n_tokens == 0 || language_predicted(example) == 0))
             rc = err_set(err, ERR_DATA, "'%s', line %u: nothing is left of it to predict", rows->path, row->line);
         dataset->count++;
         dataset->n_tokens += (size_t)example->n_tokens + (example->decoder_ids ? (size_t)example->n_targets : 0);

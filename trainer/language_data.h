@@ -22,6 +22,8 @@ int language_ids_read(struct language_ids *ids, const struct model *model, struc
  * ERR_DATA for a row of which nothing is left to predict. Done also after a failure. */
 int language_encode(struct dataset *dataset, const struct rows *rows, const struct tokenizer *tokenizer,
                     enum model_task task, const struct language_ids *ids, int max_tokens, struct err *err) MUST_CHECK;
+/* How many tokens of an example are predicted: a causal one's first token never is. */
+int language_predicted(const struct example *example);
 /* Adds the rows' labels, and the decoder's stream, to a batch whose inputs are packed already; false when the arena is
  * full. `indices` NULL: examples first … first + n − 1. */
 bool language_pack(struct batch *batch, const struct example *examples, const uint32_t *indices, size_t first, size_t n,

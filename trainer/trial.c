@@ -312,7 +312,7 @@ static size_t tokens_of(const struct example *example)
 /* Whether batches are cut into groups: not when a group's loss would have to know the other's rows. */
 bool trial_divides(const struct trial *trial)
 {
-    return trial->job->model_task == TASK_CLASSIFICATION && !methods_look_at_batch(trial->job->settings);
+    return !methods_look_at_batch(trial->job->settings);
 }
 
 /* The largest group a micro-batch of the longest examples is cut into, and its number of groups. */

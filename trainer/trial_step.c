@@ -1,4 +1,5 @@
 /* Forward and backward of one micro-batch, group by group. */
+#include "trainer/language_data.h"
 #include "trainer/task.h"
 #include "trainer/trial.h"
 
@@ -12,7 +13,17 @@ struct micro_batch {
 
 static size_t tokens_at(const struct trial *trial, size_t position)
 {
-    return (size_t)trial->train.examples[trial->order[position]].n_tokens;
+    const struct example *example = &trial->train.examples[trial->order[position]];
+    return (size_t)example->n_tokens + (example->decoder_ids ? (size_t)example->n_targets : 0);
+}
+
+/* What an example adds to the number that the batch's loss is divided by. */
+static double weight_at(const struct trial *trial, size_t position)
+{
+    const struct example *example = &trial->train.examples[trial->order[position]];
+    if (example->targets)
+        return language_predicted(example);
+    return trial->class_weights ? (double)trial->class_weights[example->label] : 1;
 }
 
 /* Where group `group` begins, counted from the first example; every group has at least one. */
@@ -67,10 +78,9 @@ int trial_micro_batch(struct trial *trial, uint32_t micro_step, size_t first, si
     struct micro_batch batch = {.step = micro_step, .first = first, .n = n, .share = share};
     size_t n_tokens = 0;
     for (size_t i = first; i < first + n; i++) {
-        int32_t label = trial->train.examples[trial->order[i]].label;
         n_tokens += tokens_at(trial, i);
         if (trial_divides(trial))
-            batch.divisor += trial->class_weights ? (double)trial->class_weights[label] : 1;
+            batch.divisor += weight_at(trial, i);
     }
     batch.n_groups = trial_divides(trial) ? lanes_groups(n, n_tokens) : 1;
     int n_lanes = batch.n_groups > 1 ? 2 : 1, rc = lanes_run(trial, n_lanes, train_lane, &batch, err);

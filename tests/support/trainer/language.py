@@ -69,6 +69,22 @@ def all_learn(base):
         check(run.finished() and run.last("started")["examples"]["validation"] >= 3, name, "splits itself:", run.why())
 
 
+def divides(base):
+    """A large batch is computed in groups: its loss is still the mean over its tokens, with any number of threads."""
+    causal, pairs = write_task(base, "causal"), write_task(base, "seq2seq")
+    for task, model in (({**causal, "target": "answer"}, "gpt2"), (pairs, "m2m")):
+        seen = set()
+        for threads in (1, 2):
+            settings = {"method": "full", "steps": 1, "batch_size": 80, "learning_rate": 1e-9, "dropout": 0, "attention_dropout": 0}
+            run = Run(job(base / "out", {**task, "validation": task["train"]}, settings, model, limits={"threads": threads}))
+            if not check(run.finished(), model, "in groups:", run.why()):
+                return
+            points = {name: value for (name, _), value in run.points().items()}
+            check(near(points["train/loss"], points["validation/loss"], 1e-6), model, "loss in groups", points)
+            seen.add((points["train/loss"], points["train/grad_norm"]))
+        check(len(seen) == 1, model, "threads change the result", seen)
+
+
 def resumes(base):
     draw = random.Random(5)
     causal, pairs = write_task(base, "causal"), write_task(base, "seq2seq")
@@ -98,6 +114,7 @@ def refusals(base):
 def main():
     with folder() as base:
         all_learn(base)
+        divides(base)
         resumes(base)
         refusals(base)
     finish()
