@@ -88,6 +88,7 @@ class Sweep {
   constructor(raw) {
     Object.assign(this, { name: raw.name, state: raw.state, definition: raw.definition, sha256: raw.definition_sha256, seed: raw.seed,
       folder: raw.output_folder, created_at: raw.created_at, finished_at: raw.finished_at, summary: raw.summary });
+    this.memory = new Map();
     this.objectives = rowsOf(raw.objectives);
     this.metric = this.objectives[0].metric;
     this.isMaximized = this.objectives[0].goal === "maximize";
@@ -132,6 +133,11 @@ class Sweep {
     for (const t of this.trials) seen.add(t.method);
     this.methods = [...seen].filter((m) => this.trials.some((t) => t.method === m));
     this.places = new Map(this.methods.map((m, i) => [m, i]));
+  }
+  /* What was computed of the shown trials, until the filter changes. */
+  remembered(key, make) {
+    if (!this.memory.has(key)) this.memory.set(key, make());
+    return this.memory.get(key);
   }
   isBetter(a, b) { return this.isMaximized ? a > b : a < b; }
   shape(method) { return shapes[this.places.get(method) % shapes.length]; }
@@ -191,7 +197,8 @@ class Sweep {
 
   /* Configurations with finished trials among the shown ones, and each method's best: chosen by the mean over seeds among
    * those with the most finished seeds, so that one lucky seed does not win. */
-  configurations() {
+  configurations() { return this.remembered("configurations", () => this.readConfigurations()); }
+  readConfigurations() {
     const groups = groupBy(this.searched.filter((t) => t.isOn && t.state === "COMPLETE" && isNumber(t.value)), (t) => t.configuration);
     return [...groups.values()].map((trials) => ({ number: trials[0].configuration, method: trials[0].method, parameters: trials[0].parameters, trials,
       values: trials.map((t) => t.value), score: student(trials.map((t) => t.value)), trained: trials[0].trained_parameters }));

@@ -4,6 +4,14 @@
  * spec: {id, title, wide, height: number or (width) → number, note, controls: [{key, label, values: () → [[value, text]],
  *   start}], draw(p, w, h, get) → {brush?: {x?: {field, invert, from, to}, y?: …}} or "why there is nothing to see",
  *   table(get) → {columns: [{title, format?}], rows: [[…]]}, summary(get) → one sentence} */
+const manyTrials = 8000, paintQueue = [];
+function paintNext() {
+  requestAnimationFrame(() => setTimeout(() => {
+    const card = paintQueue.shift();
+    if (card && card.isVisible) card.paint();
+    if (paintQueue.length) paintNext();
+  }, 0));
+}
 class Card {
   constructor(spec) {
     this.spec = spec;
@@ -69,8 +77,15 @@ class Card {
       select.parentNode.hidden = list.length < 2;
     }
     this.isDirty = true;
-    if (this.isVisible || page.printing) this.paint();
+    this.paintSoon();
     this.updateTwin(values);
+  }
+  /* Charts of a large sweep take their time one by one, a frame each, so that the page stands before they do. */
+  paintSoon() {
+    if (!this.isVisible && !page.printing) return;
+    if (page.printing || page.sweep.trials.length < manyTrials) { this.paint(); return; }
+    if (!paintQueue.includes(this)) paintQueue.push(this);
+    if (paintQueue.length === 1) setTimeout(paintNext, 0);
   }
   paint() {
     if (!this.isDirty || this.holder.clientWidth === 0) return;

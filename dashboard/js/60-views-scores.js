@@ -1,12 +1,11 @@
 /* Views of scores: best so far, Pareto front, methods with intervals, score against rank or size. */
-const shownTrials = () => page.sweep.searched.filter((t) => t.isOn);
-const finished = () => shownTrials().filter((t) => t.state === "COMPLETE" && isNumber(t.value));
+const shownTrials = () => page.sweep.remembered("shown", () => page.sweep.searched.filter((t) => t.isOn));
+const finished = () => page.sweep.remembered("finished", () => shownTrials().filter((t) => t.state === "COMPLETE" && isNumber(t.value)));
 const trialText = (t) => `Trial ${t.trial} (${t.method}, ${configurationText(t.parameters, 120)}): ${isNumber(t.value) ? score(t.value) : t.state.toLowerCase() + (t.reason ? ", " + words(t.reason) : "")}`;
 const methodItems = (t, methods) => methods.map((m) => ({ text: m, colour: colour(t, m), shape: page.sweep.shape(m) }));
 function shownMethods(trials) { const seen = new Set(trials.map((t) => t.method)); return page.sweep.methods.filter((m) => seen.has(m)); }
 const few = (list, n) => list.slice(0, n || 12);
 const isChosen = (t) => String(t.trial) === page.state.trial || compared().includes(t.trial);
-const manyTrials = 8000;
 function trialDot(p, t, x, y, r, alpha) {
   // Shapes of a few pixels cannot be told apart among so many, and rectangles are painted faster.
   if (page.sweep.trials.length > manyTrials) p.rect(x - 1, y - 1, 2.2, 2.2, { fill: colour(p.theme, t.method), alpha });
@@ -18,7 +17,8 @@ const why = () => nothing + (page.state.filter ? " with this filter." : " yet.")
 
 // Best so far ---------------------------------------------------------------------------------------------------------
 const budgetAxes = { clock: ["wall clock", seconds], compute: ["compute, all slots", seconds], trials: ["trials ended", count], flops: ["FLOPs", compact] };
-function budgetPoints(kind, trials) {
+const budgetPoints = (kind) => page.sweep.remembered("budget " + kind, () => readBudget(kind, shownTrials()));
+function readBudget(kind, trials) {
   const ended = trials.filter((t) => isNumber(t.finished_at)).sort((a, b) => a.finished_at - b.finished_at || a.trial - b.trial);
   const first = (extremes(page.sweep.attempts().map((a) => a.started_at)) || extremes(page.sweep.trials.map((t) => t.created_at)) || [0])[0];
   let spent = 0;
@@ -38,7 +38,7 @@ function bestSteps(points) {
   return out;
 }
 function drawBudget(p, w, h, get, byMethod) {
-  const points = budgetPoints(get.x, shownTrials()), values = finished().map((t) => t.value).sort((a, b) => a - b);
+  const points = budgetPoints(get.x), values = finished().map((t) => t.value).sort((a, b) => a - b);
   if (!values.length || !points.length) return why();
   // The axis leaves out what is far worse: what matters happens among the better ones.
   const best = page.sweep.isMaximized ? values[values.length - 1] : values[0], spread = Math.abs(best - quantile(values, 0.5)) * 4;
@@ -62,11 +62,11 @@ function drawBudget(p, w, h, get, byMethod) {
   return {};
 }
 const budgetTable = (get) => ({ columns: [{ title: budgetAxes[get.x][0], format: budgetAxes[get.x][1] }, { title: "trial" }, { title: "method" }, { title: page.sweep.metric, format: score }],
-  rows: bestSteps(budgetPoints(get.x, shownTrials())).map(({ x, t }) => [x, t.trial, t.method, t.value]) });
+  rows: bestSteps(budgetPoints(get.x)).map(({ x, t }) => [x, t.trial, t.method, t.value]) });
 const budgetControl = (start) => ({ key: "x", label: "against", start, values: () => Object.entries(budgetAxes).map(([k, [title]]) => [k, title]) });
 const bestCard = {
   id: "best", title: "Best so far", height: 252, controls: [budgetControl("clock")], table: budgetTable, draw: (p, w, h, get) => drawBudget(p, w, h, get, false),
-  summary: (get) => { const s = bestSteps(budgetPoints(get.x, shownTrials())); return s.length ? `Best ${page.sweep.metric} ${score(s[s.length - 1].t.value)} by trial ${s[s.length - 1].t.trial}.` : ""; },
+  summary: (get) => { const s = bestSteps(budgetPoints(get.x)); return s.length ? `Best ${page.sweep.metric} ${score(s[s.length - 1].t.value)} by trial ${s[s.length - 1].t.trial}.` : ""; },
 };
 const budgetCard = {
   id: "budget", title: "Budget: best of each method", controls: [budgetControl("compute")],
@@ -74,7 +74,7 @@ const budgetCard = {
     const top = legend(p, w, methodItems(p.theme, few(shownMethods(finished()))), 0);
     return shifted(p, top, (q) => drawBudget(q, w, h - top, get, true));
   },
-  table: (get) => ({ columns: budgetTable(get).columns, rows: shownMethods(finished()).flatMap((m) => bestSteps(budgetPoints(get.x, shownTrials()).filter((q) => q.t.method === m)).map(({ x, t }) => [x, t.trial, t.method, t.value])) }),
+  table: (get) => ({ columns: budgetTable(get).columns, rows: shownMethods(finished()).flatMap((m) => bestSteps(budgetPoints(get.x).filter((q) => q.t.method === m)).map(({ x, t }) => [x, t.trial, t.method, t.value])) }),
   note: "What each method had reached after so much budget, over all trials shown. Dots are single trials.",
 };
 /* Draws with everything moved down. */
@@ -109,14 +109,20 @@ function numericFields() {
   return out;
 }
 /* Configurations as points: means over their seeds, so that the front is not made of lucky ones. */
-function paretoPoints(names) {
+const paretoPoints = (names) => page.sweep.remembered("pareto " + names.join("\u0001"), () => readPareto(names));
+function readPareto(names) {
   const points = [];
   for (const c of page.sweep.configurations()) {
     const at = names.map((n) => { const known = c.trials.map(page.sweep.fields.get(n).get).filter(isNumber); return known.length ? mean(known) : null; });
     if (at.every(isNumber)) points.push({ c, at, t: c.trials[0], isFront: false });
   }
-  const goals = names.map(goalOf);
-  for (const a of points) a.isFront = !points.some((b) => b !== a && goals.every((g, k) => g * b.at[k] >= g * a.at[k]) && goals.some((g, k) => g * b.at[k] > g * a.at[k]));
+  const goals = names.map(goalOf), better = (a, b) => goals.every((g, k) => g * b.at[k] >= g * a.at[k]) && goals.some((g, k) => g * b.at[k] > g * a.at[k]);
+  // Best in the first objective first: whoever is beaten at all is beaten by one of the front so far.
+  const front = [];
+  for (const a of [...points].sort((p, q) => goals.reduce((order, g, k) => order || g * (q.at[k] - p.at[k]), 0))) {
+    a.isFront = !front.some((b) => better(a, b));
+    if (a.isFront) front.push(a);
+  }
   return points;
 }
 const paretoNames = (get) => (get.z ? [get.x, get.y, get.z] : [get.x, get.y]).filter(Boolean);
@@ -129,7 +135,7 @@ const paretoCard = {
     const points = paretoPoints(paretoNames(get));
     if (!points.length) return why();
     const fx = page.sweep.fields.get(get.x), fy = page.sweep.fields.get(get.y), xs = points.map((q) => q.at[0]), ys = points.map((q) => q.at[1]);
-    const isLog = xs.every((x) => x > 0) && Math.max(...few(xs, 1e5)) > 20 * Math.min(...few(xs, 1e5));
+    const [lowest, highest] = extremes(xs), isLog = lowest > 0 && highest > 20 * lowest;
     const a = axes(p, w, h, { title: fx.title, range: padded(xs, isLog), log: isLog, format: fx.name.endsWith("bytes") ? bytes : compact }, { title: fy.title, range: padded(ys), format: short });
     const third = get.z ? extremes(points.map((q) => q.at[2])) : null;
     const radius = (q) => (third ? 3 + 6 * ((q.at[2] - third[0]) / (third[1] - third[0] || 1)) : q.isFront ? 5 : 3.2);
@@ -145,7 +151,7 @@ const paretoCard = {
   table(get) {
     const names = paretoNames(get);
     return { columns: [{ title: "on the front" }, { title: "configuration" }, { title: "method" }, { title: "searched values" }, ...names.map((n) => ({ title: page.sweep.fields.get(n).title, format: page.sweep.fields.get(n).format }))],
-      rows: paretoPoints(names).sort((a, b) => b.isFront - a.isFront || goalOf(names[0]) * (b.at[0] - a.at[0])).map((q) => [q.isFront ? "yes" : "no", q.c.number, q.c.method, configurationText(q.c.parameters), ...q.at]) };
+      rows: [...paretoPoints(names)].sort((a, b) => b.isFront - a.isFront || goalOf(names[0]) * (b.at[0] - a.at[0])).map((q) => [q.isFront ? "yes" : "no", q.c.number, q.c.method, configurationText(q.c.parameters), ...q.at]) };
   },
   summary: (get) => { const front = paretoPoints(paretoNames(get)).filter((q) => q.isFront); return `${front.length} configurations on the front: ${few(front, 6).map((q) => q.c.method).join(", ")}.`; },
   note: (get) => `Configurations by their mean over seeds; outlined: no other is better in ${get.z ? "all three" : "both"}.${get.z ? " Size: the third." : ""} Drag to filter.`,
@@ -185,7 +191,8 @@ function sizeFields() {
   return [["trained_parameters", "trained parameters"], ...[...own, ...rest].map((n) => [n, words(n)]), ["stored_bytes", "stored bytes"], ["flops", "FLOPs"], ["seconds", "seconds"]];
 }
 /* By method and x: the best configuration's mean and interval at that size. */
-function sizePoints(name) {
+const sizePoints = (name) => page.sweep.remembered("size " + name, () => readSize(name));
+function readSize(name) {
   const f = page.sweep.fields.get(name), groups = new Map();
   for (const c of page.sweep.configurations()) {
     const x = f.get(c.trials[0]);
@@ -207,7 +214,7 @@ const sizeCard = {
     return shifted(p, top, (q) => drawSize(q, w, h - top, { best, f, trials, xs, isLog, methods, low, high }));
   },
   table: (get) => ({ columns: [{ title: "method" }, { title: page.sweep.fields.get(get.x).title, format: page.sweep.fields.get(get.x).format }, { title: page.sweep.metric, format: score }, { title: "low", format: score }, { title: "high", format: score }, { title: "seeds" }, { title: "configuration" }],
-    rows: sizePoints(get.x).sort((a, b) => a.c.method.localeCompare(b.c.method) || a.x - b.x).map(({ c, x }) => [c.method, x, c.score.mean, c.score.low, c.score.high, c.score.n, c.number]) }),
+    rows: [...sizePoints(get.x)].sort((a, b) => a.c.method.localeCompare(b.c.method) || a.x - b.x).map(({ c, x }) => [c.method, x, c.score.mean, c.score.low, c.score.high, c.score.n, c.number]) }),
   note(get) {
     const f = page.sweep.fields.get(get.x), without = finished().filter((t) => !isNumber(f.get(t))).length;
     return "Lines: the best configuration at each size with its interval over seeds; faint: single trials." + (without ? ` ${count(without)} finished trials have no ${f.title}.` : "");

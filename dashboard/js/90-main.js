@@ -81,8 +81,8 @@ function build() {
 /* Charts are painted when they come into sight, and again when their width changes. */
 function watch() {
   const byNode = new Map(page.cards.map((c) => [c.node, c]));
-  const seen = new IntersectionObserver((entries) => { for (const e of entries) { const c = byNode.get(e.target); c.isVisible = e.isIntersecting; if (c.isVisible) c.paint(); } }, { rootMargin: "300px" });
-  const sized = new ResizeObserver((entries) => { for (const e of entries) { const c = byNode.get(e.target), w = Math.round(e.contentRect.width); if (c.width !== w) { c.width = w; c.isDirty = true; if (c.isVisible) c.paint(); } } });
+  const seen = new IntersectionObserver((entries) => { for (const e of entries) { const c = byNode.get(e.target); c.isVisible = e.isIntersecting; if (c.isVisible) c.paintSoon(); } }, { rootMargin: "100px" });
+  const sized = new ResizeObserver((entries) => { for (const e of entries) { const c = byNode.get(e.target), w = Math.round(e.contentRect.width); if (c.width !== w) { c.width = w; c.isDirty = true; c.paintSoon(); } } });
   for (const c of page.cards) { seen.observe(c.node); sized.observe(c.node); }
 }
 
@@ -96,6 +96,7 @@ function applyFilter() {
     page.error = error.message;
     for (const t of page.sweep.trials) t.isOn = true;
   }
+  page.sweep.memory.clear();
   const on = page.sweep.trials.filter((t) => t.isOn).length;
   page.note.textContent = page.error || (page.state.filter ? `${count(on)} of ${count(page.sweep.trials.length)} trials` : `${count(on)} trials`);
   page.note.classList.toggle("bad", Boolean(page.error));
