@@ -89,6 +89,9 @@ const struct command command_suggest = {
         "the "
         "stopping rule ends the trial; {\"op\":\"fail\",\"trial\":1} by {\"ok\":true}. What is wrong with a request is "
         "answered by {\"error\":\"...\"}. Several trials may be open at once.\n\n"
+        "Algorithms (search.algorithm): auto, the default, which says what it chose and why; grid, random, sobol, tpe, "
+        "gp, cmaes, nsga2. Stopping rules (stopping.rule): asha, hyperband, median, patience, threshold, "
+        "predicted.\n\n"
         "Nothing is kept without --store (NIGHTSWEEP_STORE is not looked at); with it a killed session goes on.",
     .options = options,
     .least_arguments = 1,

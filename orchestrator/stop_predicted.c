@@ -87,7 +87,7 @@ static enum stop_verdict decide(struct study *study, struct study_trial *trial)
 }
 
 const struct stop_kind stop_predicted = {
-    .name = "predicted_curve",
+    .name = "predicted",
     .help = "ends a trial whose curve, continued, stays behind the best",
     .options = "min_resource max_resource min_trials",
     .min_trials = 3,

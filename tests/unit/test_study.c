@@ -357,7 +357,7 @@ Test(study, other_rules)
     cr_expect_not(tell_step(study, 1, 2, 2.1, NULL));
     study_free(study);
     definition_done(&definition);
-    study = with_rule(&definition, "{\"rule\": \"predicted_curve\", \"max_resource\": 100, \"min_trials\": 1}", false);
+    study = with_rule(&definition, "{\"rule\": \"predicted\", \"max_resource\": 100, \"min_trials\": 1}", false);
     ask(study);
     ask(study);
     ask(study);

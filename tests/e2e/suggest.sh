@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# suggest --serve: the exact replies, errors that do not end it, and a session that was killed and goes on.
+set -eu
+BUILD=${BUILD:-build/release}
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+
+cat >"$dir/sweep.json" <<'JSON'
+{"parameters": {"learning_rate": {"min": 1e-5, "max": 0.1, "scale": "log"},
+                "method": {"values": ["lora", "full"]},
+                "rank": {"values": [1, 2, 4, 8], "when": {"method": "lora"}}},
+ "objectives": [{"metric": "loss", "goal": "minimize"}],
+ "stopping": {"rule": "threshold", "upper": 2}, "budget": {"trials": 12}}
+JSON
+
+fail() { echo "suggest.sh: $*" >&2; exit 1; }
+
+# Requests of trials $1 to $2, told at once.
+requests() {
+    for ((i = $1; i <= $2; i++)); do
+        echo '{"op":"ask"}'
+        echo "{\"op\":\"tell\",\"trial\":$i,\"step\":1,\"metrics\":{\"loss\":1.$((i * 7 % 10))}}"
+        echo "{\"op\":\"tell\",\"trial\":$i,\"metrics\":{\"loss\":0.$((i * 7 % 10))}}"
+    done
+}
+
+serve() { "$BUILD/nightsweep" suggest --serve --quiet "$@"; }
+
+{ requests 1 12; echo '{"op":"ask"}'; } | NIGHTSWEEP_STORE="$dir/none.db" serve "$dir/sweep.json" >"$dir/whole"
+[ "$(wc -l <"$dir/whole")" = 37 ] || fail "a reply a request"
+[ "$(tail -1 "$dir/whole")" = '{"done":true}' ] || fail "the budget ends it"
+[ "$(sed -n 2p "$dir/whole")" = '{"ok":true,"continue":true}' ] || fail "reply to a step"
+[ "$(sed -n 3p "$dir/whole")" = '{"ok":true}' ] || fail "reply to a tell"
+[ ! -e "$dir/none.db" ] || fail "NIGHTSWEEP_STORE is not looked at"
+
+# Killed after any request and started again: the same proposals.
+for at in 1 5 14 29; do
+    rm -f "$dir"/kept.db*
+    { requests 1 12; echo '{"op":"ask"}'; } >"$dir/in"
+    head -n "$at" "$dir/in" | serve --store "$dir/kept.db" "$dir/sweep.json" >"$dir/parts"
+    tail -n "+$((at + 1))" "$dir/in" | serve --store "$dir/kept.db" "$dir/sweep.json" >>"$dir/parts"
+    cmp -s "$dir/whole" "$dir/parts" || fail "restarted after request $at: other replies"
+done
+
+# What is wrong is answered, and the session goes on.
+printf '%s\n' 'garbage' '{"op":"tel"}' '[]' '{"op":"tell","trial":9,"metrics":{"loss":1}}' '{"op":"tell","trial":1}' \
+    '{"op":"ask"}' '{"op":"tell","trial":1,"metrics":{"los":1}}' '{"op":"tell","trial":1,"step":1,"metrics":{"loss":3}}' \
+    '{"op":"fail","trial":1}' | serve "$dir/sweep.json" >"$dir/wrong" || fail "exit status"
+[ "$(grep -c '^{"error":' "$dir/wrong")" = 7 ] || fail "seven errors: $(cat "$dir/wrong")"
+grep -q "nearest is 'los'" "$dir/wrong" || fail "the nearest metric is named"
+grep -qx '{"ok":true,"continue":false}' "$dir/wrong" || fail "the rule ends the trial"
+
+# Another search under the same name is refused.
+sed 's/0.1/0.2/' "$dir/sweep.json" >"$dir/other.json"
+if serve --store "$dir/kept.db" "$dir/other.json" </dev/null 2>"$dir/err"; then fail "another definition was taken"; fi
+grep -q "another 'parameters'" "$dir/err" || fail "$(cat "$dir/err")"
+
+# One at a time.
+"$BUILD/nightsweep" suggest --quiet --store "$dir/one.db" "$dir/sweep.json" | grep -q '^{"trial":1,' || fail "one proposal"
+[ "$("$BUILD/nightsweep" tell --store "$dir/one.db" "$dir/sweep.json" 1 loss=0.5)" = '{"ok":true}' ] || fail "tell"
+echo "suggest.sh: passed"
