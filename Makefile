@@ -163,6 +163,14 @@ format:                 ## clang-format over all sources
 bench-accuracy: all     ## the same runs in PyTorch + PEFT and here, compared (about 90 minutes; docs/accuracy.md)
 	@BUILD=$(BUILD) bench/accuracy/run.sh
 
+.PHONY: bench-trainer bench-sweep bench-compare
+bench-trainer: all      ## tokens a second and memory of one trial beside PyTorch + PEFT (docs/performance.md)
+	@BUILD=$(BUILD) bench/trainer/run.sh trainer
+bench-sweep: all        ## two trials side by side, and eight short ones, beside PyTorch + PEFT
+	@BUILD=$(BUILD) bench/trainer/run.sh sweep
+bench-compare:          ## what changed between two results: make bench-compare OLD=a.json NEW=b.json
+	@bench/trainer/bench.py compare $(OLD) $(NEW)
+
 .PHONY: help clean
 help:                   ## prints this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 16

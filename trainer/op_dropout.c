@@ -39,10 +39,12 @@ struct value *op_dropout(struct tape *tape, struct value *x, double rate, uint32
         return x;
     assert(x->layout && x->layout->n_rows == x->rows && rate < 1);
     size_t n = value_size(x);
-    struct value *y = tape_value(tape, "dropout", x->rows, x->cols, x->layout);
+    struct value *y = x->is_spare ? tape_constant(tape, x->data, x->rows, x->cols, x->layout)
+                                  : tape_value(tape, "dropout", x->rows, x->cols, x->layout);
     uint8_t *is_kept = tape_alloc(tape, "dropout", n);
     if (!y || !is_kept)
         return NULL;
+    y->is_spare = x->is_spare;
     real factor = (real)(1 / (1 - rate));
     draw_mask(tape, x, rate, site, is_kept);
     kernels()->mask(y->data, x->data, is_kept, factor, n, true);

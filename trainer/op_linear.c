@@ -19,6 +19,16 @@ static void add_rows(real *restrict out, const struct value *y)
     }
 }
 
+static void bias_backward(struct tape *tape, struct value *b, const struct value *y)
+{
+    bool is_first;
+    real *db = needs(b) ? tape_grad(tape, b, &is_first) : NULL;
+    if (db && is_first)
+        memset(db, 0, value_size(b) * sizeof(real));
+    if (db)
+        add_rows(db, y);
+}
+
 static void linear_backward(struct tape *tape, struct tape_node *node)
 {
     struct linear_node *linear = (struct linear_node *)node;
@@ -42,14 +52,7 @@ static void linear_backward(struct tape *tape, struct tape_node *node)
         gemm(true, false, left_cols, right_cols, y->rows, 1, left, left_cols, right, right_cols, is_first ? 0 : 1, dw,
              right_cols);
     }
-    if (needs(b)) {
-        real *db = tape_grad(tape, b, &is_first);
-        if (!db)
-            return;
-        if (is_first)
-            memset(db, 0, value_size(b) * sizeof(real));
-        add_rows(db, y);
-    }
+    bias_backward(tape, b, y);
 }
 
 static struct value *linear(struct tape *tape, struct value *x, struct value *w, struct value *b, bool is_transposed)
@@ -85,6 +88,62 @@ struct value *op_linear(struct tape *tape, struct value *x, struct value *w, str
 struct value *op_linear_transposed(struct tape *tape, struct value *x, struct value *w, struct value *b)
 {
     return linear(tape, x, w, b, true);
+}
+
+struct activated_node {
+    struct tape_node node;
+    struct value *x, *w, *b;
+    enum activation activation;
+    real *memory; /* f(x), from one operation to the next */
+};
+
+/* dW = dyᵀ f(x), then d f(x) = dy W and dx = d f(x) ⊙ f'(x), in place when dx is new. */
+static void activated_backward(struct tape *tape, struct tape_node *base)
+{
+    struct activated_node *node = (struct activated_node *)base;
+    struct value *x = node->x, *w = node->w, *b = node->b, *y = base->output;
+    bool is_first;
+    if (needs(w)) {
+        real *dw = tape_grad(tape, w, &is_first);
+        if (!dw)
+            return;
+        kernels()->activation(node->memory, x->data, (int)node->activation, value_size(x));
+        gemm(true, false, y->cols, x->cols, y->rows, 1, y->grad, y->cols, node->memory, x->cols, is_first ? 0 : 1, dw,
+             x->cols);
+    }
+    bias_backward(tape, b, y);
+    real *dx = needs(x) ? tape_grad(tape, x, &is_first) : NULL;
+    if (!dx)
+        return;
+    real *slope = is_first ? dx : node->memory;
+    gemm(false, false, y->rows, x->cols, y->cols, 1, y->grad, y->cols, w->data, w->cols, 0, slope, x->cols);
+    kernels()->activation_backward(dx, slope, x->data, (int)node->activation, value_size(x), is_first);
+}
+
+struct value *op_activated_linear(struct tape *tape, struct value *x, enum activation activation, struct value *w,
+                                  struct value *b, real *memory)
+{
+    if (!x || !w || !memory)
+        return NULL;
+    assert(x->cols == w->cols && (!b || (b->rows == 1 && b->cols == w->rows)));
+    struct value *y = tape_value(tape, "linear", x->rows, w->rows, x->layout);
+    if (!y)
+        return NULL;
+    kernels()->activation(memory, x->data, (int)activation, value_size(x));
+    for (int i = 0; b && i < y->rows; i++)
+        memcpy(value_row(y, i), b->data, (size_t)y->cols * sizeof(real));
+    gemm(false, true, x->rows, y->cols, x->cols, 1, memory, x->cols, w->data, w->cols, b ? 1 : 0, y->data, y->cols);
+    if (!tape->is_recording || !(needs(x) || needs(w) || needs(b)))
+        return y;
+    struct activated_node *node = op_node(tape, "activated_linear", sizeof(*node), y, activated_backward);
+    if (!node)
+        return NULL;
+    node->x = x;
+    node->w = w;
+    node->b = b;
+    node->activation = activation;
+    node->memory = memory;
+    return y;
 }
 
 struct matmul_node {

@@ -66,7 +66,9 @@ static struct value *normalise(struct tape *tape, struct value *x, struct value 
     bool records = tape->is_recording && (needs(x) || needs(residual) || needs(gamma) || needs(beta));
     size_t rows = records ? (size_t)x->rows : 1, d = (size_t)x->cols;
     real *statistics = tape_alloc(tape, "layer_norm", 2 * rows * sizeof(real));
-    real *sum = residual ? tape_alloc(tape, "layer_norm", rows * d * sizeof(real)) : NULL;
+    real *sum = !residual                ? NULL
+                : records && x->is_spare ? x->data
+                                         : tape_alloc(tape, "layer_norm", rows * d * sizeof(real));
     if (!y || !statistics || (residual && !sum))
         return NULL;
     for (int i = 0; i < x->rows; i++) {

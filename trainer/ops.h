@@ -26,7 +26,11 @@ struct value *op_embedding(struct tape *tape, struct value *table, const int32_t
                            const struct layout *layout);
 /* y = x Wᵀ + b.   x: (n, in)   w: (out, in)   b: (1, out) or NULL   y: (n, out) */
 struct value *op_linear(struct tape *tape, struct value *x, struct value *w, struct value *b);
-/* The same for a weight stored (in, out), as GPT-2's Conv1D: y = x W + b. */
+/* y = f(x) Wᵀ + b with f(x) in `memory` (as large as x; the caller's, free for other uses until backward and then
+ * again): it is computed again when W needs a gradient. NULL memory: the tape has failed. */
+struct value *op_activated_linear(struct tape *tape, struct value *x, enum activation activation, struct value *w,
+                                  struct value *b, real *memory);
+/* The same as op_linear for a weight stored (in, out), as GPT-2's Conv1D: y = x W + b. */
 struct value *op_linear_transposed(struct tape *tape, struct value *x, struct value *w, struct value *b);
 /* c = a b, either transposed first. */
 struct value *op_matmul(struct tape *tape, struct value *a, bool transpose_a, struct value *b, bool transpose_b);

@@ -38,8 +38,11 @@ struct value *site_linear(struct pass *pass, struct site *site, struct value *x)
 struct value *site_sublayer(struct pass *pass, struct site *site, struct value *h, struct value *z)
 {
     for (struct hook *hook = site->hooks; hook; hook = hook->next)
-        if (hook->sublayer)
+        if (hook->sublayer) {
+            if (h)
+                h->is_spare = false; /* a method may keep it */
             h = hook->sublayer(hook->state, pass, h, z);
+        }
     if (!site->norm_weight)
         return op_add(pass->tape, h, z);
     return op_add_layer_norm(pass->tape, h, z, &site->norm_weight->value, &site->norm_bias->value, site->norm_epsilon);

@@ -39,6 +39,9 @@ struct value {
     real *grad; /* NULL until the first gradient arrives; for parameters it persists over a step's micro-batches */
     int rows, cols;
     bool needs_grad;
+    /* Nobody reads `data` after the operation this value is given to next, not even the backward of what made it:
+     * op_dropout and op_add_layer_norm write their result over it. Set by who builds the graph. */
+    bool is_spare;
     /* Set in backward: the rows of these columns' gradient add up to zero whatever the loss is. Keys of a softmax are
      * such: the same row added to all of them changes nothing. A bias takes no gradient from them: what is left of the
      * sum is rounding, and an optimiser that divides by its size would make steps of it. */

@@ -23,6 +23,53 @@ Test(gradient, linear)
     arena_done(&arena);
 }
 
+/* Two layers share the memory; x of the first is also added to the result, so that its gradient is not new. */
+static struct value *build_activated(struct tape *tape, struct problem *p)
+{
+    struct value *x = &p->inputs[0], *w = &p->inputs[1], *b = &p->inputs[2];
+    real *memory = tape_alloc(tape, "test", (size_t)x->rows * (size_t)x->cols * sizeof(real));
+    struct value *y = op_activated_linear(tape, x, ACTIVATION_GELU, w, b, memory);
+    y = op_activated_linear(tape, y, ACTIVATION_TANH, w, b, memory);
+    return p->option ? op_add(tape, x, y) : y;
+}
+
+Test(gradient, activated_linear)
+{
+    struct arena arena = {0};
+    for (int option = 0; option < 2; option++) {
+        struct problem p;
+        begin(&p, build_activated, option);
+        add_input(&p, &arena, 7, 5, true);
+        add_input(&p, &arena, 5, 5, false);
+        add_input(&p, &arena, 1, 5, false);
+        check(&p, "activated_linear");
+    }
+    arena_done(&arena);
+}
+
+/* The result of the linear layer is written over by dropout and by the sum. */
+static struct value *build_spare(struct tape *tape, struct problem *p)
+{
+    struct value *h = op_linear(tape, &p->inputs[0], &p->inputs[1], NULL);
+    if (h)
+        h->is_spare = true;
+    h = op_dropout(tape, h, 0.3, 78);
+    return op_add_layer_norm(tape, h, &p->inputs[0], &p->inputs[2], &p->inputs[3], 1e-5);
+}
+
+Test(gradient, values_that_are_written_over)
+{
+    struct arena arena = {0};
+    struct problem p;
+    begin(&p, build_spare, 0);
+    add_input(&p, &arena, 8, 5, true);
+    add_input(&p, &arena, 5, 5, false);
+    add_input(&p, &arena, 1, 5, false);
+    add_input(&p, &arena, 1, 5, false);
+    check(&p, "spare");
+    arena_done(&arena);
+}
+
 static struct value *build_matmul(struct tape *tape, struct problem *p)
 {
     return op_matmul(tape, &p->inputs[0], p->option & 1, &p->inputs[1], p->option & 2);

@@ -267,8 +267,38 @@ static struct value *embed(struct pass *pass, const struct encoder *encoder)
     return site_replace(pass, encoder->embeddings, x);
 }
 
+/* Memory for the activations of one layer's feed-forward, which all layers use in turn. */
+struct scratch {
+    real *memory;
+    size_t bytes;
+};
+
+/* Without hooks nobody but the sublayer's sum reads what a linear site gave. */
+static void mark_spare(const struct site *site, struct value *h)
+{
+    if (h && !site->hooks)
+        h->is_spare = true;
+}
+
+static struct value *activated_output(struct pass *pass, const struct encoder *encoder,
+                                      const struct encoder_layer *layer, struct value *x, struct scratch *scratch)
+{
+    struct site *site = layer->output;
+    size_t bytes = x ? (size_t)x->rows * (size_t)x->cols * sizeof(real) : 0;
+    if (site->hooks || !x)
+        return site_linear(pass, site, op_activation(pass->tape, x, encoder->activation));
+    if (scratch->bytes < bytes) {
+        scratch->memory = tape_alloc(pass->tape, "activation", bytes);
+        scratch->bytes = bytes;
+    }
+    struct value *h = op_activated_linear(pass->tape, x, encoder->activation, &site->weight->value, &site->bias->value,
+                                          scratch->memory);
+    mark_spare(site, h);
+    return h;
+}
+
 static struct value *layer_forward(struct pass *pass, const struct encoder *encoder, const struct encoder_layer *layer,
-                                   struct value *x)
+                                   struct value *x, struct scratch *scratch)
 {
     struct tape *tape = pass->tape;
     const struct model *model = pass->model;
@@ -284,18 +314,20 @@ static struct value *layer_forward(struct pass *pass, const struct encoder *enco
     struct value *v = site_linear(pass, layer->value, x);
     site_attention(pass, layer->attention, x, &attention);
     struct value *h = site_linear(pass, layer->attention_output, op_attention(tape, q, k, v, &attention));
+    mark_spare(layer->attention_output, h);
     if (encoder->names->drops_attention_output)
         h = op_dropout(tape, h, model->dropout, layer->attention_output_dropout_site);
     struct value *middle = site_sublayer(pass, layer->attention_sublayer, h, x);
-    h = op_activation(tape, site_linear(pass, layer->intermediate, middle), encoder->activation);
-    h = op_dropout(tape, site_linear(pass, layer->output, h), model->dropout, layer->output_dropout_site);
+    h = activated_output(pass, encoder, layer, site_linear(pass, layer->intermediate, middle), scratch);
+    h = op_dropout(tape, h, model->dropout, layer->output_dropout_site);
     return site_replace(pass, layer->block, site_sublayer(pass, layer->output_sublayer, h, middle));
 }
 
 struct value *encoder_forward(struct pass *pass, const struct encoder *encoder)
 {
     struct value *x = embed(pass, encoder);
+    struct scratch scratch = {0};
     for (int i = 0; i < pass->model->n_layers; i++)
-        x = layer_forward(pass, encoder, &encoder->layers[i], x);
+        x = layer_forward(pass, encoder, &encoder->layers[i], x, &scratch);
     return x;
 }
