@@ -245,6 +245,14 @@ char *file_program_folder(void)
 
 int file_map_open(struct file_map *map, const char *path, struct err *err)
 {
+    int fd, rc = file_map_open_file(map, &fd, path, err);
+    if (rc == 0)
+        close(fd);
+    return rc;
+}
+
+int file_map_open_file(struct file_map *map, int *file, const char *path, struct err *err)
+{
     struct stat st;
     int rc = 0;
     void *data = NULL;
@@ -257,10 +265,13 @@ int file_map_open(struct file_map *map, const char *path, struct err *err)
         rc = err_set(err, ERR_FORMAT, "'%s': is not a regular file", path);
     else if (st.st_size > 0 && (data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0)) == MAP_FAILED)
         rc = err_set_errno(err, "'%s': cannot be mapped", path);
-    close(fd);
-    if (rc == 0)
-        *map = (struct file_map){data, (size_t)st.st_size};
-    return rc; /* cppcheck-suppress memleak ; the map's */
+    if (rc < 0) {
+        close(fd);
+        return rc;
+    }
+    *map = (struct file_map){data, (size_t)st.st_size};
+    *file = fd;
+    return 0; /* cppcheck-suppress memleak ; the map's */
 }
 
 void file_map_release(const struct file_map *map)

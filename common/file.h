@@ -49,6 +49,8 @@ struct file_map {
 };
 /* Maps a file read-only and private. An empty file gives len 0. */
 int file_map_open(struct file_map *map, const char *path, struct err *err) MUST_CHECK;
+/* The same; the open file goes to the caller, who closes it. */
+int file_map_open_file(struct file_map *map, int *fd, const char *path, struct err *err) MUST_CHECK;
 void file_map_close(struct file_map *map);
 /* Gives back the memory of pages read so far; they are read again when they are needed. */
 void file_map_release(const struct file_map *map);

@@ -187,6 +187,19 @@ static int shape_error(const struct tensor *tensor, const char *name, int n_dims
     return err_set(err, ERR_FORMAT, "tensor '%s' is %s, by config.json %s was expected", name, found, expected);
 }
 
+/* Tables are read row by row, so only large ones are worth a system call a row. */
+enum { ROW_FILE_BYTES = 8 << 20 };
+
+static void read_by_row(struct model *model, struct param *param)
+{
+    struct row_file file = {.data = param->value.data}, *kept;
+    if (safetensors_place(model->weights, file.data, &file.fd, &file.offset) &&
+        (kept = arena_alloc(model->params.arena, sizeof(*kept)))) {
+        *kept = file;
+        param->value.row_file = kept;
+    }
+}
+
 static int load_tensor(struct model *model, struct param **out, const struct tensor *tensor, int layer, int n_dims,
                        const int64_t *shape, const char *name, enum param_origin origin, struct err *err)
 {
@@ -199,6 +212,8 @@ static int load_tensor(struct model *model, struct param **out, const struct ten
         return err_set(err, ERR_NOMEM, "no memory for tensor '%s' (%zu bytes)", name, tensor->n * sizeof(real));
     param->layer = layer;
     *out = param;
+    if (view && tensor->bytes >= ROW_FILE_BYTES && n_dims == 2)
+        read_by_row(model, param);
     return view ? 0 : safetensors_read(tensor, param->value.data, err);
 }
 

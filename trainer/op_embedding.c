@@ -1,4 +1,6 @@
 /* Rows of a table, and rows and means of sequences, rows selected: gathers and their scatters. */
+#include <unistd.h>
+
 #include "trainer/op_internal.h"
 
 struct embedding_node {
@@ -22,6 +24,16 @@ static void embedding_backward(struct tape *tape, struct tape_node *node)
     }
 }
 
+static void copy_row(real *out, const struct value *table, int32_t id)
+{
+    const struct row_file *file = table->row_file;
+    size_t bytes = (size_t)table->cols * sizeof(real);
+    if (file && file->data == table->data &&
+        pread(file->fd, out, bytes, file->offset + (int64_t)bytes * id) == (ssize_t)bytes)
+        return;
+    memcpy(out, value_row(table, id), bytes);
+}
+
 struct value *op_embedding(struct tape *tape, struct value *table, const int32_t *ids, int n_ids,
                            const struct layout *layout)
 {
@@ -32,7 +44,7 @@ struct value *op_embedding(struct tape *tape, struct value *table, const int32_t
         return NULL;
     for (int i = 0; i < n_ids; i++) {
         assert(ids[i] >= 0 && ids[i] < table->rows);
-        memcpy(value_row(y, i), value_row(table, ids[i]), (size_t)table->cols * sizeof(real));
+        copy_row(value_row(y, i), table, ids[i]);
     }
     if (!tape->is_recording || !needs(table))
         return y;

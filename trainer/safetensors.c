@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/arena.h"
 #include "common/file.h"
@@ -12,6 +13,7 @@
 struct safetensors {
     struct arena arena; /* names and shapes */
     struct file_map *maps;
+    int *files; /* of each map */
     size_t n_maps;
     struct tensor *tensors;
     size_t n_tensors, capacity;
@@ -178,7 +180,11 @@ static int add_file(struct safetensors *file, const char *path, struct err *err)
     if (!maps)
         return err_set(err, ERR_NOMEM, "no memory for a file map");
     file->maps = maps;
-    int rc = file_map_open(&maps[file->n_maps], path, err);
+    int *files = realloc(file->files, (file->n_maps + 1) * sizeof(*files));
+    if (!files)
+        return err_set(err, ERR_NOMEM, "no memory for a file map");
+    file->files = files;
+    int rc = file_map_open_file(&maps[file->n_maps], &files[file->n_maps], path, err);
     if (rc < 0)
         return rc;
     rc = read_header(file, &maps[file->n_maps++], err);
@@ -270,9 +276,12 @@ void safetensors_close(struct safetensors *file)
 {
     if (!file)
         return;
-    for (size_t i = 0; i < file->n_maps; i++)
+    for (size_t i = 0; i < file->n_maps; i++) {
         file_map_close(&file->maps[i]);
+        close(file->files[i]);
+    }
     free(file->maps);
+    free(file->files);
     free(file->tensors);
     arena_done(&file->arena);
     free(file);
@@ -282,6 +291,19 @@ void safetensors_release(const struct safetensors *file)
 {
     for (size_t i = 0; i < file->n_maps; i++)
         file_map_release(&file->maps[i]);
+}
+
+bool safetensors_place(const struct safetensors *file, const void *data, int *fd, int64_t *offset)
+{
+    for (size_t i = 0; i < file->n_maps; i++) {
+        uintptr_t begin = (uintptr_t)file->maps[i].data, at = (uintptr_t)data;
+        if (at < begin || at >= begin + file->maps[i].len)
+            continue;
+        *fd = file->files[i];
+        *offset = (int64_t)(at - begin);
+        return true;
+    }
+    return false;
 }
 
 size_t safetensors_count(const struct safetensors *file)

@@ -42,6 +42,8 @@ const real *safetensors_view(const struct tensor *tensor);
 /* Converts into out (tensor->n elements). ERR_UNSUPPORTED for a type that is no float. */
 int safetensors_read(const struct tensor *tensor, real *out, struct err *err) MUST_CHECK;
 
+/* Where mapped data lies: the open file (the map's) and the offset in it. False when it is in none of the maps. */
+bool safetensors_place(const struct safetensors *file, const void *data, int *fd, int64_t *offset);
 /* Gives back the memory of pages read so far, after copies of trained tensors were made. */
 void safetensors_release(const struct safetensors *file);
 

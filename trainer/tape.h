@@ -34,6 +34,14 @@ struct layout {
     const int32_t *origin;
 };
 
+/* A large mapped table whose rows are also read from its file: looked up through the map, a few rows of each step would
+ * soon have brought all of it into memory, since the kernel maps what lies around a page too. */
+struct row_file {
+    int fd;
+    int64_t offset;
+    const real *data; /* the map: rows are read only while the value still points to it */
+};
+
 struct value {
     real *data; /* rows × cols, row-major; never written through for frozen base weights (they are mapped) */
     real *grad; /* NULL until the first gradient arrives; for parameters it persists over a step's micro-batches */
@@ -46,7 +54,8 @@ struct value {
      * such: the same row added to all of them changes nothing. A bias takes no gradient from them: what is left of the
      * sum is rounding, and an optimiser that divides by its size would make steps of it. */
     int balanced_first, balanced_cols;
-    const struct layout *layout; /* whose rows these are; NULL for weights and other values that are no tokens */
+    const struct row_file *row_file; /* of a large mapped table, or NULL */
+    const struct layout *layout;     /* whose rows these are; NULL for weights and other values that are no tokens */
 };
 
 struct tape;

@@ -47,6 +47,7 @@ static int open_second(struct trial *trial, struct err *err)
     for (size_t i = 0; i < own->count; i++) {
         assert(strcmp(own->items[i]->name, original->items[i]->name) == 0);
         own->items[i]->value.data = original->items[i]->value.data;
+        own->items[i]->value.row_file = original->items[i]->value.row_file;
     }
     return 0;
 }
