@@ -18,9 +18,10 @@
 /* An expected gain, in deviations of the values, that leaves room for a look elsewhere. */
 static const double stuck_gain = 0.01;
 
-/* Beyond TRIALS_MAX a proposal would cost seconds: the Parzen estimator takes over. */
+/* Beyond TRIALS_MAX or DIMENSIONS_MAX a proposal would cost seconds: the Parzen estimator takes over. */
 enum {
     TRIALS_MAX = 1500,
+    DIMENSIONS_MAX = 500,
     BRANCH_EVERY = 4,
     CANDIDATES_MAX = 700,
     KEPT = 24,
@@ -428,9 +429,9 @@ static int suggest(struct study *study, int attempt, double *x, struct err *err)
     int rc = 0;
     if (!search && !(study->state = search = calloc(1, sizeof(*search))))
         return no_memory(err);
-    openblas_set_num_threads(
-        1); /* sums in one order whatever the machine, and the coordinator's cores are the trials' */
-    if (study->n_finished > TRIALS_MAX) {
+    /* Sums in one order whatever the machine, and the coordinator's cores are the trials'. */
+    openblas_set_num_threads(1);
+    if (study->n_finished > TRIALS_MAX || study->codec.n > DIMENSIONS_MAX) {
         study->state = search->tpe;
         rc = search_tpe.suggest(study, attempt, x, err);
         search->tpe = study->state;

@@ -424,6 +424,26 @@ Test(study, wrong_definitions_are_refused_in_words)
     }
 }
 
+/* More dimensions than the Gaussian process takes: the Parzen estimator stands in. */
+Test(study, a_thousand_parameters)
+{
+    struct definition definition;
+    struct text text = {0};
+    text_add(&text, "{\"budget\": {\"trials\": 24}, \"parameters\": {");
+    for (int i = 0; i < 1000; i++)
+        text_printf(&text, "%s\"p%d\": {\"min\": 0, \"max\": 1}", i ? ", " : "", i);
+    text_add(&text, "}}");
+    read_definition(&definition, text.data);
+    struct study *study = make(&definition, false);
+    int n = 0;
+    for (struct study_proposal p = ask(study); p.answer == STUDY_TRIAL; p = ask(study), n++)
+        tell(study, p.trial, json_get(p.parameters, "p7")->valuedouble);
+    cr_expect_eq(n, 24);
+    text_done(&text);
+    study_free(study);
+    definition_done(&definition);
+}
+
 /* A grid of a million million points is counted, not listed. */
 Test(study, a_large_grid_costs_nothing)
 {
