@@ -149,10 +149,9 @@ check-page: all         ## the page in headless Chromium (apt: chromium, npm; pl
 	@tools/deps.sh --page
 	@npm --prefix build/page-tests install --silent --no-audit --no-fund playwright-core@1.65.1 axe-core@4.14.1
 	@BUILD=$(BUILD) nice node tests/page/check.mjs
-torture: all $(BUILD)/fake-trainer ## what takes long: hundreds of kills, a real Slurm cluster (root)
+torture: all $(BUILD)/fake-trainer ## what takes long: hundreds of kills
 	@BUILD=$(BUILD) KILLS=400 tests/e2e/kill.sh
 	@BUILD=$(BUILD) KILLS=100 tests/e2e/adaptive.sh
-	@BUILD=$(BUILD) tests/torture/slurm.sh
 lint:                   ## layers, banned calls, formatting, cppcheck, shellcheck
 	@tools/deps.sh --lint
 	@tests/support/lint.sh

@@ -403,7 +403,28 @@ doctor() {
     has 'missing  store'
 }
 
+slurm() {
+    mkdir -p "$folder/it's here"
+    printf '{"name":"q","model":"%s","task":{"kind":"classification","train":"train.jsonl","text":"text","label":"label"},
+        "parameters":{}}' "$PWD/tests/golden/cases/models/bert" >"$folder/it's here/q.json"
+    echo '{"text":"a","label":0}' >"$folder/it's here/train.jsonl"
+    expect 0 slurm submit "$folder/it's here/q.json" --dry-run --slots 3 --store "$folder/it's here/q.db"
+    script=$(cat "$folder/out")
+    sh -n "$script" || fail 'the batch script is no shell script'
+    grep -q '^#SBATCH --requeue$' "$script" || fail 'the job is not put back into the queue'
+    # Run by a shell, with the program replaced by one that prints its arguments, the quoting must come out again.
+    sed "s|^'[^']*/nightsweep' run|printf '%s\\n'|" "$script" >"$folder/script"
+    sh "$folder/script" >"$folder/arguments"
+    grep -qxF "$folder/it's here/q.json" "$folder/arguments" || fail 'the path of the definition is not quoted'
+    grep -qxF 3 "$folder/arguments" || fail 'the slots are not in the script'
+    expect 2 slurm submit
+    says 'a sweep'
+    expect 2 slurm sumbit x.json
+    says 'nearest is submit'
+}
+
 help_of_everything
+slurm
 man_pages
 completion
 installing
