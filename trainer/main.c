@@ -36,7 +36,8 @@ static const char usage[] =
     "when not\n"
     "supervised.\n"
     "\n"
-    "Environment: NIGHTSWEEP_CPU=portable|avx2|avx512 forces the kernels' level.\n"
+    "Environment: NIGHTSWEEP_CPU=portable|avx2|avx512 forces the kernels' level; NIGHTSWEEP_CACHE is the folder of\n"
+    "kept hashes and tokens (default ~/.cache/nightsweep).\n"
     "Exit status: 0 finished or stopped, 1 failed (the last record says why), 2 the job is wrong, 3 environment, 70 "
     "bug.\n";
 

@@ -14,6 +14,7 @@
 #include "trainer/language_data.h"
 #include "trainer/methods/method_file.h"
 #include "trainer/safetensors.h"
+#include "trainer/token_cache.h"
 
 void fingerprint_take(struct fingerprint *fingerprint)
 {
@@ -75,17 +76,19 @@ static int hash_inputs(struct trial *trial, struct err *err)
     const struct trial_job *job = trial->job;
     const char *init = setting_text(job->settings, "init_adapter", NULL);
     char own[HASH_HEX_SIZE];
-    int rc = hash_model(job->model, NULL, trial->model_hash, err);
+    char *cache = trial->cache_folder ? file_join(trial->cache_folder, "hashes") : NULL;
+    int rc = hash_model(job->model, cache, trial->model_hash, err);
     if (rc == 0)
         rc = check_hash(job, "model", trial->model_hash, job->model, err);
     if (rc == 0)
-        rc = hash_tokenizer(job->model, NULL, trial->tokenizer_hash, err);
+        rc = hash_tokenizer(job->model, cache, trial->tokenizer_hash, err);
     if (rc == 0)
         rc = check_hash(job, "tokenizer", trial->tokenizer_hash, "tokenizer.json", err);
     if (rc == 0 && init)
         rc = hash_folder(init, NULL, own, err);
     if (rc == 0 && init)
         rc = check_hash(job, "init_adapter", own, init, err);
+    free(cache);
     return rc < 0 ? rc : hash_data(trial, err);
 }
 
@@ -136,17 +139,21 @@ static int encode_language(struct trial *trial, struct err *err)
     return rc;
 }
 
+static int encode_rows(const struct trial *trial, struct dataset *dataset, const struct rows *rows, struct err *err)
+{
+    return dataset_encode_cached(dataset, rows, &trial->labels, trial->tokenizer, trial->tokenizer_hash,
+                                 trial->max_tokens, trial->cache_folder, err);
+}
+
 static int encode(struct trial *trial, struct err *err)
 {
     if (trial->job->model_task != TASK_CLASSIFICATION)
         return encode_language(trial, err);
-    int rc =
-        dataset_encode(&trial->train, &trial->train_rows, &trial->labels, trial->tokenizer, trial->max_tokens, err);
+    int rc = encode_rows(trial, &trial->train, &trial->train_rows, err);
     if (rc == 0)
-        rc = dataset_encode(&trial->validation, &trial->validation_rows, &trial->labels, trial->tokenizer,
-                            trial->max_tokens, err);
+        rc = encode_rows(trial, &trial->validation, &trial->validation_rows, err);
     if (rc == 0 && trial->job->test)
-        rc = dataset_encode(&trial->test, &trial->test_rows, &trial->labels, trial->tokenizer, trial->max_tokens, err);
+        rc = encode_rows(trial, &trial->test, &trial->test_rows, err);
     if (rc == 0)
         rc = dataset_class_weights(&trial->train, &trial->labels, json_get(trial->job->settings, "class_weights"),
                                    &trial->arena, &trial->class_weights, err);
@@ -385,6 +392,7 @@ int trial_open(struct trial *trial, struct trial_job *job, struct records *recor
     trial->stop = stop;
     gemm_set_threads(1); /* threads are the lanes' */
     fingerprint_take(&trial->fingerprint);
+    trial->cache_folder = cache_folder();
     int rc = hash_inputs(trial, err);
     if (rc == 0)
         rc = tokenizer_open(&trial->tokenizer, job->model, err);
@@ -421,6 +429,7 @@ void trial_close(struct trial *trial)
     rows_done(&trial->validation_rows);
     rows_done(&trial->test_rows);
     tokenizer_close(trial->tokenizer);
+    free(trial->cache_folder);
     arena_done(&trial->arena);
     arena_done(&trial->step_arena);
     *trial = (struct trial){0};

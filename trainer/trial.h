@@ -35,6 +35,7 @@ struct trial {
 
     struct arena arena, step_arena;
     struct tokenizer *tokenizer;
+    char *cache_folder; /* token_cache.h; NULL: none */
     struct rows train_rows, validation_rows, test_rows;
     struct labels labels;
     struct dataset train, validation, test; /* test.count 0: none */
