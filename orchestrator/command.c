@@ -19,6 +19,7 @@ const struct command *const commands[] = {
     &command_export,
     &command_serve,
     &command_train,
+    &command_data,
     &command_doctor,
     &command_suggest,
     &command_tell,

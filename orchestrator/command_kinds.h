@@ -11,5 +11,6 @@ extern const struct command command_serve;
 extern const struct command command_compare;
 extern const struct command command_slurm;
 extern const struct command command_score;
+extern const struct command command_data;
 
 #endif

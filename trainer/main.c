@@ -13,6 +13,7 @@
 #include "common/line.h"
 #include "common/version.h"
 #include "trainer/check_gradient.h"
+#include "trainer/data_check.h"
 #include "trainer/gemm.h"
 #include "trainer/kernels.h"
 #include "trainer/tokens_command.h"
@@ -22,6 +23,7 @@ static const char usage[] =
     "usage: nightsweep-trainer [--supervised] [--trap-nan] < JOB\n"
     "       nightsweep-trainer --check-grad < JOB\n"
     "       nightsweep-trainer --tokens MODEL MAX_TOKENS < TEXTS\n"
+    "       nightsweep-trainer --data-check < REQUEST\n"
     "       nightsweep-trainer --doctor | --help | --version\n"
     "\n"
     "Trains one trial. JOB is one JSON line (schemas/job.schema.json); records go to standard output, a line each.\n"
@@ -29,6 +31,7 @@ static const char usage[] =
     "  --supervised   end at once when standard input ends (the worker is gone)\n"
     "  --trap-nan     stop at the first operation that gives a value that is not finite, and name it\n"
     "  --check-grad   compare every trained tensor's gradient with finite differences (build with VARIANT=f64)\n"
+    "  --data-check   look a task's files over: duplicates, leakage, labels, lengths (`nightsweep data` asks for it)\n"
     "  --tokens       print the token ids of JSON texts, a line each\n"
     "  --doctor       print what this program computes with, as JSON\n"
     "\n"
@@ -207,6 +210,25 @@ static int doctor(void)
     return 0;
 }
 
+/* One request, a JSON line on standard input; one answer (trainer/data_check.h). */
+static int check_data(struct err *err)
+{
+    char *line = NULL;
+    size_t capacity = 0;
+    cJSON *request = NULL;
+    struct text out = {0};
+    ssize_t n = getline(&line, &capacity, stdin);
+    int rc = n > 0 ? json_parse(line, (size_t)n, &request, err) : err_set(err, ERR_FORMAT, "a request was expected");
+    if (rc == 0)
+        rc = data_check(request, &out, err);
+    if (rc == 0)
+        fputs(out.data, stdout);
+    json_free(request);
+    text_done(&out);
+    free(line);
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     bool is_supervised = false, trap_nan = false;
@@ -218,6 +240,11 @@ int main(int argc, char **argv)
             trap_nan = true;
         } else if (strcmp(argv[i], "--check-grad") == 0) {
             return check_job_gradient(&err);
+        } else if (strcmp(argv[i], "--data-check") == 0) {
+            int rc = check_data(&err);
+            if (rc < 0)
+                fprintf(stderr, "nightsweep-trainer: %s\n", err.message);
+            return err_exit_status(rc);
         } else if (strcmp(argv[i], "--doctor") == 0) {
             return doctor();
         } else if (strcmp(argv[i], "--version") == 0) {

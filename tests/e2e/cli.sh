@@ -284,6 +284,15 @@ plans() {
     has 'time    about'
     [ -e "$folder/plan" ] && fail 'plan leaves something where the store would be'
     [ -z "$(find "$folder/tmp" -name 'nightsweep-plan-*')" ] || fail 'plan leaves a folder'
+    # The data, and the same file as validation: every row leaks.
+    expect 0 data "$folder/job/small.json" --json
+    json 'j["splits"][0]["split"] == "train" and j["splits"][0]["tokens"]["min"] > 0'
+    sed 's/"validation.jsonl"/"train.jsonl"/' "$folder/job/small.json" >"$folder/job/leaky.json"
+    expect 0 data "$folder/job/leaky.json"
+    has 'stand in train too'
+    expect 2 data "$folder/job/leaky.json" --strict
+    says 'that would make the scores worthless'
+    expect 2 data "$folder/job/none.json"
     expect 0 plan --json "$folder/job/small.json"
     json 'len(j["sweeps"][0]["costs"]) == 4 and all(c["timed"] for c in j["sweeps"][0]["costs"])'
     # lora of rank r on query and value of 2 layers of width 32, and a head of 2 classes: 4 (32 r + 32 r) + 66
