@@ -9,6 +9,14 @@ static const struct search_kind *choose(struct study *study, const char **reason
         *reason = "the budget covers every configuration of the space";
         return &search_grid;
     }
+    /* Where rungs end trials after a few steps and only steps are counted, many looks are cheap: spread evenly they
+     * found more than a model of unfinished curves (docs/search.md). */
+    const struct stop_kind *rule = study->definition->stopping.kind;
+    bool is_cheap = rule && rule->can_pause && study->definition->budget.steps > 0 && expected == INT64_MAX;
+    if (is_cheap && study->n_objectives == 1) {
+        *reason = "the rule's rungs make looks cheap and only steps are counted: evenly spread points";
+        return &search_sobol;
+    }
     *reason = study->n_objectives > 1 ? "several objectives: gains of hypervolume are modelled"
                                       : "one objective: a model of it finds good configurations with few trials";
     return &search_gp;
