@@ -5,6 +5,9 @@
 #include <float.h>
 #include <math.h>
 #include <string.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 #include "trainer/kernels.h"
 #include "trainer/ops.h"
@@ -412,6 +415,52 @@ static void adamw(real *restrict p, const real *restrict g, real *restrict m, re
 /* Philox4x32-10 for BLOCKS counters at a time, word by word, so that the rounds vectorise. */
 enum { BLOCKS = 16 };
 
+#ifdef __AVX512F__
+/* Both halves of the 64-bit products of 16 words with one. */
+static inline void multiply_words(__m512i a, __m512i b, __m512i *high, __m512i *low)
+{
+    __m512i even = _mm512_mul_epu32(a, b), odd = _mm512_mul_epu32(_mm512_srli_epi64(a, 32), b);
+    *low = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
+    *high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd);
+}
+
+static inline void store_quarters(uint32_t *out, __m512i x)
+{
+    _mm_storeu_si128((__m128i *)(void *)out, _mm512_extracti32x4_epi32(x, 0));
+    _mm_storeu_si128((__m128i *)(void *)(out + 16), _mm512_extracti32x4_epi32(x, 1));
+    _mm_storeu_si128((__m128i *)(void *)(out + 32), _mm512_extracti32x4_epi32(x, 2));
+    _mm_storeu_si128((__m128i *)(void *)(out + 48), _mm512_extracti32x4_epi32(x, 3));
+}
+
+/* The compiler's own vectors for these loops take four times as long. */
+static void random_blocks(struct rng rng, uint32_t step, uint32_t example, uint32_t site, uint32_t element,
+                          uint32_t out[4 * BLOCKS])
+{
+    const __m512i m0 = _mm512_set1_epi64(0xd2511f53), m1 = _mm512_set1_epi64(0xcd9e8d57);
+    __m512i c0 = _mm512_set1_epi32((int)step), c1 = _mm512_set1_epi32((int)example), c2 = _mm512_set1_epi32((int)site);
+    __m512i c3 = _mm512_add_epi32(_mm512_set1_epi32((int)element),
+                                  _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0));
+    uint32_t k0 = rng.key[0], k1 = rng.key[1];
+    for (int round = 0; round < 10; round++) {
+        __m512i high0, low0, high1, low1;
+        multiply_words(c0, m0, &high0, &low0);
+        multiply_words(c2, m1, &high1, &low1);
+        c0 = _mm512_xor_si512(_mm512_xor_si512(high1, c1), _mm512_set1_epi32((int)k0));
+        c2 = _mm512_xor_si512(_mm512_xor_si512(high0, c3), _mm512_set1_epi32((int)k1));
+        c1 = low1;
+        c3 = low0;
+        k0 += 0x9e3779b9u;
+        k1 += 0xbb67ae85u;
+    }
+    /* From four words of 16 blocks to 16 blocks of four words. */
+    __m512i a = _mm512_unpacklo_epi32(c0, c1), b = _mm512_unpackhi_epi32(c0, c1);
+    __m512i c = _mm512_unpacklo_epi32(c2, c3), d = _mm512_unpackhi_epi32(c2, c3);
+    store_quarters(out, _mm512_unpacklo_epi64(a, c));
+    store_quarters(out + 4, _mm512_unpackhi_epi64(a, c));
+    store_quarters(out + 8, _mm512_unpacklo_epi64(b, d));
+    store_quarters(out + 12, _mm512_unpackhi_epi64(b, d));
+}
+#else
 static void random_blocks(struct rng rng, uint32_t step, uint32_t example, uint32_t site, uint32_t element,
                           uint32_t out[4 * BLOCKS])
 {
@@ -440,6 +489,7 @@ static void random_blocks(struct rng rng, uint32_t step, uint32_t example, uint3
         out[4 * i + 3] = c3[i];
     }
 }
+#endif
 
 static void random_words(struct rng rng, uint32_t step, uint32_t example, uint32_t site, uint32_t *out, size_t n)
 {
