@@ -145,6 +145,7 @@ check-interop: all      ## our store and exports in the tools people have; more 
 	@BUILD=$(BUILD) PYTHON=build/interop/bin/python nice tests/interop/families.sh
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/peft_adapters.py
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/language_adapters.py
+	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/measures.py
 check-page: all         ## the page in headless Chromium (apt: chromium, npm; playwright-core and axe-core go under build/)
 	@tools/deps.sh --page
 	@npm --prefix build/page-tests install --silent --no-audit --no-fund playwright-core@1.65.1 axe-core@4.14.1

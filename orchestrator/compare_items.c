@@ -20,6 +20,28 @@ static double weighted_mean(const void *row, const uint32_t *weights, int n)
     return (sums[0] + sums[1] + sums[2] + sums[3]) / n;
 }
 
+/* Of language models, whose items have no classes and their number of tokens as label: each token counts the same. */
+static double token_loss(const struct compare_items *items, const uint32_t *weights, int n)
+{
+    double sum = 0, tokens = 0;
+    for (int i = 0; i < n; i++) {
+        sum += (double)weights[i] * items->labels[i] * (double)items->losses[i];
+        tokens += (double)weights[i] * items->labels[i];
+    }
+    return tokens > 0 ? sum / tokens : (double)NAN;
+}
+
+static double weighted_loss(const void *row, const uint32_t *weights, int n)
+{
+    const struct compare_items *items = row;
+    return items->n_classes > 0 ? weighted_mean(row, weights, n) : token_loss(items, weights, n);
+}
+
+static double weighted_perplexity(const void *row, const uint32_t *weights, int n)
+{
+    return exp(token_loss(row, weights, n));
+}
+
 /* Mean F1 over the classes that occur as label or prediction, as the trainer's. */
 static double weighted_macro_f1(const void *row, const uint32_t *weights, int n)
 {
@@ -65,9 +87,8 @@ static const struct {
     stats_metric *metric;
     double (*item)(const struct compare_items *items, int i); /* of metrics that are means */
 } metrics[] = {
-    {"accuracy", weighted_mean, item_accuracy},
-    {"loss", weighted_mean, item_loss},
-    {"brier", weighted_mean, item_brier},
+    {"accuracy", weighted_mean, item_accuracy}, {"loss", weighted_loss, item_loss},
+    {"perplexity", weighted_perplexity, NULL},  {"brier", weighted_mean, item_brier},
     {"macro_f1", weighted_macro_f1, NULL},
 };
 
@@ -89,21 +110,25 @@ static void add_values(struct compare_items *items, const char *metric)
 }
 
 /* Classes a label or prediction can be: what a blob says is not trusted as an index. */
-static bool has_good_classes(const struct compare_items *items)
+static bool has_good_classes(const struct compare_items *items, const char *metric)
 {
+    bool is_of_tokens = text_equal(metric, "perplexity");
+    if (items->n_classes == 0 ? !is_of_tokens && !text_equal(metric, "loss") : is_of_tokens)
+        return false;
     for (int i = 0; i < items->n; i++)
-        if (items->labels[i] < 0 || items->labels[i] >= items->n_classes || items->predicted[i] < 0 ||
-            items->predicted[i] >= items->n_classes)
+        if (items->labels[i] < 0 ||
+            (items->n_classes > 0 && (items->labels[i] >= items->n_classes || items->predicted[i] < 0 ||
+                                      items->predicted[i] >= items->n_classes)))
             return false;
     return true;
 }
 
 /* int32 label, int32 prediction, float32 loss, C float32 probabilities an item, little endian as this machine. */
-static int decode(const unsigned char *blob, size_t bytes, int64_t n, struct arena *arena, struct compare_items **out,
-                  struct err *err)
+static int decode(const unsigned char *blob, size_t bytes, int64_t n, const char *metric, struct arena *arena,
+                  struct compare_items **out, struct err *err)
 {
     *out = NULL;
-    if (!blob || n <= 0 || bytes % (size_t)n != 0 || bytes / (size_t)n < ITEM_HEAD + 4 ||
+    if (!blob || n <= 0 || bytes % (size_t)n != 0 || bytes / (size_t)n < ITEM_HEAD ||
         bytes / (size_t)n > ITEM_HEAD + 4 * MAX_CLASSES || (bytes / (size_t)n - ITEM_HEAD) % 4 != 0)
         return 0;
     size_t size = bytes / (size_t)n, classes = (size - ITEM_HEAD) / 4, count = (size_t)n;
@@ -120,7 +145,7 @@ static int decode(const unsigned char *blob, size_t bytes, int64_t n, struct are
         memcpy(&losses[count + i * classes], blob + i * size + ITEM_HEAD, 4 * classes);
     }
     *items = (struct compare_items){(int)n, (int)classes, labels, labels + count, losses, losses + count, values};
-    *out = has_good_classes(items) ? items : NULL;
+    *out = has_good_classes(items, metric) ? items : NULL;
     return 0;
 }
 
@@ -142,7 +167,8 @@ int compare_read_items(struct store *store, int64_t trial_id, const char *split,
     int rc = 0;
     if (sqlite3_step(row) == SQLITE_ROW) {
         const unsigned char *blob = sqlite3_column_blob(row, 0);
-        rc = decode(blob, (size_t)sqlite3_column_bytes(row, 0), sqlite3_column_int64(row, 1), arena, items, err);
+        rc =
+            decode(blob, (size_t)sqlite3_column_bytes(row, 0), sqlite3_column_int64(row, 1), metric, arena, items, err);
         if (rc == 0 && *items) {
             add_values(*items, metric);
             *set = arena_strdup(arena, (const char *)sqlite3_column_text(row, 2));

@@ -210,6 +210,28 @@ Test(compare, a_lower_loss_is_better)
     cr_expect_lt(c.inferiority[0].high90, 0, "turned: more is better");
 }
 
+Test(compare, perplexity_is_resampled_over_tokens)
+{
+    int64_t ids[] = {configuration(1, "{\"method\":\"full\"}"), configuration(2, "{\"method\":\"lora\"}")};
+    execute("UPDATE objective SET metric = 'validation/perplexity', goal = 'minimize'");
+    for (int c = 0; c < 2; c++)
+        for (int s = 0; s < 3; s++)
+            trial(ids[c], s, 2.0 + c, 30, 0, "set");
+    /* 12 bytes an item: tokens, −1, loss. One of 3 tokens and loss ln 2, one of 1 token and loss 0; then ln 4 and 0. */
+    execute("UPDATE evaluation SET n_items = 2, metrics = '{\"perplexity\":1.7}',"
+            " items = x'03000000ffffffff1872313f01000000ffffffff00000000'");
+    execute("UPDATE evaluation SET metrics = '{\"perplexity\":2.8}',"
+            " items = x'03000000ffffffff1872b13f01000000ffffffff00000000'"
+            " WHERE trial_id IN (SELECT t.id FROM trial t JOIN configuration c ON c.id = t.configuration_id"
+            " WHERE c.number = 2)");
+    struct comparison c = compare();
+    cr_assert(c.pairs[0].has_items && c.n_items == 2);
+    /* Drawn are only the first item (2 − 4), only the second (1 − 1), or both (2^(3/4) − 4^(3/4)). */
+    cr_expect_float_eq(c.pairs[0].items.low, -2, 1e-6);
+    cr_expect_float_eq(c.pairs[0].items.high, 0, 1e-6);
+    expect_verdict(&c, 0, "not distinguishable");
+}
+
 Test(compare, what_cannot_be_said_is_null)
 {
     int64_t full = configuration(1, "{\"method\":\"full\"}"), lora = configuration(2, "{\"method\":\"lora\"}");
