@@ -139,7 +139,7 @@ CREATE TABLE evaluation (
     step     INTEGER NOT NULL,
     is_final INTEGER NOT NULL DEFAULT 0,         -- of the best checkpoint, after training
     n_items  INTEGER NOT NULL,
-    metrics  TEXT    NOT NULL,                   -- JSON: accuracy, macro_f1, loss, ece, adaptive_ece, brier, f1 per class, confusion
+    metrics  TEXT    NOT NULL,                   -- JSON: accuracy, macro_f1, loss, ece, f1 per class, confusion
     item_set_sha256 TEXT,                        -- equal exactly when the items are the same, in the same order
     items    BLOB,                               -- per item: see docs/store.md
     UNIQUE (trial_id, split, step, is_final)

@@ -25,7 +25,7 @@ static struct metrics compute(const real confidence[N], struct arena *arena)
 {
     real probabilities[N * C];
     fill(probabilities, confidence);
-    struct predictions p = {N, C, labels, predicted, losses, probabilities};
+    struct predictions p = {N, C, labels, predicted, losses, NULL, probabilities};
     struct metrics metrics;
     struct err err = {0};
     cr_assert_eq(metrics_compute(&metrics, &p, arena, &err), 0, "%s", err.message);
@@ -85,7 +85,7 @@ Test(metrics, adaptive_calibration_error_has_bins_of_equal_mass)
             label[i] = order ? i % 2 : i >= 15;
             p[2 * i] = p[2 * i + 1] = (real)0.5;
         }
-        struct predictions predictions = {30, 2, label, prediction, loss, p};
+        struct predictions predictions = {30, 2, label, prediction, loss, NULL, p};
         struct metrics m;
         struct err err = {0};
         cr_assert_eq(metrics_compute(&m, &predictions, &arena, &err), 0);
@@ -100,7 +100,7 @@ Test(metrics, brier_score_by_hand)
     struct arena arena = {0};
     int32_t label[2] = {0, 1}, prediction[2] = {0, 0};
     real loss[2] = {0, 0}, p[4] = {(real)0.75, (real)0.25, 1, 0};
-    struct predictions predictions = {2, 2, label, prediction, loss, p};
+    struct predictions predictions = {2, 2, label, prediction, loss, NULL, p};
     struct metrics m;
     struct err err = {0};
     cr_assert_eq(metrics_compute(&m, &predictions, &arena, &err), 0);
@@ -116,7 +116,7 @@ Test(metrics, bins_end_at_fifteenths)
     struct arena arena = {0};
     int32_t label[2] = {0, 1}, prediction[2] = {0, 0};
     real loss[2] = {0, 0}, one_bin[4] = {(real)0.199, 0, (real)0.14, 0}, two_bins[4] = {(real)0.201, 0, (real)0.14, 0};
-    struct predictions p = {2, 2, label, prediction, loss, one_bin};
+    struct predictions p = {2, 2, label, prediction, loss, NULL, one_bin};
     struct metrics m;
     struct err err = {0};
     cr_assert_eq(metrics_compute(&m, &p, &arena, &err), 0);
@@ -163,13 +163,29 @@ Test(metrics, get_knows_the_names_of_the_points)
     cr_expect(isnan(metrics_get(&m, "f1")));
 }
 
+/* Three tokens of loss 1 and one of loss 5: (3 + 5)/4. */
+Test(metrics, of_language_models_every_token_counts_the_same)
+{
+    struct arena arena = {0};
+    real loss[2] = {1, 5};
+    int32_t tokens[2] = {3, 1}, prediction[2] = {-1, -1};
+    struct predictions p = {2, 0, tokens, prediction, loss, tokens, NULL};
+    struct metrics m;
+    struct err err = {0};
+    cr_assert_eq(metrics_compute(&m, &p, &arena, &err), 0);
+    cr_expect_float_eq(m.loss, 2, 1e-12);
+    cr_expect_float_eq(metrics_get(&m, "perplexity"), exp(2), 1e-12);
+    cr_expect(isnan(metrics_get(&m, "accuracy")) && isnan(metrics_get(&m, "brier")) && isnan(m.adaptive_ece));
+    arena_done(&arena);
+}
+
 Test(metrics, a_full_arena_is_an_error)
 {
     struct arena arena;
     arena_init(&arena, 64);
     real probabilities[N * C];
     fill(probabilities, even);
-    struct predictions p = {N, C, labels, predicted, losses, probabilities};
+    struct predictions p = {N, C, labels, predicted, losses, NULL, probabilities};
     struct metrics m;
     struct err err = {0};
     cr_expect_eq(metrics_compute(&m, &p, &arena, &err), ERR_NOMEM);
