@@ -2,10 +2,11 @@
 """Nightsweep's trainer and PyTorch + PEFT on the same cores: A B A B, ratio of medians, one JSON file.
 
     bench.py compare OLD.json NEW.json
-    bench.py trainer|sweep [--only 'NAME;NAME'] [--repeats 2] [--steps 30] [--output FILE]
+    bench.py trainer|sweep|busy [--only 'NAME;NAME'] [--repeats 2] [--steps 30] [--output FILE]
 
 trainer: tokens a second, peak memory and start-up of one trial on two threads, method by method.
 sweep:   two trials side by side on one thread each (sum of tokens a second, PSS), and eight short ones in two slots.
+busy:    LoRA and full fine-tuning on one thread each, by processor time: for a machine that others use too.
 Both sides read the same texts (data/movies; for "128 tokens" six texts in a row); BLAS variables are unset together.
 Environment: BUILD (build/release), PYTHON (a Python with requirements.txt). docs/performance.md tells what came out.
 """
@@ -221,6 +222,28 @@ def sweep(options):
     return rows
 
 
+def mean_tokens():
+    with open(data_of(20)[1], "rb") as file:
+        n = struct.unpack("<i", file.read(4))[0]
+        return sum(struct.unpack(f"<{n}i", file.read(4 * n))) / n
+
+
+def busy(options):
+    """Our tokens: steps x 32 x the mean length, within 2 %; the first step and start-up are taken off."""
+    rows = []
+    for name, peer in (("lora", []), ("lora, against bf16", ["--bf16"]), ("full", []), ("full, against bf16", ["--bf16"])):
+        settings, peer_name = METHODS[name.split(",")[0]]
+        ours, theirs = [], []
+        for _ in range(options.repeats):
+            theirs.append(Theirs(peer_name, 20, 1, options.steps, ["--group", "--cpu", *peer]).result())
+            first, all_steps = (Ours(settings, 20, 1, n, WORK / "out").result() for n in (1, 1 + options.steps))
+            seconds = all_steps["cpu_seconds"] - first["cpu_seconds"]
+            ours.append({**all_steps, "tok_s": options.steps * 32 * mean_tokens() / seconds})
+        rows.append({"name": f"{name}, processor time", "goal": CASES[name][3], "ours": ours, "theirs": theirs,
+                     "ratio": median(ours, "tok_s") / median(theirs, "tok_s")})
+    return rows
+
+
 def compare(old, new):
     """Our own figures, the new beside the old."""
     rows = [{row["name"]: row for row in json.load(open(path, encoding="utf-8"))["rows"]} for path in (old, new)]
@@ -236,7 +259,7 @@ def main():
     if sys.argv[1:2] == ["compare"] and len(sys.argv) == 4:
         return compare(*sys.argv[2:])
     parser = argparse.ArgumentParser(usage=__doc__)
-    parser.add_argument("what", choices=("trainer", "sweep"))
+    parser.add_argument("what", choices=("trainer", "sweep", "busy"))
     parser.add_argument("--only", help="cases, separated by ';'")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--steps", type=int, default=30)
@@ -244,7 +267,10 @@ def main():
     options = parser.parse_args()
     load = os.getloadavg()[0]
     names = options.only.split(";") if options.only else list(CASES)
-    rows = [one_trial(name, options) for name in names] if options.what == "trainer" else sweep(options)
+    if options.what == "trainer":
+        rows = [one_trial(name, options) for name in names]
+    else:
+        rows = sweep(options) if options.what == "sweep" else busy(options)
     doctor = json.loads(subprocess.run([BUILD / "nightsweep-trainer", "--doctor"], capture_output=True, text=True, check=True,
                                        env=ENVIRONMENT).stdout)
     output = pathlib.Path(options.output or WORK / f"{options.what}.json")
