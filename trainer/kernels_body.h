@@ -432,7 +432,7 @@ static inline void store_quarters(uint32_t *out, __m512i x)
     _mm_storeu_si128((__m128i *)(void *)(out + 48), _mm512_extracti32x4_epi32(x, 3));
 }
 
-/* The compiler's own vectors for these loops take four times as long. */
+/* The same words as the portable code, written out for 512 bits. */
 static void random_blocks(struct rng rng, uint32_t step, uint32_t example, uint32_t site, uint32_t element,
                           uint32_t out[4 * BLOCKS])
 {
