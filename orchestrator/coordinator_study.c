@@ -123,15 +123,6 @@ int study_take_up(struct coordinator *c, struct err *err)
 /* New trials ----------------------------------------------------------------------------------------------------------
  */
 
-static const char *canonical(struct coordinator *c, const cJSON *json)
-{
-    struct text text = {0};
-    json_add_canonical(&text, json);
-    const char *out = text.failed ? NULL : arena_strdup(&c->arena, text.data);
-    text_done(&text);
-    return out;
-}
-
 /* The configuration of a proposal, added (op) when it is new. */
 static int take_configuration(struct coordinator *c, const struct study_proposal *proposal, struct store_op *ops,
                               size_t *n, struct known_configuration **known, struct err *err)
@@ -142,7 +133,7 @@ static int take_configuration(struct coordinator *c, const struct study_proposal
         return 0;
     }
     int rc = job_settings(c->definition, proposal->parameters, &settings, err);
-    const char *text = rc == 0 ? canonical(c, settings) : NULL;
+    const char *text = rc == 0 ? store_canonical(&c->arena, settings) : NULL;
     cJSON_Delete(settings);
     if (rc == 0 && !text)
         rc = no_memory(err);
@@ -154,7 +145,7 @@ static int take_configuration(struct coordinator *c, const struct study_proposal
         return 0;
     }
     int64_t id = store_thread_new_id(c->thread, STORE_CONFIGURATION);
-    const char *parameters = canonical(c, proposal->parameters);
+    const char *parameters = store_canonical(&c->arena, proposal->parameters);
     rc = parameters ? add_known(c, id, text, err) : no_memory(err);
     if (rc < 0)
         return rc;
@@ -197,19 +188,10 @@ enum { VALUES_MAX = 128 };
 static int add_values(struct coordinator *c, int64_t trial_id, const cJSON *parameters, struct store_op *ops, size_t *n,
                       struct err *err)
 {
-    int left = VALUES_MAX;
-    for (const cJSON *item = parameters->child; item && left > 0; item = item->next, left--) {
-        struct store_op op = {.kind = STORE_PARAMETER_VALUE,
-                              .parameter_value = {.trial_id = trial_id, .name = item->string}};
-        if (cJSON_IsNumber(item))
-            op.parameter_value.number = item->valuedouble;
-        else if (cJSON_IsString(item))
-            op.parameter_value.text = item->valuestring;
-        else if (!(op.parameter_value.text = canonical(c, item)))
-            return no_memory(err);
-        ops[(*n)++] = op;
-    }
-    return 0;
+    int left = VALUES_MAX, rc = 0;
+    for (const cJSON *item = parameters->child; item && left > 0 && rc == 0; item = item->next, left--)
+        rc = store_value_op(&ops[(*n)++], trial_id, item, &c->arena, err);
+    return rc;
 }
 
 static struct live_trial *take_trial(struct coordinator *c, const struct study_proposal *proposal, struct err *err)
@@ -223,7 +205,7 @@ static struct live_trial *take_trial(struct coordinator *c, const struct study_p
     struct store_trial *stored = rc == 0 ? new_stored(c, proposal, known, err) : NULL;
     if (!stored)
         return NULL;
-    const char *parameters = canonical(c, proposal->parameters);
+    const char *parameters = store_canonical(&c->arena, proposal->parameters);
     trial = parameters ? coordinator_add_trial(c, stored, known->settings, parameters, false) : NULL;
     rc = trial ? add_by_study(c, trial, err) : no_memory(err);
     if (rc == 0) {

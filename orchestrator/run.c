@@ -162,15 +162,6 @@ static int load(struct run_sweep *run, struct err *err)
 /* What is new of the plan -------------------------------------------------------------------------------------------
  */
 
-static const char *canonical(struct group *group, const cJSON *json)
-{
-    struct text text = {0};
-    json_add_canonical(&text, json);
-    const char *out = text.failed ? NULL : arena_strdup(&group->arena, text.data);
-    text_done(&text);
-    return out;
-}
-
 static int add_configuration(struct run_sweep *run, struct group *group, struct planned_configuration *configuration,
                              struct err *err)
 {
@@ -179,24 +170,11 @@ static int add_configuration(struct run_sweep *run, struct group *group, struct 
                                             .sweep_id = run->loaded.sweep.id,
                                             .number = configuration->number,
                                             .is_baseline = configuration->is_baseline,
-                                            .parameters = canonical(group, configuration->parameters),
-                                            .settings = canonical(group, configuration->settings)}};
+                                            .parameters = store_canonical(&group->arena, configuration->parameters),
+                                            .settings = store_canonical(&group->arena, configuration->settings)}};
     if (!op.configuration.parameters || !op.configuration.settings)
         return no_memory(err);
     configuration->stored_id = op.configuration.id;
-    return group_add(group, &op, err);
-}
-
-static int add_value(struct group *group, int64_t trial_id, const cJSON *item, struct err *err)
-{
-    struct store_op op = {.kind = STORE_PARAMETER_VALUE,
-                          .parameter_value = {.trial_id = trial_id, .name = item->string}};
-    if (cJSON_IsNumber(item))
-        op.parameter_value.number = item->valuedouble;
-    else if (cJSON_IsString(item))
-        op.parameter_value.text = item->valuestring;
-    else if (!(op.parameter_value.text = canonical(group, item)))
-        return no_memory(err);
     return group_add(group, &op, err);
 }
 
@@ -211,8 +189,12 @@ static int add_trial(struct run_sweep *run, struct group *group, const struct pl
                                           .seed = (int64_t)trial->seed,
                                           .identity = trial->identity}};
     int rc = group_add(group, &op, err);
-    for (const cJSON *item = configuration->parameters->child; item && rc == 0; item = item->next)
-        rc = add_value(group, op.trial.id, item, err);
+    for (const cJSON *item = configuration->parameters->child; item && rc == 0; item = item->next) {
+        struct store_op value;
+        rc = store_value_op(&value, op.trial.id, item, &group->arena, err);
+        if (rc == 0)
+            rc = group_add(group, &value, err);
+    }
     return rc;
 }
 

@@ -130,3 +130,25 @@ int store_apply(struct store *store, const struct store_op *ops, size_t n, struc
         *result = store->result;
     return rc;
 }
+
+const char *store_canonical(struct arena *arena, const cJSON *json)
+{
+    struct text text = {0};
+    json_add_canonical(&text, json);
+    const char *out = text.failed ? NULL : arena_strdup(arena, text.data);
+    text_done(&text);
+    return out;
+}
+
+int store_value_op(struct store_op *op, int64_t trial_id, const cJSON *item, struct arena *arena, struct err *err)
+{
+    *op = (struct store_op){.kind = STORE_PARAMETER_VALUE,
+                            .parameter_value = {.trial_id = trial_id, .name = item->string}};
+    if (cJSON_IsNumber(item))
+        op->parameter_value.number = item->valuedouble;
+    else if (cJSON_IsString(item))
+        op->parameter_value.text = item->valuestring;
+    else if (!(op->parameter_value.text = store_canonical(arena, item)))
+        return err_set(err, ERR_NOMEM, "no memory for the value of '%s'", item->string);
+    return 0;
+}

@@ -17,6 +17,7 @@
 #ifndef ORCHESTRATOR_STORE_OP_H
 #define ORCHESTRATOR_STORE_OP_H
 
+#include "common/json.h"
 #include "orchestrator/store.h"
 
 enum store_op_kind {
@@ -242,6 +243,13 @@ struct store_result {
  * reference or missing text that is our bug. */
 int store_apply(struct store *store, const struct store_op *ops, size_t n, struct store_result *result,
                 struct err *err) MUST_CHECK;
+
+/* Canonical JSON text in the arena, as parameters and settings are kept; NULL without memory. */
+const char *store_canonical(struct arena *arena, const cJSON *json);
+/* The operation that keeps one searched value of a trial: a number, a text, or a list as JSON text (in the arena; else
+ * borrowed from `item`). ERR_NOMEM. */
+int store_value_op(struct store_op *op, int64_t trial_id, const cJSON *item, struct arena *arena,
+                   struct err *err) MUST_CHECK;
 
 /* "move_trial": for messages. */
 const char *store_op_name(enum store_op_kind kind);
