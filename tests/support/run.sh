@@ -3,10 +3,8 @@
 # Prints the output of those that fail. Under the sanitizers a run also fails when a report was written: Criterion counts
 # a test that leaks as passing.
 set -u
-reports=$(mktemp -d) || exit 1
-trap 'rm -rf "$reports"' EXIT
-export ASAN_OPTIONS="log_path=$reports/asan:detect_stack_use_after_return=1:${ASAN_OPTIONS:-}"
-export UBSAN_OPTIONS="log_path=$reports/ubsan:print_stacktrace=1:${UBSAN_OPTIONS:-}"
+# shellcheck source=tests/support/reports.sh
+. "$(dirname "$0")/reports.sh"
 passed=0
 failed=0
 for program in "$@"; do
@@ -19,10 +17,10 @@ for program in "$@"; do
     bad=$((total - ok))
     # A program that crashes outside its tests, or has none, is a failure of its own.
     if [ "$bad" = 0 ] && { [ "$status" != 0 ] || [ "$total" = 0 ]; }; then bad=1; fi
-    if [ -n "$(ls -A "$reports")" ]; then
+    written=$(take_reports)
+    if [ -n "$written" ]; then
         bad=$((bad + 1))
-        output="$output"$'\n'"$(cat "$reports"/*)"
-        rm -f "$reports"/*
+        output="$output"$'\n'"$written"
     fi
     passed=$((passed + ok))
     failed=$((failed + bad))

@@ -5,10 +5,8 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath "${BUILD:-build/release}") || exit 1
 export BUILD
-reports=$(mktemp -d) || exit 1
-trap 'rm -rf "$reports"' EXIT
-export ASAN_OPTIONS="log_path=$reports/asan:detect_stack_use_after_return=1:${ASAN_OPTIONS:-}"
-export UBSAN_OPTIONS="log_path=$reports/ubsan:print_stacktrace=1:${UBSAN_OPTIONS:-}"
+# shellcheck source=tests/support/reports.sh
+. tests/support/reports.sh
 passed=0
 failed=0
 for script in tests/e2e/*.sh; do
@@ -16,10 +14,10 @@ for script in tests/e2e/*.sh; do
     start=$SECONDS
     output=$("$script" 2>&1 </dev/null)
     status=$?
-    if [ -n "$(ls -A "$reports")" ]; then
+    written=$(take_reports)
+    if [ -n "$written" ]; then
         status=1
-        output="$output"$'\n'"$(cat "$reports"/*)"
-        rm -f "$reports"/*
+        output="$output"$'\n'"$written"
     fi
     name=$(basename "$script" .sh)
     if [ "$status" = 0 ]; then
