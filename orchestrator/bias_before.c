@@ -184,3 +184,10 @@ int bias_before_fill(struct store *store, int64_t sweep_id, struct err *err)
     arena_done(&reading.arena);
     return rc;
 }
+
+int bias_before_drop_items(struct store *store, int64_t sweep_id, const char *check_name, struct err *err)
+{
+    const struct store_op op = {.kind = STORE_DROP_ITEMS,
+                                .drop_items = {.sweep_id = sweep_id, .check_name = check_name}};
+    return store_apply(store, &op, 1, NULL, err);
+}

@@ -12,6 +12,9 @@ enum { BIAS_RESAMPLES = 2000 };
  * sides resampled together (Efron & Tibshirani 1993, 13.3). Checks of other items, or without items, get before and
  * delta and no interval. */
 int bias_before_fill(struct store *store, int64_t sweep_id, struct err *err) MUST_CHECK;
+/* Empties the items of a check (by its name in the store) where the trial's before is filled in; baselines keep theirs.
+ * For a check whose definition does not ask to keep them. */
+int bias_before_drop_items(struct store *store, int64_t sweep_id, const char *check_name, struct err *err) MUST_CHECK;
 
 /* One item of a check: whether the prediction flipped, and the signed change of the probability. */
 struct bias_item {

@@ -408,6 +408,16 @@ static int read_definition(struct run_sweep *run, const char *file, struct err *
     return rc;
 }
 
+/* What fine-tuning added to each check; then the items go that nobody asked to keep. */
+static int pair_checks(struct run_sweep *run, struct err *err)
+{
+    int rc = bias_before_fill(run->store, run->loaded.sweep.id, err);
+    for (int i = 0; i < run->definition.n_checks && rc == 0; i++)
+        if (!run->definition.checks[i].items)
+            rc = bias_before_drop_items(run->store, run->loaded.sweep.id, run->definition.checks[i].name, err);
+    return rc;
+}
+
 static int run_one(struct run_sweep *run, const char *file, double elapsed, struct run_outcome *outcome,
                    struct err *err)
 {
@@ -437,7 +447,7 @@ static int run_one(struct run_sweep *run, const char *file, double elapsed, stru
     if (rc == 0)
         rc = coordinate(run, elapsed, &own, err);
     struct err detail = {0};
-    int paired = run->loaded.sweep.id ? bias_before_fill(run->store, run->loaded.sweep.id, &detail) : 0;
+    int paired = run->loaded.sweep.id ? pair_checks(run, &detail) : 0;
     if (rc == 0 && paired < 0) {
         rc = paired;
         *err = detail;

@@ -92,11 +92,6 @@ static int check_identity(const struct store *store, const struct identity *iden
                        "store '%s' has version %" PRId64 ", written by a newer program; this one reads up to %d and "
                        "leaves it untouched",
                        store->path, identity->version, STORE_VERSION);
-    if (store->mode == STORE_READ && identity->version < STORE_VERSION)
-        return err_set(err, ERR_STORE,
-                       "store '%s' has version %" PRId64
-                       ", this program reads %d: `nightsweep run` brings it up to date",
-                       store->path, identity->version, STORE_VERSION);
     return 0;
 }
 
@@ -188,11 +183,16 @@ int64_t store_new_id(struct store *store, enum store_table table)
     return ++store->last_ids[table];
 }
 
+static int migrate(struct store *store, struct err *err)
+{
+    size_t n;
+    const struct store_migration *migrations = store_migrations(&n);
+    return store_migrate(store, migrations, n, STORE_VERSION, err);
+}
+
 static int open_to_write(struct store *store, bool is_new, struct err *err)
 {
-    size_t n_migrations;
     struct stat info;
-    const struct store_migration *migrations = store_migrations(&n_migrations);
     int rc = connect(store, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err);
     if (rc == 0)
         rc = set_wal(store, err);
@@ -201,8 +201,7 @@ static int open_to_write(struct store *store, bool is_new, struct err *err)
     if (rc == 0 && !is_new && stat(store->path, &info) == 0 && info.st_size <= STORE_CHECKED_BYTES)
         rc = check_pages(store, err);
     if (rc == 0)
-        rc = is_new ? store_create_schema(store, err)
-                    : store_migrate(store, migrations, n_migrations, STORE_VERSION, err);
+        rc = is_new ? store_create_schema(store, err) : migrate(store, err);
     if (rc == 0)
         rc = store_recover(store, err);
     return rc == 0 ? count_ids(store, err) : rc;
@@ -212,7 +211,12 @@ static int open_to_read(struct store *store, bool is_new, struct err *err)
 {
     if (is_new)
         return err_set(err, ERR_NOT_FOUND, "there is no store '%s'", store->path);
+    int64_t version = 0;
     int rc = connect(store, SQLITE_OPEN_READONLY, err);
+    if (rc == 0)
+        rc = store_read_number(store, "PRAGMA user_version", &version, err);
+    if (rc == 0 && version < STORE_VERSION && (rc = store_read_copy(store, err)) == 0)
+        rc = migrate(store, err);
     return rc == 0 ? store_exec(store, settings_read, err) : rc;
 }
 

@@ -31,7 +31,7 @@ struct store;
 /* Opens `path`; STORE_WRITE creates a missing one, takes FILE.lock, migrates and recovers. *store is owned by the
  * caller. ERR_BUSY when another coordinator has it (with its pid), ERR_NOT_FOUND when reading a missing file,
  * ERR_STORE when it is no database, no store of ours, corrupt, or newer than this program: such a file is not
- * touched. */
+ * touched. STORE_READ of a file of an earlier version reads a migrated copy of it as it is now, in a temporary file. */
 int store_open(struct store **store, const char *path, enum store_mode mode, struct err *err) MUST_CHECK;
 /* Closes and gives the lock back; NULL is fine. Open transactions are rolled back. */
 void store_close(struct store *store);

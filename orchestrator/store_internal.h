@@ -120,8 +120,8 @@ store_op_fn store_run_add_sweep, store_run_add_objective, store_run_set_definiti
     store_run_add_configuration, store_run_add_trial, store_run_parameter_value, store_run_decision, store_run_event;
 store_op_fn store_run_move_trial, store_run_reuse_trial, store_run_begin_attempt, store_run_start_attempt,
     store_run_end_attempt, store_run_exit_attempt;
-store_op_fn store_run_points, store_run_evaluation, store_run_bias_check, store_run_checkpoint, store_run_artifact,
-    store_run_objective_value;
+store_op_fn store_run_points, store_run_evaluation, store_run_bias_check, store_run_drop_items, store_run_checkpoint,
+    store_run_artifact, store_run_objective_value;
 
 /* Creating and changing the schema. A migration brings a store from version `from` to from + 1. */
 struct store_migration {
@@ -129,7 +129,10 @@ struct store_migration {
     const char *sql;
 };
 int store_create_schema(struct store *store, struct err *err) MUST_CHECK;
-/* From the file's version to `target`, each step one transaction, after a copy of the file as FILE.v<N>.bak.
+/* Replaces the connection by one to a copy of the store in a temporary file that goes with it. */
+int store_read_copy(struct store *store, struct err *err) MUST_CHECK;
+/* From the file's version to `target`, each step one transaction, after a copy of the file as FILE.v<N>.bak (none of a
+ * store that is only read: that is a copy already).
  * `migrations` has one row for each version from the file's to target - 1, in order. */
 int store_migrate(struct store *store, const struct store_migration *migrations, size_t n, int target,
                   struct err *err) MUST_CHECK;

@@ -69,21 +69,42 @@ static int sync_folder(const char *path, struct err *err)
     return rc;
 }
 
-static int copy_pages(struct store *store, const char *path, struct err *err)
+/* Copies the whole store to a new database at `path`; "" is a temporary one. *copy is closed by the caller, also after
+ * a failure. */
+static int copy_pages(struct store *store, const char *path, sqlite3 **copy, struct err *err)
 {
-    sqlite3 *copy = NULL;
-    int rc = 0;
-    int code = sqlite3_open_v2(path, &copy, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
-    sqlite3_backup *backup = code == SQLITE_OK ? sqlite3_backup_init(copy, "main", store->db, "main") : NULL;
+    int code = sqlite3_open_v2(path, copy, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+    sqlite3_backup *backup = code == SQLITE_OK ? sqlite3_backup_init(*copy, "main", store->db, "main") : NULL;
     if (backup != NULL) {
         sqlite3_backup_step(backup, -1);
         code = sqlite3_backup_finish(backup);
     }
     if (backup == NULL || code != SQLITE_OK)
-        rc = err_set(err, ERR_STORE, "cannot copy the store '%s' to '%s': %s", store->path, path,
-                     copy == NULL ? "out of memory" : sqlite3_errmsg(copy));
+        return err_set(err, ERR_STORE, "cannot copy the store '%s' to '%s': %s", store->path,
+                       *path == '\0' ? "a temporary file" : path,
+                       *copy == NULL ? "out of memory" : sqlite3_errmsg(*copy));
+    return 0;
+}
+
+static int copy_to_file(struct store *store, const char *path, struct err *err)
+{
+    sqlite3 *copy = NULL;
+    int rc = copy_pages(store, path, &copy, err);
     sqlite3_close(copy);
     return rc;
+}
+
+int store_read_copy(struct store *store, struct err *err)
+{
+    sqlite3 *copy = NULL;
+    int rc = copy_pages(store, "", &copy, err);
+    if (rc != 0) {
+        sqlite3_close(copy);
+        return rc;
+    }
+    sqlite3_close(store->db);
+    store->db = copy;
+    return 0;
 }
 
 /* FILE.v<N>.bak, whole or not at all. */
@@ -98,7 +119,7 @@ static int back_up(struct store *store, int version, struct err *err)
     if (rc == 0 && unlink(partial.data) != 0 && errno != ENOENT)
         rc = err_set_errno(err, "cannot remove '%s'", partial.data);
     if (rc == 0)
-        rc = copy_pages(store, partial.data, err);
+        rc = copy_to_file(store, partial.data, err);
     if (rc == 0 && rename(partial.data, path.data) != 0)
         rc = err_set_errno(err, "cannot rename '%s' to '%s'", partial.data, path.data);
     if (rc == 0)
@@ -110,7 +131,7 @@ static int back_up(struct store *store, int version, struct err *err)
 
 static int migrate_once(struct store *store, const struct store_migration *migration, struct err *err)
 {
-    int rc = back_up(store, migration->from, err);
+    int rc = store->mode == STORE_WRITE ? back_up(store, migration->from, err) : 0;
     if (rc == 0)
         rc = store_exec(store, "PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE", err);
     if (rc == 0)

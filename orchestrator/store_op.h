@@ -38,6 +38,7 @@ enum store_op_kind {
     STORE_POINTS,            /* a batch of curve points */
     STORE_EVALUATION,
     STORE_BIAS_CHECK,
+    STORE_DROP_ITEMS,
     STORE_CHECKPOINT, /* the newest one; the result has the path of the one it replaces */
     STORE_ARTIFACT,
     STORE_OBJECTIVE_VALUE,
@@ -164,6 +165,12 @@ struct store_bias_check {
     const char *items; /* JSON or NULL */
 };
 
+/* Empties the items of a check's rows that know their before; the baselines keep theirs, for trials to come. */
+struct store_drop_items {
+    int64_t sweep_id;
+    const char *check_name;
+};
+
 struct store_checkpoint {
     int64_t attempt_id;
     int64_t step;
@@ -220,6 +227,7 @@ struct store_op {
         struct store_points points;
         struct store_evaluation evaluation;
         struct store_bias_check bias_check;
+        struct store_drop_items drop_items;
         struct store_checkpoint checkpoint;
         struct store_artifact artifact;
         struct store_objective_value objective_value;

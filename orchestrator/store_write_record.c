@@ -131,6 +131,16 @@ int store_run_bias_check(struct store *store, const struct store_op *op, struct 
     return rc == 0 && changes == 0 ? update_bias_check(store, check, trial_id, result, err) : rc;
 }
 
+int store_run_drop_items(struct store *store, const struct store_op *op, struct store_result *result, struct err *err)
+{
+    (void)result;
+    return store_run(store,
+                     "UPDATE bias_check SET items = NULL WHERE check_name = ?2 AND before IS NOT NULL AND items IS NOT "
+                     "NULL AND trial_id IN (SELECT t.id FROM trial t JOIN configuration c ON c.id = t.configuration_id "
+                     "WHERE t.sweep_id = ?1 AND c.role <> 'baseline')",
+                     BINDS(bind_int(op->drop_items.sweep_id), bind_text(op->drop_items.check_name)), NULL, err);
+}
+
 int store_read_replaced(struct store *store, int64_t trial_id, const char *new_path, struct store_result *result,
                         struct err *err)
 {

@@ -46,6 +46,11 @@ static const char *const copies[] = {
     "SELECT ?1, split, step, is_final, n_items, metrics, item_set_sha256, items FROM evaluation WHERE trial_id = ?2",
     "INSERT INTO bias_check (trial_id, check_name, metric, n_items, after, item_set_sha256, items) "
     "SELECT ?1, check_name, metric, n_items, after, item_set_sha256, items FROM bias_check WHERE trial_id = ?2",
+    /* Without the items it cannot be filled in: the pairing of the equal trial comes along. */
+    "UPDATE bias_check AS own SET (before, delta, low, high) = (SELECT before, delta, low, high FROM bias_check b "
+    "WHERE "
+    "b.trial_id = ?2 AND b.check_name = own.check_name AND b.metric = own.metric) WHERE trial_id = ?1 AND NOT EXISTS "
+    "(SELECT 1 FROM bias_check i WHERE i.trial_id = ?2 AND i.check_name = own.check_name AND i.items IS NOT NULL)",
     "INSERT INTO objective_value (trial_id, position, value) SELECT ?1, oa.position, v.value "
     "FROM objective_value v JOIN trial b ON b.id = v.trial_id "
     "JOIN objective ob ON ob.sweep_id = b.sweep_id AND ob.position = v.position "

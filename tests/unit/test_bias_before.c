@@ -101,6 +101,36 @@ Test(bias_before, other_items_have_no_interval)
     cr_expect(isnan(COLUMN("low", "2")));
 }
 
+static void drop(const char *check_name)
+{
+    struct err err = {0};
+    cr_assert_eq(bias_before_drop_items(store, sweep, check_name, &err), 0, "%s", err.message);
+}
+
+#define HAS_ITEMS(trial)                                                                                               \
+    rows_number(store,                                                                                                 \
+                "SELECT COUNT(items) FROM bias_check b JOIN trial t ON t.id = b.trial_id WHERE t.number = " trial)
+
+/* Only what is paired loses its items; a baseline keeps them for trials to come. */
+Test(bias_before, items_nobody_asked_for_go)
+{
+    int64_t b = rows_trial(store, sweep, baseline, 1, 10), t = rows_trial(store, sweep, searched, 2, 10);
+    int64_t alone = rows_trial(store, sweep, searched, 3, 99);
+    add_check(b, "signed_difference", 0.1, "[[0,0.1],[0,0.2],[0,0.0],[0,0.1]]", "set");
+    add_check(t, "signed_difference", 0.35, "[[0,0.35],[1,0.45],[0,0.25],[0,0.35]]", "set");
+    add_check(alone, "signed_difference", 0.3, "[[0,0.3],[0,0.3],[0,0.3],[0,0.3]]", "set");
+    fill();
+    drop("1:counterfactual");
+    cr_expect_eq(HAS_ITEMS("2"), 1);
+    drop("0:counterfactual");
+    cr_expect_eq(HAS_ITEMS("1"), 1);
+    cr_expect_eq(HAS_ITEMS("2"), 0);
+    cr_expect_eq(HAS_ITEMS("3"), 1);
+    fill();
+    cr_expect_float_eq(COLUMN("delta", "2"), 0.25, 1e-12);
+    cr_expect_float_eq(COLUMN("low", "2"), 0.25, 1e-12);
+}
+
 Test(bias_before, without_a_baseline_nothing_is_filled_in)
 {
     int64_t t = rows_trial(store, sweep, searched, 1, 10);

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/hash.h"
 #include "orchestrator/store_internal.h"
 #include "tests/support/store_rows.h"
 #include "tests/support/temp.h"
@@ -268,6 +269,24 @@ Test(store, fixture_of_version_2)
 {
     fixture_goes_on("tests/fixtures/store-v2.sql");
     cr_assert_neq(access(temp_path(&temp, "x.db.v2.bak"), F_OK), 0);
+}
+
+/* Reading changes nothing in a file of an earlier version, and shows what this program shows. */
+Test(store, earlier_version_is_read_and_left_as_it_is)
+{
+    struct err err = {0};
+    struct store *store = NULL;
+    read_fixture("tests/fixtures/store-v1.sql");
+    char before[HASH_HEX_SIZE], after[HASH_HEX_SIZE];
+    cr_assert_eq(hash_file(path, before, &err), 0);
+    cr_assert_eq(store_open(&store, path, STORE_READ, &err), 0, "%s", err.message);
+    cr_assert_eq(rows_number(store, "PRAGMA user_version"), STORE_VERSION);
+    cr_assert_eq(rows_number(store, "SELECT mean FROM leaderboard WHERE rank = 1"), 0.875);
+    cr_assert_eq(rows_number(store, "SELECT COUNT(*) FROM trials"), 3); /* a view of version 2 */
+    store_close(store);
+    cr_assert_eq(hash_file(path, after, &err), 0);
+    cr_assert_str_eq(before, after);
+    cr_assert_neq(access(temp_path(&temp, "x.db.v1.bak"), F_OK), 0);
 }
 
 /* What the migrations make of the first version is what a new store begins with. */

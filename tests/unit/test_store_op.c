@@ -429,6 +429,15 @@ Test(store_op, equal_trial_lends_its_results)
                                .metric = "flip_rate",
                                .n_items = 1,
                                .before = known_real(0.5),
+                               .after = 0.25,
+                               .items = "[[0,0.1]]"}},
+               {.kind = STORE_BIAS_CHECK, /* its items are gone */
+                .bias_check = {.attempt_id = attempt,
+                               .check_name = "1:c",
+                               .metric = "flip_rate",
+                               .n_items = 1,
+                               .before = known_real(0.5),
+                               .low = known_real(-1),
                                .after = 0.25}},
                {.kind = STORE_ARTIFACT,
                 .artifact = {.attempt_id = attempt, .kind = "head", .path = "1/h", .bytes = 8, .sha256 = "a"}},
@@ -444,11 +453,12 @@ Test(store_op, equal_trial_lends_its_results)
     cr_assert_eq(store_apply(store, &op, 1, &result, &err), 0, "%s", err.message);
     cr_assert_eq(result.reused_trial_id, trial);
     expect_text("SELECT state || value || steps FROM trial WHERE id = 2", "COMPLETE0.8752");
-    expect_text("SELECT (SELECT COUNT(*) FROM metric WHERE trial_id = 2) || (SELECT COUNT(*) FROM evaluation WHERE "
-                "trial_id = 2) || (SELECT COUNT(*) FROM artifact WHERE trial_id = 2) || (SELECT value FROM "
-                "objective_value WHERE trial_id = 2) || (SELECT COALESCE(before, '-') || after FROM bias_check WHERE "
-                "trial_id = 2)",
-                "2110.875-0.25");
+    expect_text(
+        "SELECT (SELECT COUNT(*) FROM metric WHERE trial_id = 2) || (SELECT COUNT(*) FROM evaluation WHERE "
+        "trial_id = 2) || (SELECT COUNT(*) FROM artifact WHERE trial_id = 2) || (SELECT value FROM "
+        "objective_value WHERE trial_id = 2) || (SELECT group_concat(COALESCE(before, '-') || COALESCE(low, '-') "
+        "|| after, ' ') FROM bias_check WHERE trial_id = 2)",
+        "2110.875--0.25 0.5-1.00.25");
     expect_text("SELECT kind || ': ' || message FROM event WHERE trial_id = 2",
                 "reused: results of trial 1 of sweep 's', which is equal");
     rows_refuse(store, op, ERR_INTERNAL, "trial 2 cannot go from COMPLETE to COMPLETE");
