@@ -2,15 +2,31 @@
 #include "common/checks.h"
 
 #include <stddef.h>
+#include <stdio.h>
 
+#include "common/fairness.h"
 #include "common/text.h"
 
+#define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
+
 const struct check_info checks_table[] = {
-    {.name = "counterfactual", .has_file = true},
+    {.name = "counterfactual",
+     .group = "bias",
+     .tasks = CHECK_CLASSIFICATION,
+     .has_file = true,
+     .width = 2,
+     .metrics = NAMES("flip_rate", "mean_absolute_difference", "signed_difference"),
+     .metric = check_metric_counterfactual},
     {.name = "group_fairness",
+     .group = "bias",
+     .tasks = CHECK_CLASSIFICATION,
      .needs_test = true,
      .options = {{"group", true, "the column of the test rows that names the group"},
-                 {"positive", false, "the label that counts as selected (default: the last class)"}}},
+                 {"positive", false, "the label that counts as selected (default: the last class)"}},
+     .width = 3,
+     .metrics = fairness_metrics,
+     .metric = check_metric_group_fairness},
+    {.name = "weights", .group = "weights", .tasks = CHECK_CLASSIFICATION | CHECK_CAUSAL | CHECK_SEQ2SEQ},
     {.name = NULL},
 };
 
@@ -30,4 +46,22 @@ const char *const *check_names(void)
     for (int i = 0; i < N_CHECKS; i++)
         names[i] = checks_table[i].name;
     return names;
+}
+
+const char *check_refuses_task(const struct check_info *info, const char *task)
+{
+    static const char *const tasks[] = {"classification", "causal", "seq2seq"};
+    for (unsigned i = 0; i < sizeof(tasks) / sizeof(tasks[0]); i++)
+        if (text_equal(tasks[i], task) && (info->tasks & 1U << i))
+            return NULL;
+    switch (info->tasks) {
+    case CHECK_CLASSIFICATION:
+        return "it measures a classification, task.kind is another";
+    case CHECK_CAUSAL:
+        return "it measures a causal language model, task.kind is another";
+    case CHECK_CLASSIFICATION | CHECK_CAUSAL:
+        return "it measures a classification or a causal language model, task.kind is seq2seq";
+    default:
+        return "it does not measure this task.kind";
+    }
 }

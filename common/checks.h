@@ -1,12 +1,16 @@
-/* The kinds of checks and what a definition says about each: a row a kind, read by the definition, the job and the
- * trainer. The measurement itself is the trainer's (trainer/check.h), what its items mean the coordinator's
- * (check_items.h). */
+/* The kinds of checks and what a definition says about each: a row a kind, read by the definition, the job, the trainer
+ * and the store's side. The measurement itself is the trainer's (trainer/check.h); what its items mean stands here, so
+ * that a metric is computed by the same formula when it is measured and when its interval is. */
 #ifndef COMMON_CHECKS_H
 #define COMMON_CHECKS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
-enum { CHECK_MAX_OPTIONS = 4 };
+enum { CHECK_MAX_OPTIONS = 4, CHECK_MAX_WIDTH = 4 };
+
+/* What a check can be asked of: bits of the task's kind. */
+enum { CHECK_CLASSIFICATION = 1, CHECK_CAUSAL = 2, CHECK_SEQ2SEQ = 4 };
 
 struct check_option {
     const char *name; /* NULL ends the list */
@@ -14,16 +18,31 @@ struct check_option {
     const char *what; /* "the column of the test rows with the group" */
 };
 
+/* `metric` of n items of `width` numbers each, item i counted weights[i] times (NULL: once). NaN where it is undefined
+ * and for a name the kind does not have. */
+typedef double check_metric_fn(const char *metric, const double *items, int n, const uint32_t *weights);
+
 struct check_info {
     const char *name;
+    const char *group;                                  /* of its metrics: bias, forgetting, weights */
+    unsigned tasks;                                     /* CHECK_…: those it applies to */
     bool has_file;                                      /* an item file is needed; else none is allowed */
     bool needs_test;                                    /* it measures on the test rows */
     struct check_option options[CHECK_MAX_OPTIONS + 1]; /* texts of its own, beside kind, file and items */
+    int width;                                          /* numbers an item; 0: no items, nothing to resample */
+    const char *const *metrics;                         /* NULL-terminated; NULL: the measurement names them */
+    check_metric_fn *metric;                            /* NULL with width 0 */
 };
 
 extern const struct check_info checks_table[];         /* ends with a name of NULL */
 const struct check_info *check_find(const char *kind); /* NULL when unknown */
 /* The kinds' names, NULL-terminated, for text_nearest. */
 const char *const *check_names(void);
+/* Says that the kind does not apply to a task ("classification", "causal", "seq2seq") and to which it does, or NULL
+ * when it applies. Static text. */
+const char *check_refuses_task(const struct check_info *info, const char *task);
+
+/* Their metrics (common/check_metrics.c); formulas in docs/checks.md. */
+check_metric_fn check_metric_counterfactual, check_metric_group_fairness;
 
 #endif

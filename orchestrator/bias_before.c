@@ -27,15 +27,6 @@ struct reading {
     size_t n, capacity;
 };
 
-double bias_item_value(const char *metric, struct bias_item item)
-{
-    if (strcmp(metric, "flip_rate") == 0)
-        return item.flipped;
-    if (strcmp(metric, "mean_absolute_difference") == 0)
-        return fabs(item.difference);
-    return strcmp(metric, "signed_difference") == 0 ? item.difference : (double)NAN;
-}
-
 static int no_memory(struct err *err)
 {
     return err_set(err, ERR_NOMEM, "no memory for the checks of a sweep");

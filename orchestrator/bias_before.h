@@ -16,12 +16,4 @@ int bias_before_fill(struct store *store, int64_t sweep_id, struct err *err) MUS
  * For a check whose definition does not ask to keep them. */
 int bias_before_drop_items(struct store *store, int64_t sweep_id, const char *check_name, struct err *err) MUST_CHECK;
 
-/* One item of a check: whether the prediction flipped, and the signed change of the probability. */
-struct bias_item {
-    double flipped, difference;
-};
-/* The value of an item under a metric: flip_rate, mean_absolute_difference, signed_difference. NaN for another metric.
- */
-double bias_item_value(const char *metric, struct bias_item item);
-
 #endif

@@ -5,11 +5,10 @@
 #include <stdint.h>
 
 #include "common/arena.h"
-
-struct check_items_kind;
+#include "common/checks.h"
 
 struct check_items {
-    const struct check_items_kind *kind;
+    const struct check_info *kind;
     int n;
     const double *values; /* (n, kind's width) */
     const char *metric;   /* what check_items_metric computes */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/checks.h"
 #include "common/file.h"
 #include "common/log.h"
 #include "orchestrator/coordinator_internal.h"
@@ -170,10 +171,11 @@ static int on_evaluation(struct coordinator *c, struct coordinator_slot *slot, c
 }
 
 /* "bias/flip_rate": what constraints on results look at. */
-static void add_outcome(struct coordinator_slot *slot, const cJSON *metric)
+static void add_outcome(struct coordinator_slot *slot, const char *kind, const cJSON *metric)
 {
+    const struct check_info *info = kind ? check_find(kind) : NULL;
     char name[128];
-    snprintf(name, sizeof(name), "bias/%s", metric->string);
+    snprintf(name, sizeof(name), "%s/%s", info ? info->group : "bias", metric->string);
     if (!slot->outcomes)
         slot->outcomes = cJSON_CreateObject();
     if (slot->outcomes && !json_get(slot->outcomes, name))
@@ -186,8 +188,11 @@ static int on_check(struct coordinator *c, struct coordinator_slot *slot, const 
 {
     struct store_bias_check check = {.attempt_id = slot->attempt};
     const cJSON *metrics = NULL, *items = json_get(record, "items");
+    const char *kind = NULL;
     struct text text = {0};
     int rc = json_get_string(record, "name", "check", &check.check_name, err);
+    if (rc == 0)
+        rc = json_opt_string(record, "kind", "check", &kind, err);
     if (rc == 0)
         rc = json_get_int64(record, "n_items", "check", &check.n_items, err);
     if (rc == 0)
@@ -204,7 +209,7 @@ static int on_check(struct coordinator *c, struct coordinator_slot *slot, const 
             continue;
         check.metric = metric->string;
         check.after = metric->valuedouble;
-        add_outcome(slot, metric);
+        add_outcome(slot, kind, metric);
         const struct store_op op = {.kind = STORE_BIAS_CHECK, .bias_check = check};
         coordinator_submit(c, &op, 1, NULL, NULL);
         check.items = NULL;

@@ -364,6 +364,10 @@ static int read_check_options(struct definition_reader *r, const cJSON *item, co
     for (int i = 0; info->options[i].name; i++)
         keys[n++] = info->options[i].name;
     definition_check_keys(r, item, where, keys, NULL);
+    const cJSON *task = json_get(r->definition->task, "kind");
+    const char *refusal = check_refuses_task(info, cJSON_IsString(task) ? task->valuestring : "classification");
+    if (refusal)
+        problems_add(&r->problems, "%s: '%s' does not apply: %s", where, info->name, refusal);
     if (info->needs_test && !cJSON_IsString(json_get(r->definition->task, "test")))
         problems_add(&r->problems, "%s: %s measures on the test rows, and task.test is missing", where, info->name);
     for (int i = 0; info->options[i].name && rc == 0; i++) {
@@ -387,8 +391,6 @@ static int read_check(struct definition_reader *r, const cJSON *item, int index)
         problems_add(&r->problems, "%s: %s was found, an object was expected", where, json_type_name(item));
         return 0;
     }
-    if (d->is_language)
-        problems_add(&r->problems, "%s: checks measure a classification, task.kind is another", where);
     int rc = definition_note(r, json_get_string(item, "kind", where, &check->kind, &r->err));
     const struct check_info *info = rc == 0 && check->kind ? read_check_kind(r, check->kind, where) : NULL;
     if (rc == 0 && info)

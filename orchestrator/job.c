@@ -66,7 +66,13 @@ int job_baseline_settings(const struct definition *definition, cJSON **settings,
     cJSON_DeleteItemFromObjectCaseSensitive(fixed, "method");
     cJSON_DeleteItemFromObjectCaseSensitive(fixed, "learning_rate");
     cJSON_DeleteItemFromObjectCaseSensitive(fixed, "init_adapter"); /* another method's */
-    if (!cJSON_AddStringToObject(fixed, "method", "linear_probe"))
+    bool is_made = cJSON_AddStringToObject(fixed, "method", "linear_probe") != NULL;
+    if (definition->is_language) { /* it has no head: nothing is trained, one step shows the model as it is */
+        cJSON_DeleteItemFromObjectCaseSensitive(fixed, "steps");
+        cJSON_DeleteItemFromObjectCaseSensitive(fixed, "epochs");
+        is_made = is_made && cJSON_AddNumberToObject(fixed, "steps", 1);
+    }
+    if (!is_made)
         rc = err_set(err, ERR_NOMEM, "no memory for settings");
     if (rc == 0)
         rc = settings_resolve(fixed, "settings", settings, err);

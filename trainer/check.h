@@ -7,14 +7,23 @@
 
 struct check_kind {
     const char *name;
+    /* Before anything is trained: ERR_UNSUPPORTED with the reason when it does not apply to this model, and what is
+     * wrong with its item file (ERR_FORMAT, file and line). NULL: it always applies. */
+    int (*fits)(struct trial *trial, const struct trial_check *check, struct err *err);
     /* Measures and sends points and the `check` record. ERR_DATA and ERR_USAGE with the place. */
     int (*run)(struct trial *trial, const struct trial_check *check, struct err *err);
 };
 
-extern const struct check_kind check_counterfactual, check_group_fairness;
+extern const struct check_kind check_counterfactual, check_group_fairness, check_weights;
 extern const struct check_kind *const check_kinds[]; /* NULL-terminated */
 
 /* Starts the record of a check; metrics, n_items, item_set_sha256 and items follow as members. */
 struct text *check_begin(struct trial *trial, const struct trial_check *check);
+/* A point "<group>/<metric>" at the best step; of a check behind another one of its kind "<group>/<metric>.<number>".
+ */
+void check_point(struct trial *trial, const struct trial_check *check, const char *metric, double value);
+/* Points and record of a kind whose metrics come out of its items (common/checks.h): n items of the kind's width. */
+void check_send(struct trial *trial, const struct trial_check *check, const double *items, size_t n,
+                const char *item_set_sha256);
 
 #endif

@@ -1,5 +1,4 @@
 /* The counterfactual swap: does the answer change with gendered words (docs/checks.md)? */
-#include <math.h>
 #include <string.h>
 
 #include "trainer/check.h"
@@ -24,46 +23,22 @@ static int encode_texts(struct trial *trial, const struct counterfactual *set, b
     return rc;
 }
 
-static void add_item(struct text *items, size_t i, bool is_flipped, double difference)
+/* [flipped, Δp] an item, Δp = p(last class | second) − p(last class | first). */
+static int send_result(struct trial *trial, const struct trial_check *check, const struct counterfactual *set,
+                       const struct predictions *first, const struct predictions *second, struct arena *arena,
+                       struct err *err)
 {
-    text_printf(items, "%s[%d,", i ? "," : "", is_flipped);
-    if (isfinite(difference))
-        text_add_double(items, difference);
-    else
-        text_add(items, "null");
-    text_add(items, "]");
-}
-
-/* Δp = p(last class | second) − p(last class | first). */
-static void send_result(struct trial *trial, const struct trial_check *check, const struct counterfactual *set,
-                        const struct predictions *first, const struct predictions *second)
-{
-    double flips = 0, absolute = 0, signed_sum = 0, n = (double)set->count;
     size_t classes = (size_t)first->n_classes, last = classes - 1;
-    struct text items = {0};
+    double *items = arena_calloc(arena, 2 * set->count + 1, sizeof(*items));
+    if (!items)
+        return err_set(err, ERR_NOMEM, "no memory for %zu pairs", set->count);
     for (size_t i = 0; i < set->count; i++) {
-        bool is_flipped = first->predicted[i] != second->predicted[i];
-        double difference =
+        items[2 * i] = first->predicted[i] != second->predicted[i];
+        items[2 * i + 1] =
             (double)second->probabilities[i * classes + last] - (double)first->probabilities[i * classes + last];
-        flips += is_flipped;
-        absolute += fabs(difference);
-        signed_sum += difference;
-        add_item(&items, i, is_flipped, difference);
     }
-    records_point(trial->records, "bias/flip_rate", trial->progress.best_step, flips / n);
-    records_point(trial->records, "bias/mean_absolute_difference", trial->progress.best_step, absolute / n);
-    records_point(trial->records, "bias/signed_difference", trial->progress.best_step, signed_sum / n);
-    struct text *line = check_begin(trial, check);
-    text_add(line, ",\"metrics\":{\"flip_rate\":");
-    text_add_double(line, flips / n);
-    records_add_number(line, "mean_absolute_difference", absolute / n);
-    records_add_number(line, "signed_difference", signed_sum / n);
-    text_add(line, "}");
-    records_add_int(line, "n_items", (int64_t)set->count);
-    records_add_text(line, "item_set_sha256", set->item_set_sha256);
-    text_printf(line, ",\"items\":[%s]", items.failed || !items.data ? "" : items.data);
-    records_send(trial->records);
-    text_done(&items);
+    check_send(trial, check, items, set->count, set->item_set_sha256);
+    return 0;
 }
 
 static int run(struct trial *trial, const struct trial_check *check, struct err *err)
@@ -80,11 +55,20 @@ static int run(struct trial *trial, const struct trial_check *check, struct err 
             rc = trial_predict(trial, &data[side], &predictions[side], &arena, err);
     }
     if (rc == 0)
-        send_result(trial, check, &set, &predictions[0], &predictions[1]);
+        rc = send_result(trial, check, &set, &predictions[0], &predictions[1], &arena, err);
     dataset_done(&data[0]);
     dataset_done(&data[1]);
     arena_done(&arena);
     return rc;
 }
 
-const struct check_kind check_counterfactual = {.name = "counterfactual", .run = run};
+static int fits(struct trial *trial, const struct trial_check *check, struct err *err)
+{
+    struct arena arena = {0};
+    struct counterfactual set;
+    int rc = counterfactual_read(&set, check->file, trial->job->test ? &trial->test_rows : NULL, &arena, err);
+    arena_done(&arena);
+    return rc;
+}
+
+const struct check_kind check_counterfactual = {.name = "counterfactual", .fits = fits, .run = run};

@@ -402,6 +402,8 @@ int trial_open(struct trial *trial, struct trial_job *job, struct records *recor
         rc = open_model(trial, err);
     if (rc == 0)
         rc = encode(trial, err);
+    if (rc == 0)
+        rc = trial_check_fits(trial, err);
     if (rc < 0)
         return rc;
     read_plan(trial);

@@ -88,6 +88,8 @@ int trial_predict(struct trial *trial, const struct dataset *dataset, struct pre
 /* Predicts, and sends the evaluation record and its points. `predictions` lie in `arena`. */
 int trial_evaluate(struct trial *trial, const char *split, bool is_final, struct arena *arena, struct metrics *metrics,
                    struct err *err) MUST_CHECK;
+/* Whether the job's checks apply to the model, and whether their files can be read: ERR_UNSUPPORTED, ERR_FORMAT. */
+int trial_check_fits(struct trial *trial, struct err *err) MUST_CHECK;
 /* Runs the job's checks with the weights as they are, sends their records. */
 int trial_check(struct trial *trial, struct err *err) MUST_CHECK;
 /* Forward and backward of one micro-batch, dropout on: examples [first, first + n) of the epoch's order; `micro_step`

@@ -1,10 +1,13 @@
 /* Running checks: the table of kinds, and the record all of them send. */
+#include <math.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "common/checks.h"
 #include "trainer/check.h"
 
-const struct check_kind *const check_kinds[] = {&check_counterfactual, &check_group_fairness, NULL};
+const struct check_kind *const check_kinds[] = {&check_counterfactual, &check_group_fairness, &check_weights, NULL};
 
 struct text *check_begin(struct trial *trial, const struct trial_check *check)
 {
@@ -15,19 +18,88 @@ struct text *check_begin(struct trial *trial, const struct trial_check *check)
     return line;
 }
 
-static int run_check(struct trial *trial, const struct trial_check *check, struct err *err)
+void check_point(struct trial *trial, const struct trial_check *check, const char *metric, double value)
+{
+    const struct check_info *info = check_find(check->kind);
+    char name[160];
+    int number = 1;
+    for (const struct trial_check *other = trial->job->checks; other < check; other++)
+        number += strcmp(other->kind, check->kind) == 0;
+    snprintf(name, sizeof(name), number > 1 ? "%s/%s.%d" : "%s/%s", info->group, metric, number);
+    records_point(trial->records, name, trial->progress.best_step, value);
+}
+
+static void add_items(struct text *line, const double *items, size_t n, int width)
+{
+    text_add(line, ",\"items\":[");
+    for (size_t i = 0; i < n; i++)
+        for (int k = 0; k < width; k++) {
+            double value = items[i * (size_t)width + (size_t)k];
+            text_add(line, k ? "," : i ? ",[" : "[");
+            if (isfinite(value))
+                text_add_double(line, value);
+            else
+                text_add(line, "null");
+            text_add(line, k == width - 1 ? "]" : "");
+        }
+    text_add(line, "]");
+}
+
+void check_send(struct trial *trial, const struct trial_check *check, const double *items, size_t n,
+                const char *item_set_sha256)
+{
+    const struct check_info *info = check_find(check->kind);
+    for (const char *const *name = info->metrics; *name; name++)
+        check_point(trial, check, *name, info->metric(*name, items, (int)n, NULL));
+    struct text *line = check_begin(trial, check);
+    text_add(line, ",\"metrics\":");
+    for (const char *const *name = info->metrics; *name; name++) {
+        double value = info->metric(*name, items, (int)n, NULL);
+        text_printf(line, "%s\"%s\":", name == info->metrics ? "{" : ",", *name);
+        if (isfinite(value))
+            text_add_double(line, value);
+        else
+            text_add(line, "null");
+    }
+    text_add(line, "}");
+    records_add_int(line, "n_items", (int64_t)n);
+    records_add_text(line, "item_set_sha256", item_set_sha256);
+    add_items(line, items, n, info->width);
+    records_send(trial->records);
+}
+
+static const struct check_kind *kind_of(const struct trial_check *check)
 {
     for (const struct check_kind *const *kind = check_kinds; *kind; kind++)
         if (strcmp((*kind)->name, check->kind) == 0)
-            return (*kind)->run(trial, check, err);
-    return err_set(err, ERR_INTERNAL, "kind '%s' has no row", check->kind); /* trial_job_parse knows the kinds */
+            return *kind;
+    return NULL;
+}
+
+static int each_check(struct trial *trial, bool measures, struct err *err)
+{
+    int rc = 0;
+    for (int i = 0; i < trial->job->n_checks && rc == 0; i++) {
+        const struct trial_check *check = &trial->job->checks[i];
+        const struct check_kind *kind = kind_of(check);
+        if (!kind) /* trial_job_parse knows the kinds */
+            rc = err_set(err, ERR_INTERNAL, "kind '%s' has no row", check->kind);
+        else if (measures)
+            rc = kind->run(trial, check, err);
+        else if (kind->fits)
+            rc = kind->fits(trial, check, err);
+        if (rc < 0)
+            err_wrap(err, "check '%s'", check->name);
+    }
+    return rc;
+}
+
+int trial_check_fits(struct trial *trial, struct err *err)
+{
+    return each_check(trial, false, err);
 }
 
 int trial_check(struct trial *trial, struct err *err)
 {
-    int rc = 0;
-    for (int i = 0; i < trial->job->n_checks && rc == 0; i++)
-        if ((rc = run_check(trial, &trial->job->checks[i], err)) < 0)
-            err_wrap(err, "check '%s'", trial->job->checks[i].name);
-    return rc;
+    return each_check(trial, true, err);
 }

@@ -7,11 +7,12 @@
 #include "common/json.h"
 #include "common/settings.h"
 
+static const char *const job_kinds[] = {"classification", "causal", "seq2seq", NULL}; /* as enum model_task */
+
 static int read_kind(struct trial_job *job, const char *kind, struct err *err)
 {
-    static const char *const kinds[] = {"classification", "causal", "seq2seq", NULL}; /* as enum model_task */
-    for (int i = 0; kinds[i]; i++)
-        if (strcmp(kind, kinds[i]) == 0) {
+    for (int i = 0; job_kinds[i]; i++)
+        if (strcmp(kind, job_kinds[i]) == 0) {
             job->model_task = (enum model_task)i;
             return 0;
         }
@@ -93,9 +94,10 @@ static int read_checks(struct trial_job *job, struct err *err)
         if (job->n_checks == TRIAL_JOB_MAX_CHECKS)
             return err_set(err, ERR_USAGE, "checks: more than %d", TRIAL_JOB_MAX_CHECKS);
         rc = read_check(check, item, err);
-        if (rc == 0 && job->model_task != TASK_CLASSIFICATION)
-            rc = err_set(err, ERR_UNSUPPORTED, "checks: '%s' measures a classification, task.kind is another",
-                         check->name);
+        const char *kind = job_kinds[job->model_task];
+        const char *refusal = rc == 0 ? check_refuses_task(check_find(check->kind), kind) : NULL;
+        if (refusal)
+            rc = err_set(err, ERR_UNSUPPORTED, "checks: '%s' does not apply: %s", check->name, refusal);
         job->n_checks++;
     }
     return rc;

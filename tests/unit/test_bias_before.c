@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/checks.h"
 #include "orchestrator/store_op.h"
 #include "tests/support/store_rows.h"
 #include "tests/support/temp.h"
@@ -175,9 +176,10 @@ Test(bias_before, group_fairness_is_computed_again_in_every_resample)
 
 Test(bias_before, an_item_under_each_metric)
 {
-    struct bias_item item = {1, -0.25};
-    cr_expect_float_eq(bias_item_value("flip_rate", item), 1, 0);
-    cr_expect_float_eq(bias_item_value("mean_absolute_difference", item), 0.25, 0);
-    cr_expect_float_eq(bias_item_value("signed_difference", item), -0.25, 0);
-    cr_expect(isnan(bias_item_value("another", item)));
+    const double item[2] = {1, -0.25};
+    cr_expect_float_eq(check_metric_counterfactual("flip_rate", item, 1, NULL), 1, 0);
+    cr_expect_float_eq(check_metric_counterfactual("mean_absolute_difference", item, 1, NULL), 0.25, 0);
+    cr_expect_float_eq(check_metric_counterfactual("signed_difference", item, 1, NULL), -0.25, 0);
+    cr_expect(isnan(check_metric_counterfactual("another", item, 1, NULL)));
+    cr_expect(isnan(check_metric_counterfactual("flip_rate", item, 0, NULL)), "no items: no rate");
 }
