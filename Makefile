@@ -4,7 +4,7 @@ BUILD   := build/$(VARIANT)
 LAYERS  := common trainer worker orchestrator
 
 CC      ?= gcc
-PKGS    := libuv libcjson sqlite3 openblas libcrypto libutf8proc
+PKGS    := libuv libcjson sqlite3 openblas libcrypto libutf8proc yaml-0.1
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
            -Wformat=2 -Wundef -Wpointer-arith -Wwrite-strings -Werror
 CFLAGS  ?= -O2 -g
@@ -38,7 +38,7 @@ $(LIBFILES): $(BUILD)/lib%.a: $$(call objs,$$(call srcs,$$*))
 	@rm -f $@; ar rcs $@ $^
 
 $(BUILD)/nightsweep: $(BUILD)/orchestrator/main.o $(BUILD)/liborchestrator.a $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto openblas) -lm -lpthread
+	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto openblas yaml-0.1) -lm -lpthread
 $(BUILD)/nightsweep-worker: $(BUILD)/worker/main.o $(BUILD)/libworker.a $(BUILD)/libcommon.a
 	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson libcrypto) -lm -lpthread
 $(BUILD)/nightsweep-trainer: $(BUILD)/trainer/main.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
@@ -52,7 +52,7 @@ $(BUILD)/fake-trainer: $(BUILD)/tests/support/fake/fake_trainer.o $(BUILD)/libco
 
 # The search algorithms on the test functions (docs/search.md).
 $(BUILD)/bench-search: $(patsubst %.c,$(BUILD)/%.o,$(wildcard bench/search/*.c)) $(BUILD)/liborchestrator.a $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto openblas) -lm -lpthread
+	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto openblas yaml-0.1) -lm -lpthread
 
 # The dispatch files: one kernel source, compiled once per instruction set and chosen at run time.
 ifeq ($(shell uname -m),x86_64)

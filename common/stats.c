@@ -44,7 +44,7 @@ static double beta_fraction(double a, double b, double x)
     return h;
 }
 
-static double incomplete_beta(double a, double b, double x)
+double stats_beta_below(double a, double b, double x)
 {
     if (x <= 0 || x >= 1)
         return x <= 0 ? 0 : 1;
@@ -56,7 +56,7 @@ static double incomplete_beta(double a, double b, double x)
 
 double stats_t_tail(double t, double df)
 {
-    double beyond = 0.5 * incomplete_beta(df / 2, 0.5, df / (df + t * t)); /* |t| */
+    double beyond = 0.5 * stats_beta_below(df / 2, 0.5, df / (df + t * t)); /* |t| */
     return t >= 0 ? beyond : 1 - beyond;
 }
 

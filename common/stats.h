@@ -16,6 +16,8 @@ struct interval stats_student(const double *values, int n, double confidence);
 double stats_t_quantile(double p, double df);
 /* P(T > t) of the same; any t. */
 double stats_t_tail(double t, double df);
+/* P(X < x) of the beta distribution: the regularised incomplete beta function I_x(a, b), a > 0, b > 0 (DLMF 8.17). */
+double stats_beta_below(double a, double b, double x);
 /* Quantile of the standard normal distribution, 0 < p < 1. */
 double stats_normal_quantile(double p);
 /* Mean of values and percentile bootstrap interval over items (Efron & Tibshirani 1993, 13.3), `resamples` draws of

@@ -164,6 +164,8 @@ static int preview_make(struct preview *preview, const struct command_line *line
 {
     int rc = definition_read(&preview->definition, path, err);
     if (rc == 0)
+        fputs(preview->definition.remarks, stderr);
+    if (rc == 0)
         rc = rename_sweep(&preview->definition, command_value(line, "new"), err);
     if (rc == 0)
         rc = load(preview, store, err);

@@ -82,6 +82,8 @@ static int read_names(struct running *r, struct err *err)
         struct definition definition = {0};
         rc = definition_read(&definition, r->options.files[i], err);
         if (rc == 0)
+            fputs(definition.remarks, stderr);
+        if (rc == 0)
             r->names[i] = arena_strdup(&r->arena, r->options.new_name ? r->options.new_name : definition.name);
         if (rc == 0 && !r->names[i])
             rc = no_memory(err);

@@ -60,7 +60,7 @@ static int run(const struct command_line *line, struct err *err)
     if (rc == 0)
         rc = suggest_open(&suggest, line->arguments[0], line->given_store, err);
     if (rc == 0 && !command_has(line, "quiet"))
-        fprintf(stderr, "%s\n", suggest_explain(suggest));
+        fprintf(stderr, "%s%s\n", suggest_remarks(suggest), suggest_explain(suggest));
     if (rc == 0)
         rc = command_has(line, "serve") ? serve(suggest, err) : ask(suggest, count, err);
     suggest_close(suggest);

@@ -23,6 +23,7 @@ const struct command *const commands[] = {
     &command_doctor,
     &command_suggest,
     &command_tell,
+    &command_import,
     &command_slurm,
     NULL,
 };

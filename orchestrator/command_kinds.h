@@ -12,5 +12,6 @@ extern const struct command command_compare;
 extern const struct command command_slurm;
 extern const struct command command_score;
 extern const struct command command_data;
+extern const struct command command_import;
 
 #endif

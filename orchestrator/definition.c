@@ -8,6 +8,7 @@
 
 #include "common/file.h"
 #include "orchestrator/definition_internal.h"
+#include "orchestrator/wandb.h"
 
 enum { DEFINITION_MAX_BYTES = 4 << 20, NAME_MAX_LENGTH = 64, CHECKS_MAX = 16 };
 
@@ -558,7 +559,7 @@ static int parse(struct definition *definition, const char *text, const char *fo
                  bool is_elsewhere, struct err *err)
 {
     struct definition_reader r = {.definition = definition, .is_elsewhere = is_elsewhere};
-    *definition = (struct definition){.reuse = true, .resources = {.threads = 1, .retries = 2}};
+    *definition = (struct definition){.reuse = true, .remarks = "", .resources = {.threads = 1, .retries = 2}};
     int rc = json_parse(text, strlen(text), &definition->root, err);
     if (rc < 0)
         return err_wrap(err, "'%s'", path);
@@ -590,8 +591,26 @@ int definition_parse_elsewhere(struct definition *definition, const char *text, 
     return parse(definition, text, ".", path, true, err);
 }
 
+/* A sweep file in YAML: its text becomes that of a definition. */
+static int convert(char **text, size_t n, const char *path, struct text *remarks, struct err *err)
+{
+    cJSON *converted = NULL;
+    struct text json = {0};
+    int rc = wandb_convert(*text, n, path, &converted, remarks, err);
+    if (rc < 0)
+        return rc;
+    json_add(&json, converted);
+    json_free(converted);
+    if (json.failed)
+        return err_set(err, ERR_NOMEM, "'%s': no memory to read it", path);
+    free(*text);
+    *text = text_take(&json);
+    return 0;
+}
+
 static int read_file(struct definition *definition, const char *path, bool is_elsewhere, struct err *err)
 {
+    struct text remarks = {0};
     char *text = NULL, *absolute = NULL, *folder = NULL;
     size_t n = 0;
     *definition = (struct definition){0};
@@ -602,8 +621,13 @@ static int read_file(struct definition *definition, const char *path, bool is_el
         rc = err_set(err, ERR_FORMAT, "'%s': byte %zu is a NUL", path, strlen(text) + 1);
     if (rc == 0 && !(folder = file_folder(absolute)))
         rc = err_set(err, ERR_NOMEM, "'%s': no memory to read it", path);
+    if (rc == 0 && wandb_is_path(path))
+        rc = convert(&text, n, path, &remarks, err);
     if (rc == 0)
         rc = parse(definition, text, folder, path, is_elsewhere, err);
+    if (rc == 0 && remarks.data && !(definition->remarks = arena_strdup(&definition->arena, remarks.data)))
+        rc = err_set(err, ERR_NOMEM, "'%s': no memory to read it", path);
+    text_done(&remarks);
     free(text);
     free(absolute);
     free(folder);

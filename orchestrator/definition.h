@@ -76,7 +76,8 @@ extern const char *const adapter_settings[];
 struct definition {
     struct arena arena; /* everything below */
     cJSON *root;
-    char *text; /* the file as it was given */
+    char *text;          /* the file as it was given; of YAML what it was converted to */
+    const char *remarks; /* what the conversion has to say, a line each; "" otherwise */
     char sha256[HASH_HEX_SIZE];
     const char *folder;    /* absolute: where relative paths start */
     const char *name;      /* [a-z0-9][a-z0-9._-]{0,63} */
@@ -107,9 +108,10 @@ struct definition {
     bool reuse; /* default true: an equal finished trial of any sweep is not run again */
 };
 
-/* Reads and checks the file. ERR_USAGE with every problem at once (problems_result), ERR_NOT_FOUND, ERR_FORMAT for
- * broken JSON (line and column). Reserved keys that another version will read (tasks, stages, …) are refused with that
- * word. `definition` is done also after a failure. */
+/* Reads and checks the file; one that ends with .yaml or .yml is converted first (wandb.h). ERR_USAGE with every
+ * problem at once (problems_result), ERR_NOT_FOUND, ERR_FORMAT for broken JSON (line and column). Reserved keys that
+ * another version will read (tasks, stages, …) are refused with that word. `definition` is done also after a failure.
+ */
 int definition_read(struct definition *definition, const char *path, struct err *err) MUST_CHECK;
 /* The same from text; `folder` is where relative paths start, `path` stands in messages. */
 int definition_parse(struct definition *definition, const char *text, const char *folder, const char *path,

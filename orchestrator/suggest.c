@@ -80,6 +80,11 @@ const char *suggest_explain(const struct suggest *suggest)
     return suggest->explanation;
 }
 
+const char *suggest_remarks(const struct suggest *suggest)
+{
+    return suggest->definition.remarks;
+}
+
 /* Requests --------------------------------------------------------------------------------------------------------- */
 
 struct request {

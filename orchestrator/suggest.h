@@ -15,6 +15,8 @@ int suggest_open(struct suggest **suggest, const char *file, const char *store, 
 void suggest_close(struct suggest *suggest); /* NULL is fine */
 /* Which algorithm is at work and why. Borrowed. */
 const char *suggest_explain(const struct suggest *suggest);
+/* What the conversion of a YAML file has to say (definition.remarks). Borrowed. */
+const char *suggest_remarks(const struct suggest *suggest);
 /* Answers one request: appends the reply to `reply`, without a newline. What is wrong with the request is the reply
  * ({"error": "…"}); an error is returned only when the session cannot go on (the store fails, no memory). */
 int suggest_answer(struct suggest *suggest, const char *request, size_t n, struct text *reply,

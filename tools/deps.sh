@@ -3,7 +3,8 @@
 # `tools/deps.sh --lint` the linters too, `--page` the browser that the page is tested in. Does nothing, quickly, when all is there.
 set -eu
 packages=(gcc make pkg-config git ca-certificates procps sqlite3 python3 python3-pip
-    libopenblas-dev libuv1-dev libcjson-dev libsqlite3-dev libcriterion-dev libssl-dev libutf8proc-dev libpcre2-dev uthash-dev)
+    libopenblas-dev libuv1-dev libcjson-dev libsqlite3-dev libcriterion-dev libssl-dev libutf8proc-dev libpcre2-dev libyaml-dev
+    uthash-dev)
 if [ "${1:-}" = --page ]; then
     packages+=(chromium fonts-dejavu-core)
     command -v npm >/dev/null || packages+=(nodejs npm)

@@ -58,4 +58,26 @@ grep -q "another 'parameters'" "$dir/err" || fail "$(cat "$dir/err")"
 # One at a time.
 "$BUILD/nightsweep" suggest --quiet --store "$dir/one.db" "$dir/sweep.json" | grep -q '^{"trial":1,' || fail "one proposal"
 [ "$("$BUILD/nightsweep" tell --store "$dir/one.db" "$dir/sweep.json" 1 loss=0.5)" = '{"ok":true}' ] || fail "tell"
+
+# A sweep file of Weights & Biases: imported, and taken as it is.
+cat >"$dir/Their Sweep.yaml" <<'YAML'
+program: train.py
+method: random
+metric: {name: val_loss}
+run_cap: 3
+parameters:
+  lr: {distribution: log_uniform_values, min: 1e-5, max: 1e-1}
+  epochs: {value: 2}
+YAML
+"$BUILD/nightsweep" import "$dir/Their Sweep.yaml" --output "$dir/imported.json" 2>"$dir/err" || fail "import: $(cat "$dir/err")"
+grep -q '^program, command: ' "$dir/err" || fail "what has no counterpart is not named"
+"$BUILD/nightsweep" suggest --count 4 "$dir/imported.json" 2>/dev/null >"$dir/a"
+"$BUILD/nightsweep" suggest --count 4 "$dir/Their Sweep.yaml" 2>/dev/null >"$dir/b"
+cmp -s "$dir/a" "$dir/b" || fail "the imported definition proposes something else"
+[ "$(tail -1 "$dir/a")" = '{"done":true}' ] || fail "run_cap: $(cat "$dir/a")"
+[ "$("$BUILD/nightsweep" suggest --quiet --store "$dir/yaml.db" "$dir/Their Sweep.yaml")" = "$(head -1 "$dir/a")" ] || fail "kept"
+"$BUILD/nightsweep" tell --store "$dir/yaml.db" "$dir/Their Sweep.yaml" 1 val_loss=0.5 >/dev/null || fail "tell with YAML"
+sed -i 's/log_uniform_values/log_uniform/' "$dir/Their Sweep.yaml"
+if "$BUILD/nightsweep" import "$dir/Their Sweep.yaml" >/dev/null 2>"$dir/err"; then fail "bounds that are values were taken"; fi
+grep -q "log_uniform_values with these bounds is likely meant" "$dir/err" || fail "$(cat "$dir/err")"
 echo "suggest.sh: passed"
