@@ -382,6 +382,7 @@ struct live_trial *coordinator_add_trial(struct coordinator *c, const struct sto
                                  .is_baseline = is_baseline,
                                  .failures = stored->attempts[ATTEMPT_FAILED],
                                  .seconds = stored->seconds,
+                                 .trained_parameters = stored->trained_parameters.value,
                                  .checkpoint = stored->checkpoint_path ? strdup(stored->checkpoint_path) : NULL,
                                  .checkpoint_sha256 = stored->checkpoint_sha256,
                                  .checkpoint_step = stored->checkpoint_step};

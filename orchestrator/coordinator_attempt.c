@@ -204,6 +204,19 @@ static void begin(struct coordinator *c, struct coordinator_slot *slot, struct r
     coordinator_submit(c, &op, 1, on_begun, reservation);
 }
 
+/* What an equal trial reported is what this one would have. */
+static void tell_reused(struct coordinator *c, const struct live_trial *trial, const struct store_result *result)
+{
+    struct store_op ops[STUDY_OPS_MAX];
+    struct text record = {0};
+    cJSON *metrics = result->reused_metrics ? cJSON_Parse(result->reused_metrics) : NULL;
+    size_t n = c->study && metrics ? study_end_ops(c, trial, metrics, &record, ops) : 0;
+    if (n > 0)
+        coordinator_submit(c, ops, n, NULL, NULL);
+    text_done(&record);
+    cJSON_Delete(metrics);
+}
+
 static void on_reused(const struct store_result *result, void *context)
 {
     struct reservation *reservation = context;
@@ -228,6 +241,7 @@ static void on_reused(const struct store_result *result, void *context)
         return;
     }
     slot->trial->state = TRIAL_COMPLETE;
+    tell_reused(c, slot->trial, result);
     progress_say(c->options->progress, "trial_reused", "trial %" PRId64 " (%s): an equal trial is in the store",
                  slot->trial->stored->number, slot->trial->method);
     free_slot(c, slot);
@@ -298,13 +312,19 @@ void attempt_on_through(const struct store_result *result, void *context)
         log_debug("coordinator", "%s", err.message);
 }
 
-/* The final report to the study: objectives, and what the checks said. Owned by the caller; NULL without memory. */
-static cJSON *final_metrics(const struct coordinator *c, const struct coordinator_slot *slot, const double *values)
+/* The final report to the study: objectives, what the checks said, and what it cost. Owned by the caller; NULL without
+ * memory. */
+static cJSON *final_metrics(const struct coordinator *c, const struct coordinator_slot *slot, const double *values,
+                            double seconds)
 {
     cJSON *metrics = slot->outcomes ? cJSON_Duplicate(slot->outcomes, true) : cJSON_CreateObject();
     for (int i = 0; metrics && i < c->definition->n_objectives; i++) {
         cJSON_DeleteItemFromObjectCaseSensitive(metrics, c->definition->objectives[i].metric);
         cJSON_AddNumberToObject(metrics, c->definition->objectives[i].metric, values[i]);
+    }
+    if (metrics && c->definition->cost) {
+        cJSON_AddNumberToObject(metrics, "seconds", slot->trial->seconds + seconds);
+        cJSON_AddNumberToObject(metrics, "parameters", (double)slot->trial->trained_parameters);
     }
     return metrics;
 }
@@ -332,7 +352,7 @@ void attempt_complete(struct coordinator *c, struct coordinator_slot *slot, cons
                                                 .value = known_real(values[0]),
                                                 .steps = steps,
                                                 .stored_bytes = stored_bytes}};
-    cJSON *metrics = c->study ? final_metrics(c, slot, values) : NULL;
+    cJSON *metrics = c->study ? final_metrics(c, slot, values, ops[0].end_attempt.seconds.value) : NULL;
     if (metrics)
         n += study_end_ops(c, trial, metrics, &record, ops + n);
     coordinator_submit(c, ops, n, attempt_on_through, c);

@@ -30,6 +30,7 @@ struct live_trial {
     int failures;                  /* attempts that count as retries */
     int losses;                    /* workers that ended while it ran, in this run */
     double seconds;                /* of its attempts so far */
+    int64_t trained_parameters;    /* 0: not known yet */
     char *checkpoint;              /* path of the newest committed one; heap, or NULL */
     const char *checkpoint_sha256; /* of one that was there at the start: checked before it is used */
     int64_t checkpoint_step;

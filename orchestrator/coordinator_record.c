@@ -67,6 +67,7 @@ static int on_started(struct coordinator *c, struct coordinator_slot *slot, cons
     start->trained_parameters = known_int(trained);
     if (flops > 0)
         start->flops = known_real(flops);
+    slot->trial->trained_parameters = trained;
     slot->shown.total_steps = total;
     slot->shown.step = slot->first_step = start->resumed_step;
     if (start->resumed_step > 0)

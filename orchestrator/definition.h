@@ -95,6 +95,9 @@ struct definition {
                          * else auto */
     int64_t configurations; /* at most so many, 0: no limit; default 20 of random and what is based on a model */
     const cJSON *first;     /* configurations to start with; NULL: none */
+    const char *cost; /* "seconds", "parameters": improvement per unit of it is sought; NULL: costs do not count */
+    const cJSON *warm_start; /* names of earlier sweeps, or true: all of the store; NULL: none */
+    int reevaluations;       /* seeds beyond `seeds` that the incumbent and its challenger may get each; 0: none */
     struct stopping stopping;
     struct constraint *constraints;
     int n_constraints;

@@ -56,9 +56,38 @@ static void read_first(struct definition_reader *r, const cJSON *search)
     r->definition->first = first;
 }
 
+static const char *const trained_costs[] = {"seconds", "parameters", NULL};
+
+/* What a trial costs: a number that it reports, of our own trials one of two. */
+static int read_cost(struct definition_reader *r, const cJSON *search)
+{
+    struct definition *d = r->definition;
+    int rc = definition_note(r, json_opt_string(search, "cost", "search", &d->cost, &r->err));
+    if (rc < 0 || !d->cost)
+        return rc;
+    if (!d->is_free && strcmp(d->cost, trained_costs[0]) != 0 && strcmp(d->cost, trained_costs[1]) != 0)
+        problems_add(&r->problems, "search.cost: '%s', seconds or parameters was expected", d->cost);
+    if (strcmp(d->search, "auto") != 0 && strcmp(d->search, "gp") != 0)
+        problems_add(&r->problems, "search.cost: '%s' looks at no costs, the algorithms gp and auto do", d->search);
+    return 0;
+}
+
+static void read_warm_start(struct definition_reader *r, const cJSON *search)
+{
+    const cJSON *list = json_get(search, "warm_start");
+    bool is_good = cJSON_IsTrue(list) || (cJSON_IsArray(list) && list->child);
+    for (const cJSON *item = cJSON_IsArray(list) ? list->child : NULL; item; item = item->next)
+        is_good = is_good && cJSON_IsString(item) && strcmp(item->valuestring, r->definition->name) != 0;
+    if (is_good)
+        r->definition->warm_start = list;
+    else if (list && !cJSON_IsFalse(list))
+        problems_add(&r->problems, "search.warm_start: true (all sweeps of the store) or a list of other sweeps' names "
+                                   "was expected");
+}
+
 int definition_read_search(struct definition_reader *r)
 {
-    static const char *const keys[] = {"algorithm", "configurations", "first", NULL};
+    static const char *const keys[] = {"algorithm", "configurations", "first", "cost", "warm_start", NULL};
     struct definition *d = r->definition;
     const cJSON *search = definition_section(r, "search");
     int64_t size = r->problems.n == 0 ? space_grid_size(&d->space) : -1;
@@ -74,6 +103,9 @@ int definition_read_search(struct definition_reader *r)
         if (rc == 0 && json_get(search, "configurations"))
             rc = definition_number(r, search, "search", "configurations", 1, configurations_max, true, &configurations);
         read_first(r, search);
+        read_warm_start(r, search);
+        if (rc == 0)
+            rc = read_cost(r, search);
     }
     d->configurations = (int64_t)configurations;
     bool is_known = false;

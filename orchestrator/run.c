@@ -17,6 +17,7 @@
 #include "orchestrator/coordinator.h"
 #include "orchestrator/plan.h"
 #include "orchestrator/study_log.h"
+#include "orchestrator/warm_start.h"
 
 #define CHECKPOINT_SECONDS 30
 
@@ -273,8 +274,82 @@ static int count_slots(const struct run_options *options, const struct definitio
     return cores > definition->resources.threads ? cores / definition->resources.threads : 1;
 }
 
+/* Adds a record of the study's to the store. */
+static int keep_record(struct run_sweep *run, int64_t trial_id, const char *record, struct err *err)
+{
+    const struct store_op op = {
+        .kind = STORE_EVENT,
+        .event = {.sweep_id = run->loaded.sweep.id, .trial_id = trial_id, .kind = "study", .message = record}};
+    return store_apply(run->store, &op, 1, NULL, err);
+}
+
+struct warm_group {
+    struct run_sweep *run;
+    struct group group;
+};
+
+static int on_warm_record(const char *record, void *context, struct err *err)
+{
+    struct warm_group *warm = context;
+    struct store_op op = {.kind = STORE_EVENT, .event = {.sweep_id = warm->run->loaded.sweep.id, .kind = "study"}};
+    op.event.message = arena_strdup(&warm->group.arena, record);
+    return op.event.message ? group_add(&warm->group, &op, err) : no_memory(err);
+}
+
+/* What earlier sweeps found, once: a sweep that has begun keeps what it began with. */
+static int warm_up(struct run_sweep *run, struct err *err)
+{
+    struct warm_group warm = {.run = run};
+    int n_taken = 0, n_left = 0;
+    int rc = warm_start_load(run->store, &run->definition, run->study, on_warm_record, &warm, &n_taken, &n_left, err);
+    if (rc == 0 && warm.group.n > 0)
+        rc = store_apply(run->store, warm.group.ops, warm.group.n, NULL, err);
+    if (rc == 0)
+        progress_say(run->options->progress, "warm_start",
+                     "warm start: %d trials of earlier sweeps are taken as a prior, %d lie outside this space", n_taken,
+                     n_left);
+    group_done(&warm.group);
+    return rc;
+}
+
+/* Results that were taken from an equal trial when the last run ended before its search heard of them. */
+static int tell_reused(struct run_sweep *run, int study_trial, const struct store_trial *stored, struct err *err)
+{
+    enum trial_state state = TRIAL_COMPLETE;
+    sqlite3_stmt *row = NULL;
+    cJSON *metrics = NULL;
+    struct text record = {0};
+    if (stored->state != TRIAL_COMPLETE || study_state(run->study, study_trial, &state, NULL) < 0 ||
+        state != TRIAL_RUNNING)
+        return 0;
+    if (sqlite3_prepare_v2(store_database(run->store), warm_start_metrics_sql, -1, &row, NULL) != SQLITE_OK)
+        return err_set(err, ERR_STORE, "store '%s': a trial's results cannot be read", store_path(run->store));
+    sqlite3_bind_int64(row, 1, stored->id);
+    const char *text = sqlite3_step(row) == SQLITE_ROW ? (const char *)sqlite3_column_text(row, 0) : NULL;
+    int rc = json_parse(text ? text : "{}", text ? strlen(text) : 2, &metrics, err);
+    sqlite3_finalize(row);
+    if (rc == 0)
+        rc = study_tell(run->study, study_trial, metrics, err);
+    if (rc == 0) {
+        study_log_tell(&record, study_trial, 0, metrics);
+        rc = keep_record(run, stored->id, record.data ? record.data : "", err);
+    }
+    text_done(&record);
+    json_free(metrics);
+    return rc;
+}
+
+static int tell_all_reused(struct run_sweep *run, struct err *err)
+{
+    int rc = 0, study_trial = 0;
+    for (int i = 0; i < run->loaded.n_trials && rc == 0; i++)
+        if (!run->loaded.configurations[run->loaded.trials[i].configuration].is_baseline)
+            rc = tell_reused(run, ++study_trial, &run->loaded.trials[i], err);
+    return rc;
+}
+
 /* The study of an adaptive sweep, as it was when the last run ended. */
-static int replay(struct run_sweep *run, sqlite3_stmt *rows, struct err *err)
+static int replay(struct run_sweep *run, sqlite3_stmt *rows, int *n, struct err *err)
 {
     int rc = 0, code = SQLITE_DONE;
     while (rc == 0 && (code = sqlite3_step(rows)) == SQLITE_ROW) {
@@ -283,6 +358,7 @@ static int replay(struct run_sweep *run, sqlite3_stmt *rows, struct err *err)
         rc = json_parse(text, strlen(text), &record, err);
         if (rc == 0)
             rc = study_log_replay(run->study, record, err);
+        ++*n;
         const cJSON *trial = json_get(record, "trial"), *step = json_get(record, "step");
         if (rc == 0 && cJSON_IsNumber(step) && (int)trial->valuedouble <= run->loaded.n_trials)
             run->told_steps[(int)trial->valuedouble - 1] = (int64_t)step->valuedouble;
@@ -297,6 +373,7 @@ static int replay(struct run_sweep *run, sqlite3_stmt *rows, struct err *err)
 static int open_study(struct run_sweep *run, struct err *err)
 {
     sqlite3_stmt *rows = NULL;
+    int n = 0;
     if (!plan_is_adaptive(&run->definition))
         return 0;
     run->told_steps = arena_calloc(&run->arena, (size_t)run->loaded.n_trials + 1, sizeof(*run->told_steps));
@@ -307,9 +384,13 @@ static int open_study(struct run_sweep *run, struct err *err)
         rc = err_set(err, ERR_STORE, "store '%s': the search's history cannot be read", store_path(run->store));
     if (rc == 0) {
         sqlite3_bind_int64(rows, 1, run->loaded.sweep.id);
-        rc = replay(run, rows, err);
+        rc = replay(run, rows, &n, err);
     }
     sqlite3_finalize(rows);
+    if (rc == 0 && n == 0 && run->definition.warm_start)
+        rc = warm_up(run, err);
+    if (rc == 0)
+        rc = tell_all_reused(run, err);
     if (rc < 0)
         return err_wrap(err, "sweep '%s'", run->definition.name);
     progress_say(run->options->progress, "search", "search: %s", study_explain(run->study));

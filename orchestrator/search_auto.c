@@ -13,7 +13,7 @@ static const struct search_kind *choose(struct study *study, const char **reason
      * found more than a model of unfinished curves (docs/search.md). */
     const struct stop_kind *rule = study->definition->stopping.kind;
     bool is_cheap = rule && rule->can_pause && study->definition->budget.steps > 0 && expected == INT64_MAX;
-    if (is_cheap && study->n_objectives == 1) {
+    if (is_cheap && study->n_objectives == 1 && !study->definition->cost && !study->definition->warm_start) {
         *reason = "the rule's rungs make looks cheap and only steps are counted: evenly spread points";
         return &search_sobol;
     }

@@ -438,7 +438,8 @@ static int suggest(struct study *study, int attempt, double *x, struct err *err)
         study->state = search;
         return rc;
     }
-    if (study->n_configurations < initial_points(study) || study->n_finished < 2)
+    if (study->n_foreign < initial_points(study) &&
+        (study->n_configurations < initial_points(study) || study->n_finished < 2))
         return search_sobol.suggest(study, attempt, x, err);
     if (search->for_configuration != study->n_configurations || attempt == 0) {
         search->n_candidates = 0;

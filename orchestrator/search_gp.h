@@ -14,7 +14,7 @@ struct gp_warp {
     double mean, deviation;
 };
 
-enum gp_role { GP_OBJECTIVE, GP_OUTCOME, GP_FAILURE };
+enum gp_role { GP_OBJECTIVE, GP_OUTCOME, GP_FAILURE, GP_COST };
 
 struct gp_quantity {
     enum gp_role role;

@@ -90,6 +90,12 @@ static int add(struct table *table, struct arena *arena, struct observation row,
     return 0;
 }
 
+/* A trial of an earlier sweep says a quarter of what one of this sweep does. */
+static double noise_of(const struct study_row *row)
+{
+    return (row->is_foreign ? 4.0 : 1.0) / row->n;
+}
+
 static double resource_share(const struct study *study, double resource)
 {
     double max = study->definition->stopping.max_resource;
@@ -156,11 +162,11 @@ static int add_objective(const struct study *study, const struct gp_search *sear
     struct observation at = {row->x,
                              resource_share(study, row->resource),
                              index < 0 ? scalarised(search, row, study->n_objectives) : row->scores[index],
-                             1.0 / row->n,
+                             noise_of(row),
                              row->resource <= 0,
                              row->violation == 0};
     int rc = 0;
-    if (search->has_resource && table->n < RUNG_ROWS_MAX)
+    if (search->has_resource && table->n < RUNG_ROWS_MAX && !row->is_foreign)
         rc = add_rungs(study, row, index, table, arena, err);
     return rc == 0 ? add(table, arena, at, err) : rc;
 }
@@ -176,11 +182,15 @@ static int add_row(const struct study *study, const struct gp_search *search, co
         at.y = row->is_failed;
         return add(table, arena, at, err);
     }
+    if (quantity->role == GP_COST) {
+        at.y = log(row->cost);
+        return isnan(row->cost) ? 0 : add(table, arena, at, err);
+    }
     if (row->is_failed || isnan(row->outcomes[quantity->index]))
         return 0;
     bool is_at_least = study->definition->constraints[quantity->index].is_at_least;
     at.y = is_at_least ? -row->outcomes[quantity->index] : row->outcomes[quantity->index];
-    at.noise = 1.0 / row->n;
+    at.noise = noise_of(row);
     return add(table, arena, at, err);
 }
 
@@ -416,7 +426,7 @@ static int prepare_quantity(struct study *study, struct gp_search *search, struc
         struct study_row *rows = NULL;
         struct table before = {0};
         int n_rows = 0;
-        rc = study_rows(study, size, &search->scratch, &rows, &n_rows, err);
+        rc = study_all_rows(study, size, &search->scratch, &rows, &n_rows, err);
         if (rc == 0)
             rc = fill_table(study, search, quantity, rows, n_rows, &before, err);
         /* Where the first fit came too early for this quantity, it sees what there is now. */
@@ -602,6 +612,8 @@ static int init(struct study *study, struct gp_search *search, struct err *err)
     for (int i = 0; i < study->n_constraints && rc == 0; i++)
         if (study->definition->constraints[i].metric)
             rc = add_quantity(search, study, GP_OUTCOME, i, err);
+    if (rc == 0 && study->definition->cost)
+        rc = add_quantity(search, study, GP_COST, 0, err);
     return rc == 0 ? add_quantity(search, study, GP_FAILURE, 0, err) : rc;
 }
 
@@ -612,7 +624,7 @@ int gp_prepare(struct study *study, struct gp_search *search, struct err *err)
     arena_reset(&search->scratch);
     search->branch = -1;
     if (rc == 0)
-        rc = study_rows(study, study->n_finished, &search->scratch, &search->rows, &search->n_rows, err);
+        rc = study_all_rows(study, study->n_finished, &search->scratch, &search->rows, &search->n_rows, err);
     if (rc == 0 && study->n_objectives > 2)
         draw_weights(study, search);
     for (int i = 0; i < search->n_quantities && rc == 0; i++)
@@ -663,6 +675,12 @@ static double combine(const struct study *study, const struct gp_search *search,
         const struct gp_quantity *quantity = &search->quantities[i];
         if (quantity->role == GP_OBJECTIVE || !quantity->is_usable)
             continue;
+        if (quantity->role == GP_COST) { /* the gain per cost: log gain − log cost, counted from the mean cost */
+            value -= mean[i] * quantity->warp.deviation;
+            if (by_mean)
+                by_mean[i] = -quantity->warp.deviation;
+            continue;
+        }
         value += acquire_log_probability(mean[i], deviation[i], quantity->bound, by_mean ? &by_mean[i] : NULL,
                                          by_deviation ? &by_deviation[i] : NULL);
     }

@@ -63,6 +63,7 @@ const char *store_op_name(enum store_op_kind kind)
 void store_result_done(struct store_result *result)
 {
     free((char *)result->replaced_path);
+    free((char *)result->reused_metrics);
     if (result->message != NULL && result->message[0] != '\0')
         free((char *)result->message);
     *result = (struct store_result){.message = ""};

@@ -238,11 +238,12 @@ struct store_op {
 
 /* What a group came to. Texts are valid as long as the result (during `done`, or until the next store_apply). */
 struct store_result {
-    int rc;                    /* 0: committed, all of it. Otherwise nothing of it is in the store. */
-    const char *message;       /* of rc, "" when 0 */
-    const char *replaced_path; /* the checkpoint's file that counts no more, to be deleted now; NULL: none */
-    int64_t reused_trial_id;   /* reuse_trial: whose results were taken; 0: none */
-    int64_t nondeterministic;  /* rows that were there with another value */
+    int rc;                     /* 0: committed, all of it. Otherwise nothing of it is in the store. */
+    const char *message;        /* of rc, "" when 0 */
+    const char *replaced_path;  /* the checkpoint's file that counts no more, to be deleted now; NULL: none */
+    int64_t reused_trial_id;    /* reuse_trial: whose results were taken; 0: none */
+    const char *reused_metrics; /* … and what it reported, JSON: objectives, bias/…, seconds, parameters */
+    int64_t nondeterministic;   /* rows that were there with another value */
 };
 
 /* Runs a group as one transaction, at once, on the calling thread. `result` may be NULL. Not while a store thread runs.

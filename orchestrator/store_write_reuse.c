@@ -2,16 +2,23 @@
 #include "orchestrator/store_internal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-/* A COMPLETE trial of the same identity whose value means the same (the first objective is the same metric). The own
- * sweep comes first, because its artifacts can be shared. */
+#include "orchestrator/warm_start.h"
+
+/* A COMPLETE trial of the same identity whose value means the same (the first objective is the same metric) and that
+ * has the others. The own sweep comes first, because its artifacts can be shared. */
 static const char find_equal[] =
     "SELECT b.id, b.number, s.name, b.value, x.output_folder = s.output_folder "
     "FROM trial a JOIN trial b ON b.identity = a.identity AND b.id <> a.id AND b.state = 'COMPLETE' "
     "JOIN sweep x ON x.id = a.sweep_id JOIN sweep s ON s.id = b.sweep_id "
     "JOIN objective oa ON oa.sweep_id = a.sweep_id AND oa.position = 0 "
     "JOIN objective ob ON ob.sweep_id = b.sweep_id AND ob.position = 0 AND ob.metric = oa.metric "
-    "WHERE a.id = ?1 ORDER BY x.output_folder = s.output_folder DESC, b.id LIMIT 1";
+    "WHERE a.id = ?1 AND NOT EXISTS (SELECT 1 FROM objective oc WHERE oc.sweep_id = a.sweep_id AND oc.position > 0 AND "
+    "NOT EXISTS (SELECT 1 FROM objective_value v JOIN objective od ON od.sweep_id = b.sweep_id AND od.position = "
+    "v.position WHERE v.trial_id = b.id AND od.metric = oc.metric)) ORDER BY x.output_folder = s.output_folder DESC, "
+    "b.id LIMIT 1";
 
 struct equal_trial {
     int64_t id;
@@ -62,6 +69,20 @@ static const char copy_artifacts[] = "INSERT INTO artifact (trial_id, kind, path
 static const char add_event[] = "INSERT INTO event (sweep_id, trial_id, kind, message, created_at) "
                                 "SELECT sweep_id, id, 'reused', ?2, ?3 FROM trial WHERE id = ?1";
 
+static int read_metrics(struct store *store, int64_t trial_id, struct store_result *result, struct err *err)
+{
+    sqlite3_stmt *row;
+    bool found = false;
+    int rc = store_first(store, warm_start_metrics_sql, BINDS(bind_int(trial_id)), &row, &found, err);
+    if (rc != 0 || !found)
+        return rc;
+    const char *text = (const char *)sqlite3_column_text(row, 0);
+    free((char *)result->reused_metrics);
+    result->reused_metrics = text ? strdup(text) : NULL;
+    sqlite3_reset(row);
+    return text && !result->reused_metrics ? err_set(err, ERR_NOMEM, "no memory for a trial's results") : 0;
+}
+
 int store_run_reuse_trial(struct store *store, const struct store_op *op, struct store_result *result, struct err *err)
 {
     const int64_t trial_id = op->reuse.trial_id;
@@ -79,6 +100,8 @@ int store_run_reuse_trial(struct store *store, const struct store_op *op, struct
     if (rc == 0)
         rc = store_run(store, add_event, BINDS(bind_int(trial_id), bind_text(equal.message), bind_text(store->now)),
                        NULL, err);
+    if (rc == 0)
+        rc = read_metrics(store, equal.id, result, err);
     if (rc == 0)
         result->reused_trial_id = equal.id;
     return rc;

@@ -72,6 +72,11 @@ static char *key_of(const cJSON *parameters)
     return text_take(&text);
 }
 
+int study_find(const struct study *study, const char *key)
+{
+    return study->index_size ? *find_slot(study, key) - 1 : -1;
+}
+
 static bool is_known(const struct study *study, const cJSON *parameters)
 {
     char *key = study->index_size ? key_of(parameters) : NULL;
@@ -183,6 +188,7 @@ static int read_first(struct study *study, struct err *err)
         else
             study->first[study->n_first++] = x;
     }
+    study->n_fixed_first = study->n_first;
     return rc;
 }
 
@@ -232,6 +238,7 @@ void study_free(struct study *study)
     free(study->trials);
     free(study->finished);
     free(study->index);
+    free(study->foreign);
     text_done(&study->reason);
     arena_done(&study->arena);
     free(study);
@@ -287,6 +294,7 @@ static int add_trial(struct study *study, int configuration, struct err *err)
         .state = TRIAL_RUNNING,
         .scores = arena_calloc(&study->arena, (size_t)study->n_objectives + 1, sizeof(double)),
         .outcomes = arena_calloc(&study->arena, (size_t)study->n_constraints + 1, sizeof(double)),
+        .cost = NAN,
         .finished = -1,
     };
     if (!trial->scores || !trial->outcomes)
@@ -328,8 +336,7 @@ int64_t study_expected_configurations(const struct study *study)
     return n;
 }
 
-/* The point of a configuration: always computed from the configuration, so that a restored study has the same bits. */
-static int encode(struct study *study, const cJSON *parameters, double *x, struct err *err)
+int study_encode(struct study *study, const cJSON *parameters, double *x, struct err *err)
 {
     for (int j = 0; j < study->codec.n; j++)
         x[j] = study->codec.dimensions[j].is_category ? 0 : 0.5;
@@ -349,7 +356,7 @@ static int take_point(struct study *study, double *x, bool *added, struct err *e
         cJSON_Delete(parameters);
         return 0;
     }
-    rc = encode(study, parameters, x, err);
+    rc = study_encode(study, parameters, x, err);
     if (rc < 0) {
         cJSON_Delete(parameters);
         return rc;
@@ -365,7 +372,7 @@ static int take_configuration(struct study *study, cJSON *parameters, double *x,
         cJSON_Delete(parameters);
         return 0;
     }
-    int rc = encode(study, parameters, x, err);
+    int rc = study_encode(study, parameters, x, err);
     if (rc < 0) {
         cJSON_Delete(parameters);
         return rc;
@@ -427,7 +434,11 @@ static int propose(struct study *study, bool *added, struct err *err)
     double *x = calloc((size_t)study->codec.n + 1, sizeof(*x));
     int rc = x ? 0 : no_memory(err);
     bool is_used_up = study->grid_size >= 0 && study->n_configurations >= study->grid_size;
+    if (rc == 0 && !study->is_warm)
+        rc = study_rank_foreign(study, err);
     if (rc == 0 && study->n_configurations < study->n_first) {
+        if (study->n_configurations >= study->n_fixed_first)
+            text_printf(&study->reason, "warm start: one of the best of earlier sweeps");
         memcpy(x, study->first[study->n_configurations], (size_t)study->codec.n * sizeof(*x));
         rc = take_point(study, x, added, err);
     }
@@ -548,7 +559,7 @@ int study_restore(struct study *study, const struct study_proposal *proposal, st
     if (proposal->configuration == study->n_configurations + 1) {
         cJSON *copy = cJSON_Duplicate(proposal->parameters, true);
         double *x = calloc((size_t)study->codec.n + 1, sizeof(*x));
-        rc = copy && x ? encode(study, copy, x, err) : no_memory(err);
+        rc = copy && x ? study_encode(study, copy, x, err) : no_memory(err);
         if (rc == 0)
             rc = add_configuration(study, copy, x, err);
         else

@@ -41,6 +41,12 @@ int study_ask(struct study *study, struct study_proposal *proposal, struct err *
  * that is not the next trial, or its parameters do not belong to the space. */
 int study_restore(struct study *study, const struct study_proposal *proposal, struct err *err) MUST_CHECK;
 
+/* A finished trial of an earlier sweep: what it found counts as a prior, and the best of them are proposed first.
+ * `values` may hold more than the space's parameters; *is_taken is false where they do not lie in the space or an
+ * objective is missing. Before the first study_ask. */
+int study_observe(struct study *study, const char *sweep, const cJSON *values, const cJSON *metrics, bool *is_taken,
+                  struct err *err) MUST_CHECK;
+
 struct study_decision {
     bool goes_on;
     bool is_paused;     /* does not go on now, but may be resumed */

@@ -23,6 +23,7 @@ struct study_trial {
     int64_t step;     /* of the newest point */
     double *scores;   /* objectives, turned so that less is better; of a pruned trial those of its newest point */
     double *outcomes; /* of each constraint on a result the metric's value, NaN elsewhere */
+    double cost;      /* what it reported as definition->cost; NaN: nothing */
     bool has_scores;
     int finished;   /* position in study->finished, or −1 */
     int rung;       /* rungs reached: what the rule decided about already */
@@ -35,6 +36,12 @@ struct study_configuration {
     char *key; /* canonical text */
     int n_trials, n_open;
     bool is_lost; /* a clear loser: gets no further seeds */
+};
+
+/* A finished trial of an earlier sweep. */
+struct study_foreign {
+    const char *sweep, *key;
+    double *x, *scores, *outcomes;
 };
 
 struct study {
@@ -56,8 +63,11 @@ struct study {
     int64_t position;  /* proposals looked at */
     int64_t grid_size; /* −1: not countable */
     int64_t total_steps;
-    double **first; /* fixed first configurations as points */
-    int n_first;
+    double **first; /* fixed first configurations as points, and behind them the best of earlier sweeps */
+    int n_first, n_fixed_first;
+    struct study_foreign *foreign;
+    int n_foreign, foreign_capacity;
+    bool is_warm; /* the best of `foreign` stand in `first` */
     struct text reason;
 };
 
@@ -82,7 +92,9 @@ struct study_row {
     double *scores;   /* means; of failed ones not set */
     double *outcomes; /* means */
     double resource;  /* steps behind the scores; 0: whole trials */
-    int n;            /* trials in the mean */
+    double cost;      /* mean over the trials that reported one; NaN: none did */
+    int n, n_costs;   /* trials in the means */
+    bool is_foreign;  /* of an earlier sweep: configuration and trial are −1 */
     bool is_failed;   /* no trial of it gave a value */
     bool is_complete; /* at least one trial ran to its end */
     double violation;
@@ -90,5 +102,18 @@ struct study_row {
 /* Of the first n_finished final trials, in the order of their first finish. Arrays in `arena`. */
 int study_rows(const struct study *study, int n_finished, struct arena *arena, struct study_row **rows, int *n_rows,
                struct err *err) MUST_CHECK;
+/* The same behind the trials of earlier sweeps. Those of a sweep are moved by the mean difference of the configurations
+ * that were trained in both. */
+int study_all_rows(const struct study *study, int n_finished, struct arena *arena, struct study_row **rows, int *n_rows,
+                   struct err *err) MUST_CHECK;
+/* The configuration (index) of that canonical text, or −1. */
+int study_find(const struct study *study, const char *key);
+/* The point of a configuration: always computed from the configuration, so that a restored study has the same bits. */
+int study_encode(struct study *study, const cJSON *parameters, double *x, struct err *err) MUST_CHECK;
+/* Objectives and outcomes of a report (study_tell.c); *is_bad: an objective is no number. */
+int study_read_metrics(const struct study *study, const cJSON *metrics, double *scores, double *outcomes, bool *is_bad,
+                       struct err *err) MUST_CHECK;
+/* Puts the best of earlier sweeps behind the fixed first configurations (study_warm.c). */
+int study_rank_foreign(struct study *study, struct err *err) MUST_CHECK;
 
 #endif

@@ -28,6 +28,17 @@ void study_log_tell(struct text *record, int64_t trial, int64_t step, const cJSO
     text_add_char(record, '}');
 }
 
+void study_log_observe(struct text *record, const char *sweep, const cJSON *parameters, const cJSON *metrics)
+{
+    text_add(record, "{\"op\":\"observe\",\"sweep\":");
+    text_add_json(record, sweep);
+    text_add(record, ",\"parameters\":");
+    json_add(record, parameters);
+    text_add(record, ",\"metrics\":");
+    json_add(record, metrics);
+    text_add_char(record, '}');
+}
+
 void study_log_fail(struct text *record, int64_t trial)
 {
     text_printf(record, "{\"op\":\"fail\",\"trial\":%" PRId64 "}", trial);
@@ -65,11 +76,26 @@ static int replay_tell(struct study *study, int64_t trial, const cJSON *record, 
                     : study_tell(study, trial, metrics, err);
 }
 
+static int replay_observe(struct study *study, const cJSON *record, struct err *err)
+{
+    const char *sweep = NULL;
+    const cJSON *parameters = NULL, *metrics = NULL;
+    bool is_taken;
+    int rc = json_get_string(record, "sweep", "record", &sweep, err);
+    if (rc == 0)
+        rc = json_get_object(record, "parameters", "record", &parameters, err);
+    if (rc == 0)
+        rc = json_get_object(record, "metrics", "record", &metrics, err);
+    return rc == 0 ? study_observe(study, sweep, parameters, metrics, &is_taken, err) : rc;
+}
+
 int study_log_replay(struct study *study, const cJSON *record, struct err *err)
 {
     const char *op = NULL;
     int64_t trial = 0;
     int rc = json_get_string(record, "op", "record", &op, err);
+    if (rc == 0 && strcmp(op, "observe") == 0)
+        return replay_observe(study, record, err);
     if (rc == 0)
         rc = json_get_int64(record, "trial", "record", &trial, err);
     if (rc < 0)

@@ -24,7 +24,7 @@ static int find_trial(struct study *study, int64_t number, struct study_trial **
 /* Metrics ---------------------------------------------------------------------------------------------------------- */
 
 /* A metric by name: NaN when it is null. ERR_USAGE when it is missing, with the nearest that is there. */
-static int read_metric(const cJSON *metrics, const char *name, double *value, struct err *err)
+static int read_metric(const cJSON *metrics, const char *name, const char *what, double *value, struct err *err)
 {
     const cJSON *item = json_get(metrics, name);
     const char *names[METRICS_MAX + 1];
@@ -40,8 +40,8 @@ static int read_metric(const cJSON *metrics, const char *name, double *value, st
     names[n] = NULL;
     const char *near = text_nearest(name, names);
     if (near)
-        return err_set(err, ERR_USAGE, "metrics: objective '%s' is missing; nearest is '%s'", name, near);
-    return err_set(err, ERR_USAGE, "metrics: objective '%s' is missing", name);
+        return err_set(err, ERR_USAGE, "metrics: %s '%s' is missing; nearest is '%s'", what, name, near);
+    return err_set(err, ERR_USAGE, "metrics: %s '%s' is missing", what, name);
 }
 
 /* The objectives turned so that less is better; *is_bad when one is not a number. */
@@ -52,7 +52,7 @@ static int read_scores(const struct study *study, const cJSON *metrics, double *
     for (int i = 0; i < study->n_objectives; i++) {
         const struct objective *objective = &study->definition->objectives[i];
         double value = 0;
-        int rc = read_metric(metrics, objective->metric, &value, err);
+        int rc = read_metric(metrics, objective->metric, "objective", &value, err);
         if (rc < 0)
             return rc;
         *is_bad = *is_bad || !isfinite(value);
@@ -70,6 +70,27 @@ static void read_outcomes(const struct study *study, const cJSON *metrics, doubl
         if (item && cJSON_IsNumber(item))
             outcomes[i] = item->valuedouble;
     }
+}
+
+int study_read_metrics(const struct study *study, const cJSON *metrics, double *scores, double *outcomes, bool *is_bad,
+                       struct err *err)
+{
+    int rc = read_scores(study, metrics, scores, is_bad, err);
+    if (rc == 0)
+        read_outcomes(study, metrics, outcomes);
+    return rc;
+}
+
+/* What the trial cost; NaN where costs do not count. */
+static int read_cost(const struct study *study, const cJSON *metrics, double *cost, struct err *err)
+{
+    *cost = NAN;
+    if (!study->definition->cost)
+        return 0;
+    int rc = read_metric(metrics, study->definition->cost, "search.cost", cost, err);
+    if (rc == 0 && !(*cost > 0))
+        rc = err_set(err, ERR_USAGE, "metrics.%s: a cost must be a number above 0", study->definition->cost);
+    return rc;
 }
 
 /* Ends ------------------------------------------------------------------------------------------------------------- */
@@ -191,6 +212,9 @@ int study_tell(struct study *study, int64_t number, const cJSON *metrics, struct
         return 0; /* told again: nothing changes */
     if (trial->state == TRIAL_COMPLETE || trial->state == TRIAL_FAILED)
         return refuse_final(trial, err);
+    rc = trial->state == TRIAL_PRUNED || is_bad ? 0 : read_cost(study, metrics, &trial->cost, err);
+    if (rc < 0)
+        return rc;
     read_outcomes(study, metrics, trial->outcomes);
     if (trial->state == TRIAL_PRUNED)
         return 0; /* what models learn from it are the values up to where it was ended */
@@ -328,6 +352,7 @@ static int start_row(const struct study *study, int configuration, struct arena 
         .x = study->configurations[configuration].x,
         .scores = arena_calloc(arena, (size_t)study->n_objectives + 1, sizeof(double)),
         .outcomes = arena_calloc(arena, (size_t)study->n_constraints + 1, sizeof(double)),
+        .cost = NAN,
         .is_failed = true,
     };
     return row->scores && row->outcomes ? 0 : no_memory(err);
@@ -360,6 +385,10 @@ static void add_to_row(const struct study *study, const struct study_trial *tria
         row->scores[i] += (trial->scores[i] - row->scores[i]) / row->n;
     for (int i = 0; i < study->n_constraints; i++)
         row->outcomes[i] += (trial->outcomes[i] - row->outcomes[i]) / row->n;
+    if (!isnan(trial->cost)) {
+        double before = row->n_costs ? row->cost : 0;
+        row->cost = before + (trial->cost - before) / ++row->n_costs;
+    }
     row->resource = resource;
     row->trial = (int)(trial->number - 1);
     row->is_failed = false;

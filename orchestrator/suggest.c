@@ -13,7 +13,7 @@ struct suggest {
     struct study *study;
     struct suggest_store *store; /* NULL: nothing is kept */
     bool *is_abandoned;          /* by trial − 1: open when the session began, and not heard of since */
-    int64_t n_abandoned;
+    int64_t n_abandoned, n_replayed;
     char *explanation;
 };
 
@@ -21,7 +21,20 @@ struct suggest {
 
 static int replay(const cJSON *record, void *context, struct err *err)
 {
-    return study_log_replay(context, record, err);
+    struct suggest *suggest = context;
+    suggest->n_replayed++;
+    return study_log_replay(suggest->study, record, err);
+}
+
+/* What earlier sweeps of the store found, once. */
+static int warm_up(struct suggest *suggest, struct err *err)
+{
+    int n_taken, n_left;
+    if (!suggest->definition.warm_start || suggest->n_replayed > 0)
+        return 0;
+    if (!suggest->store)
+        return err_set(err, ERR_USAGE, "search.warm_start: the earlier sweeps are in a store, --store FILE names it");
+    return suggest_store_warm_up(suggest->store, suggest->study, &n_taken, &n_left, err);
 }
 
 static int note_abandoned(struct suggest *suggest, struct err *err)
@@ -51,7 +64,9 @@ int suggest_open(struct suggest **suggest, const char *file, const char *store, 
     if (rc == 0 && store)
         rc = suggest_store_open(&made->store, &made->definition, store, err);
     if (rc == 0 && made->store)
-        rc = suggest_store_replay(made->store, replay, made->study, err);
+        rc = suggest_store_replay(made->store, replay, made, err);
+    if (rc == 0)
+        rc = warm_up(made, err);
     if (rc == 0)
         rc = note_abandoned(made, err);
     if (rc == 0 && !(made->explanation = strdup(study_explain(made->study))))

@@ -8,6 +8,7 @@
 #include "common/file.h"
 #include "orchestrator/store_op.h"
 #include "orchestrator/study_log.h"
+#include "orchestrator/warm_start.h"
 
 enum { OPS_MAX = 96 };
 
@@ -60,8 +61,8 @@ static int put_configuration(struct suggest_store *s, int64_t id, struct err *er
 static int check_same(const struct definition *earlier, const struct definition *next, const char *path,
                       struct err *err)
 {
-    static const char *const keys[] = {"seed",     "parameters",  "settings", "objectives",
-                                       "stopping", "constraints", "seeds",    NULL};
+    static const char *const keys[] = {"seed",        "parameters", "settings", "objectives", "stopping",
+                                       "constraints", "seeds",      "order",    NULL};
     for (const char *const *key = keys; *key; key++) {
         const cJSON *was = json_get(earlier->root, *key), *is = json_get(next->root, *key);
         if ((was || is) && (!was || !is || !json_equal(was, is)))
@@ -175,6 +176,19 @@ void suggest_store_close(struct suggest_store *store)
     free(store->trials);
     free(store->configurations);
     free(store);
+}
+
+static int keep_record(const char *record, void *context, struct err *err)
+{
+    struct suggest_store *s = context;
+    const struct store_op op = {.kind = STORE_EVENT,
+                                .event = {.sweep_id = s->sweep, .kind = "suggest", .message = record}};
+    return store_apply(s->store, &op, 1, NULL, err);
+}
+
+int suggest_store_warm_up(struct suggest_store *s, struct study *study, int *n_taken, int *n_left, struct err *err)
+{
+    return warm_start_load(s->store, s->definition, study, keep_record, s, n_taken, n_left, err);
 }
 
 int suggest_store_replay(struct suggest_store *store, int (*on_record)(const cJSON *, void *, struct err *),

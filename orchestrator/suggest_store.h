@@ -16,6 +16,9 @@ void suggest_store_close(struct suggest_store *store); /* NULL is fine */
 int suggest_store_replay(struct suggest_store *store,
                          int (*on_record)(const cJSON *record, void *context, struct err *err), void *context,
                          struct err *err) MUST_CHECK;
+/* Tells the study what earlier sweeps of the store found (warm_start.h), and keeps that. */
+int suggest_store_warm_up(struct suggest_store *store, struct study *study, int *n_taken, int *n_left,
+                          struct err *err) MUST_CHECK;
 /* Commits a new trial. */
 int suggest_store_ask(struct suggest_store *store, const struct study_proposal *proposal, struct err *err) MUST_CHECK;
 /* Commits what was reported, and the state the trial is in now. `step` 0: not an intermediate report. */

@@ -76,3 +76,21 @@ complete=$(sqlite3 "$db" "SELECT count(*) FROM trial WHERE state = 'COMPLETE'")
 again=$(sqlite3 "$db" 'SELECT count(*) FROM attempt')
 "$BUILD/nightsweep" run "$folder/a.json" --store "$db" --quiet >>"$folder/log" 2>&1 || fail "a finished sweep does not end with 0"
 expect 'SELECT count(*) FROM attempt' "$again"
+
+# Another sweep finds the equal trials that are through, and its search hears of them; a third one starts from what both
+# found, whose best it trains first.
+sed -e 's/"name": "a"/"name": "b"/' -e '/"stopping"/c\  "constraints": ["learning_rate > 0"],' "$folder/a.json" >"$folder/b.json"
+"$BUILD/nightsweep" run "$folder/b.json" --store "$db" --quiet >>"$folder/log" 2>&1 || fail "sweep b ended with status $?"
+expect "SELECT count(*) FROM event e JOIN sweep s ON s.id = e.sweep_id WHERE s.name = 'b' AND e.kind = 'reused'" "$complete"
+expect "SELECT count(*) FROM event e JOIN sweep s ON s.id = e.sweep_id WHERE s.name = 'b' AND e.kind = 'study'
+    AND json_extract(message, '\$.op') = 'tell' AND json_extract(message, '\$.step') IS NULL" 16
+sed -e 's/"name": "a"/"name": "c"/' -e '/"stopping"/d' \
+    -e 's/"algorithm": "random", "configurations": 16/"algorithm": "gp", "cost": "parameters", "configurations": 4, "warm_start": ["a", "b"]/' \
+    "$folder/a.json" >"$folder/c.json"
+"$BUILD/nightsweep" run "$folder/c.json" --store "$db" --quiet >>"$folder/log" 2>&1 || fail "sweep c ended with status $?"
+expect "SELECT count(*) FROM decision d JOIN sweep s ON s.id = d.sweep_id WHERE s.name = 'c' AND d.reason LIKE 'warm start%'" 3
+expect "SELECT count(DISTINCT json_extract(message, '\$.sweep')) FROM event WHERE kind = 'study'
+    AND json_extract(message, '\$.op') = 'observe'" 2
+sed -i 's/\["a", "b"\]/["a", "bb"]/; s/"name": "c"/"name": "d"/' "$folder/c.json"
+"$BUILD/nightsweep" run "$folder/c.json" --store "$db" --quiet 2>&1 | grep -q "there is no sweep 'bb' in .*, nearest is 'b'" ||
+    fail "a sweep that is not there was taken"
