@@ -15,14 +15,10 @@
 #include "orchestrator/search_pareto.h"
 #include "orchestrator/search_sobol.h"
 
-/* An expected gain, in deviations of the values, that leaves room for a look elsewhere. */
-static const double stuck_gain = 0.01;
-
 /* Beyond TRIALS_MAX or DIMENSIONS_MAX a proposal would cost seconds: the Parzen estimator takes over. */
 enum {
     TRIALS_MAX = 1500,
     DIMENSIONS_MAX = 500,
-    BRANCH_EVERY = 4,
     CANDIDATES_MAX = 700,
     KEPT = 24,
     CENTRES = 8,
@@ -365,12 +361,11 @@ static int rank(struct pool *pool, struct err *err)
     for (int i = 0; i < kept; i++)
         memcpy(search->candidates + (size_t)i * width, point(pool, best[i].at), width * sizeof(double));
     search->n_candidates = kept;
-    search->top_value = kept ? -best[0].key : -INFINITY;
     search->for_configuration = study->n_configurations;
     return 0;
 }
 
-static int propose_once(struct study *study, struct gp_search *search, struct err *err)
+static int propose(struct study *study, struct gp_search *search, struct err *err)
 {
     struct pool pool = {.study = study, .search = search};
     bool is_list = study->grid_size >= 0 && study->grid_size <= LIST_MAX;
@@ -390,20 +385,6 @@ static int propose_once(struct study *study, struct gp_search *search, struct er
     if (rc == 0)
         rc = gp_values(study, search, pool.points, pool.n, pool.values, err);
     return rc == 0 ? rank(&pool, err) : rc;
-}
-
-/* Every BRANCH_EVERY-th proposal, and every other one while little is to be gained at the incumbent, looks at another
- * branch of a conditional space. */
-static int propose(struct study *study, struct gp_search *search, struct err *err)
-{
-    bool has_turn = study->n_configurations % BRANCH_EVERY == 0;
-    if (has_turn)
-        gp_enter_branch(study, search);
-    int rc = propose_once(study, search, err);
-    bool is_stuck = search->branch < 0 && search->n_candidates > 0 && search->top_value < log(stuck_gain);
-    if (rc == 0 && is_stuck && study->n_configurations % 2 == 0 && gp_enter_branch(study, search))
-        rc = propose_once(study, search, err);
-    return rc;
 }
 
 /* Evenly spread points before the first model: enough for each dimension that exists at a time, at most a fifth of what
@@ -444,8 +425,10 @@ static int suggest(struct study *study, int attempt, double *x, struct err *err)
     if (search->for_configuration != study->n_configurations || attempt == 0) {
         search->n_candidates = 0;
         rc = gp_prepare(study, search, err);
-        if (rc == 0 && search->quantities[0].is_usable)
+        if (rc == 0 && search->quantities[0].is_usable) {
+            gp_enter_branch(study, search);
             rc = propose(study, search, err);
+        }
     }
     if (rc < 0)
         return rc;

@@ -54,15 +54,15 @@ struct gp_search {
     double reference[2];
     double *candidates; /* (n, codec.n) of the last proposal, best first */
     int n_candidates, for_configuration;
-    void *tpe;        /* state of the algorithm that takes over from so many trials on */
-    double top_value; /* of the first */
+    void *tpe; /* state of the algorithm that takes over from so many trials on */
 };
 
 /* Fits and conditions all models on the study's finished and running trials. */
 int gp_prepare(struct study *study, struct gp_search *search, struct err *err) MUST_CHECK;
-/* Turns the proposal to the most promising branch other than the incumbent's, which then is asked for its own best:
- * what was learned in one branch misleads about another. false: there are no branches. */
-bool gp_enter_branch(struct study *study, struct gp_search *search);
+/* While a branch of a conditional space has not had its share of trials, keeps the proposal to that branch and its own
+ * best: branches are arms, given up one after the other by the best value found in each, since what was learned in one
+ * misleads about another. */
+void gp_enter_branch(struct study *study, struct gp_search *search);
 /* log of what a settled point is worth, with derivatives by its numbers (codec.n) unless NULL. */
 double gp_value(struct study *study, struct gp_search *search, const double *x, double *gradient);
 /* The same for m points (m, codec.n). */

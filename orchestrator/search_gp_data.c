@@ -14,8 +14,8 @@
 #include "orchestrator/search_pareto.h"
 #include "orchestrator/stop_kinds.h"
 
-/* Deviations a branch of one trial may be better than it looks: so much that the least tried comes first. */
-static const double few_trials_bonus = 8;
+/* What of the budget is spent on finding the best branch at most; the rest goes where the most is promised. */
+static const double branch_share = 0.9;
 
 enum { BRANCHES_MAX = 32, PENDING_MAX = 64, RUNG_ROWS_MAX = 1200, FIRST_FIT = 3 };
 
@@ -513,12 +513,43 @@ static int branching_dimension(const struct study *study)
     return -1;
 }
 
-bool gp_enter_branch(struct study *study, struct gp_search *search)
+/* Successive rejects (Audibert, Bubeck and Munos 2010): of n arms and a budget of pulls, so many each of them has when
+ * one of the `left` is given up. */
+static double arm_quota(double budget, int n, int left)
 {
-    double best[BRANCHES_MAX], least = INFINITY;
-    int counts[BRANCHES_MAX] = {0}, j = branching_dimension(study), chosen = -1;
+    double sum = 0.5;
+    for (int i = 2; i <= n; i++)
+        sum += 1.0 / i;
+    return ceil(fmax(1, budget - n) / (sum * left));
+}
+
+/* The first arm that has not had its share; the worst is given up, share after share. −1: all have. */
+static int next_arm(const double *best, const int *counts, int n, double budget)
+{
+    bool is_rejected[BRANCHES_MAX] = {0};
+    for (int left = n; left > 1; left--) {
+        int least = -1, worst = -1;
+        for (int k = 0; k < n; k++) {
+            if (is_rejected[k])
+                continue;
+            if (least < 0 || counts[k] < counts[least] || (counts[k] == counts[least] && best[k] < best[least]))
+                least = k;
+            if (worst < 0 || best[k] >= best[worst])
+                worst = k;
+        }
+        if (counts[least] < arm_quota(budget, n, left))
+            return least;
+        is_rejected[worst] = true;
+    }
+    return -1;
+}
+
+void gp_enter_branch(struct study *study, struct gp_search *search)
+{
+    double best[BRANCHES_MAX];
+    int counts[BRANCHES_MAX] = {0}, j = branching_dimension(study);
     if (j < 0 || !search->has_best)
-        return false;
+        return;
     int n = (int)study->codec.dimensions[j].n_values;
     for (int k = 0; k < n; k++)
         best[k] = INFINITY;
@@ -529,23 +560,15 @@ bool gp_enter_branch(struct study *study, struct gp_search *search)
         int k = (int)search->known[i].x[j];
         best[k] = fmin(best[k], search->known[i].value);
     }
-    int first = 0; /* the incumbent's branch, which has its turn anyway */
-    for (int k = 1; k < n; k++)
-        if (best[k] < best[first])
-            first = k;
-    for (int k = 0; k < n; k++) {
-        double promise = (isinf(best[k]) ? 0 : best[k]) - few_trials_bonus / sqrt(counts[k] + 0.5);
-        if (k != first && promise < least) {
-            least = promise;
-            chosen = k;
-        }
-    }
+    /* Where more may come than came so far, the end is taken to be as far away as the beginning: of a large budget
+     * the early part alone must have brought something too. */
+    double expected = fmin((double)study_expected_configurations(study), 2.0 * study->n_configurations);
+    int chosen = next_arm(best, counts, n, branch_share * expected);
     if (chosen < 0)
-        return false;
+        return;
     search->branch = j;
     search->branch_value = chosen;
     search->best = isinf(best[chosen]) ? 0 : best[chosen];
-    return true;
 }
 
 static int compare_front(const void *a, const void *b)

@@ -60,7 +60,7 @@ static int run_curve(struct run *run, const struct study_proposal *proposal, str
 {
     for (int step = 1; step <= CURVE_STEPS; step++) {
         double noise = functions_noise(run->seed, (uint64_t)proposal->trial, (uint64_t)step) * run->function->noise;
-        double value = functions_curve(proposal->parameters, step) + noise;
+        double value = run->function->curve(proposal->parameters, step) + noise;
         cJSON *metrics = metrics_of(value, 0, false);
         struct study_decision decision;
         double start = now();
@@ -83,7 +83,7 @@ static int run_trial(struct run *run, const struct study_proposal *proposal, str
     const struct function *f = run->function;
     double value = f->first(proposal->parameters), second = f->second ? f->second(proposal->parameters) : 0;
     double told = value + (f->noise > 0 ? f->noise * functions_noise(run->seed, (uint64_t)proposal->trial, 0) : 0);
-    if (strcmp(f->name, "curve") == 0)
+    if (f->curve)
         return run_curve(run, proposal, err);
     keep(run, told, value);
     run->points[run->n_points][0] = value;
@@ -121,7 +121,7 @@ static void run_seed(const char *definition_text, const struct function *functio
 {
     struct err err;
     struct definition definition;
-    bool is_curve = strcmp(function->name, "curve") == 0;
+    bool is_curve = function->curve != NULL;
     struct run run = {.function = function, .seed = seed, .best_told = INFINITY, .best_true = INFINITY};
     run.points = calloc(TRIALS_MAX, sizeof(*run.points));
     if (definition_parse_elsewhere(&definition, definition_text, function->name, &err) < 0)

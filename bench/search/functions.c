@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "bench/search/functions_held.h"
 #include "common/text.h"
 
 enum { CURVE_STEPS = 81 };
@@ -180,6 +181,11 @@ static double curve_end(const cJSON *c)
     return functions_curve(c, CURVE_STEPS);
 }
 
+static double crossing_end(const cJSON *c)
+{
+    return held_crossing(c, CURVE_STEPS);
+}
+
 static double peft_parameters(const cJSON *c)
 {
     const char *method = json_get(c, "method")->valuestring;
@@ -234,16 +240,25 @@ static double log_parameters(const cJSON *c)
 }
 
 const struct function functions[] = {
-    {"branin", branin, NULL, 0.39788735772973816, 0, {0}},
-    {"hartmann6", hartmann6, NULL, -3.322368011391339, 0, {0}},
-    {"peft_mixed", peft_mixed, NULL, 0.292, 0, {0}},
-    {"peft_mixed_noisy", peft_mixed, NULL, 0.292, 0.02, {0}},
-    {"rosenbrock5", rosenbrock, NULL, 0, 0, {0}},
-    {"peft_grid", peft_grid, NULL, 0.3045293125656058, 0, {0}},
-    {"ackley10", ackley, NULL, 0, 0, {0}},
-    {"curve", curve_end, NULL, 0.3011252765214074, 0.01, {0}},
-    {"zdt1", first_x, zdt1, 0, 0, {11, 11}},
-    {"zdt2", first_x, zdt2, 0, 0, {11, 11}},
-    {"peft_mo", peft_mixed, log_parameters, 0, 0, {1.5, 8.5}},
-    {NULL, NULL, NULL, 0, 0, {0}},
+    {"branin", branin, NULL, 0.39788735772973816, 0, {0}, NULL},
+    {"hartmann6", hartmann6, NULL, -3.322368011391339, 0, {0}, NULL},
+    {"peft_mixed", peft_mixed, NULL, 0.292, 0, {0}, NULL},
+    {"peft_mixed_noisy", peft_mixed, NULL, 0.292, 0.02, {0}, NULL},
+    {"rosenbrock5", rosenbrock, NULL, 0, 0, {0}, NULL},
+    {"peft_grid", peft_grid, NULL, 0.3045293125656058, 0, {0}, NULL},
+    {"ackley10", ackley, NULL, 0, 0, {0}, NULL},
+    {"curve", curve_end, NULL, 0.3011252765214074, 0.01, {0}, functions_curve},
+    {"zdt1", first_x, zdt1, 0, 0, {11, 11}, NULL},
+    {"zdt2", first_x, zdt2, 0, 0, {11, 11}, NULL},
+    {"peft_mo", peft_mixed, log_parameters, 0, 0, {1.5, 8.5}, NULL},
+    {"levy5", held_levy, NULL, 0, 0, {0}, NULL},
+    {"griewank4", held_griewank, NULL, 0, 0, {0}, NULL},
+    {"styblinski3", held_styblinski, NULL, 0, 0, {0}, NULL},
+    {"styblinski6", held_styblinski, NULL, 0, 0, {0}, NULL},
+    {"optimizer", held_optimizer, NULL, 0, 0, {0}, NULL},
+    {"optimizer_noisy", held_optimizer, NULL, 0, 0.02, {0}, NULL},
+    {"mixture", held_mixture, NULL, 0, 0, {0}, NULL},
+    {"mixture_noisy", held_mixture, NULL, 0, 0.02, {0}, NULL},
+    {"crossing", crossing_end, NULL, 0, 0.01, {0}, held_crossing},
+    {NULL, NULL, NULL, 0, 0, {0}, NULL},
 };

@@ -9,9 +9,10 @@
 struct function {
     const char *name;
     double (*first)(const cJSON *configuration);
-    double (*second)(const cJSON *configuration); /* NULL: one objective */
-    double optimum, noise;                        /* of one objective */
-    double reference[2];                          /* of two: for the hypervolume */
+    double (*second)(const cJSON *configuration);             /* NULL: one objective */
+    double optimum, noise;                                    /* of one objective */
+    double reference[2];                                      /* of two: for the hypervolume */
+    double (*curve)(const cJSON *configuration, double step); /* of those with a learning curve; else NULL */
 };
 
 extern const struct function functions[]; /* ends with a NULL name */

@@ -424,6 +424,29 @@ Test(study, wrong_definitions_are_refused_in_words)
     }
 }
 
+/* `full` is the best of three methods, but in a valley. Successive rejects over 54 of 60 trials:
+ * each has ceil(51 / (4/3 · 3)) = 13, the last two ceil(51 / (4/3 · 2)) = 20. */
+Test(study, each_branch_has_its_share_before_it_is_given_up)
+{
+    struct definition definition;
+    read_definition(&definition, "{" SPACE ", \"budget\": {\"trials\": 60}, \"seed\": 2}");
+    struct study *study = make(&definition, false);
+    int counts[3] = {0};
+    for (struct study_proposal p = ask(study); p.answer == STUDY_TRIAL; p = ask(study)) {
+        double rate = log10(json_get(p.parameters, "rate")->valuedouble), loss;
+        const char *method = json_get(p.parameters, "method")->valuestring;
+        int k = strcmp(method, "full") == 0 ? 0 : strcmp(method, "lora") == 0 ? 1 : 2;
+        loss = k == 0 ? 1 - exp(-2 * (rate + 4) * (rate + 4)) : k == 1 ? 0.05 + 0.02 * fabs(rate + 2) : 0.4;
+        counts[k]++;
+        tell(study, p.trial, loss);
+    }
+    cr_expect_eq(counts[0] + counts[1] + counts[2], 60);
+    cr_expect(counts[0] >= 20 && counts[1] >= 20 && counts[2] >= 13 && counts[2] < 20, "%d %d %d", counts[0], counts[1],
+              counts[2]);
+    study_free(study);
+    definition_done(&definition);
+}
+
 /* More dimensions than the Gaussian process takes: the Parzen estimator stands in. */
 Test(study, a_thousand_parameters)
 {
