@@ -346,6 +346,10 @@ static void add_estimate(struct text *out, const struct preview *preview)
                  estimate.seconds > definition->budget.seconds ? ", MORE than the budget of " : ", the budget is ");
         progress_add_duration(out, definition->budget.seconds);
     }
+    if (definition->budget.cpu_seconds > 0) {
+        text_add(out, ", CPU time of at most ");
+        progress_add_duration(out, definition->budget.cpu_seconds);
+    }
     if (definition->budget.until)
         text_printf(out, ", it runs until %s", definition->budget.until);
     text_add_char(out, '\n');

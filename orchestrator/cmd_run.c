@@ -308,7 +308,7 @@ static void add_end(struct text *out, const struct running *r)
     if (outcome->was_interrupted)
         text_add(out, "stopped as asked");
     else if (outcome->n_open > 0)
-        text_add(out, "the deadline came");
+        text_add(out, "time is up");
     if (outcome->n_open > 0) {
         text_printf(out, ": %lld trial%s left; ", (long long)outcome->n_open, outcome->n_open == 1 ? " is" : "s are");
         add_again(out, r);

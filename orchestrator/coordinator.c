@@ -196,7 +196,7 @@ static void send_to_all(struct coordinator *c, const char *type)
     text_done(&line);
 }
 
-static void stop(struct coordinator *c, const char *kind, const char *message)
+void coordinator_stop(struct coordinator *c, const char *kind, const char *message)
 {
     if (c->is_stopping)
         return;
@@ -213,7 +213,8 @@ static void on_signal(uv_signal_t *handle, int number)
     (void)number;
     c->is_interrupted = true;
     if (!c->is_stopping) {
-        stop(c, "stopping", "stopping: running trials write their checkpoints; once more to end them at once");
+        coordinator_stop(c, "stopping",
+                         "stopping: running trials write their checkpoints; once more to end them at once");
         return;
     }
     if (c->is_killing)
@@ -252,6 +253,7 @@ static void quit_if_done(struct coordinator *c)
         c->is_quitting = true;
         if (c->study && !c->is_stopping)
             study_close(c);
+        budget_settle(c);
         for (int i = 0; i < c->n_pools; i++)
             pool_quit(&c->pools[i]);
     }
@@ -263,6 +265,7 @@ static void quit_if_done(struct coordinator *c)
 static void on_ready(struct pool *pool)
 {
     struct coordinator *c = pool->options.context;
+    budget_watch(c); /* it may be used up already */
     log_debug("coordinator", "worker %d on '%s' is ready", pool->options.number, pool->host);
     coordinator_dispatch(c);
 }
@@ -350,7 +353,8 @@ static void on_tick(uv_timer_t *timer)
         pool_watch(&c->pools[i]);
     look_at_storage(c);
     if (deadline > 0 && 1e-9 * (double)(uv_hrtime() - c->started_ns) > deadline)
-        stop(c, "deadline", "the deadline has come: running trials write their checkpoints");
+        coordinator_stop(c, "deadline", "the deadline has come: running trials write their checkpoints");
+    budget_watch(c);
     coordinator_show(c);
     coordinator_dispatch(c);
 }

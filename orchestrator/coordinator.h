@@ -13,6 +13,11 @@
 #include "orchestrator/store_thread.h"
 #include "orchestrator/study.h"
 
+/* What a sweep has used of its budgets of time. */
+struct budget_used {
+    double seconds, cpu_seconds;
+};
+
 struct coordinator_options {
     struct store *store; /* open for writing; borrowed, used through a store thread while the coordinator runs */
     const struct definition *definition;
@@ -25,6 +30,7 @@ struct coordinator_options {
     int workers;                       /* how many are started, at least 1 */
     int slots;                         /* of each */
     double deadline_seconds;           /* from now; 0: none */
+    struct budget_used used;           /* by the runs before */
     double checkpoint_seconds;
     struct progress *progress;
 };

@@ -87,8 +87,9 @@ struct coordinator {
     bool is_quitting; /* all is done: the worker is told to go */
     bool is_held;     /* the store waits for room on the disk */
     bool is_closing;
-    double trained_seconds; /* of the trials that completed in this run … */
-    int64_t n_trained;      /* … and how many */
+    double reserved_wall, reserved_cpu; /* of budgets of time: what is in the store as used */
+    double trained_seconds;             /* of the trials that completed in this run … */
+    int64_t n_trained;                  /* … and how many */
     struct optional_real best;
     int rc;
     struct err err;
@@ -113,6 +114,14 @@ void coordinator_note_value(struct coordinator *c, double value);
 /* Adds a trial behind the others; NULL (and the run has failed) without memory. */
 struct live_trial *coordinator_add_trial(struct coordinator *c, const struct store_trial *stored, const char *settings,
                                          const char *parameters, bool is_baseline);
+
+/* Nothing new is started, running trials write their checkpoints. */
+void coordinator_stop(struct coordinator *c, const char *kind, const char *message);
+
+/* coordinator_budget.c: stops the run when a budget of time is used up; call it several times a second. */
+void budget_watch(struct coordinator *c);
+/* Writes what was really used: the run ends in good order. */
+void budget_settle(struct coordinator *c);
 
 /* coordinator_show.c ------------------------------------------------------------------------------------------------
  */

@@ -490,7 +490,7 @@ static bool is_time_of_day(const char *text)
 
 static int read_budget(struct definition_reader *r)
 {
-    static const char *const keys[] = {"trials", "steps", "for", "until", NULL};
+    static const char *const keys[] = {"trials", "steps", "for", "until", "cpu", NULL};
     struct budget *out = &r->definition->budget;
     const cJSON *budget = definition_section(r, "budget"), *until;
     double trials = 0, steps = 0;
@@ -504,6 +504,8 @@ static int read_budget(struct definition_reader *r)
     out->steps = (int64_t)steps;
     if (rc == 0)
         rc = read_duration(r, budget, "budget", "for", &out->seconds);
+    if (rc == 0)
+        rc = read_duration(r, budget, "budget", "cpu", &out->cpu_seconds);
     until = json_get(budget, "until");
     if (until && (!cJSON_IsString(until) || !is_time_of_day(until->valuestring)))
         problems_add(&r->problems, "budget.until: a time of day such as \"07:00\" was expected");

@@ -58,10 +58,11 @@ struct resources {
 };
 
 struct budget {
-    int64_t trials;    /* 0: no limit */
-    int64_t steps;     /* optimiser steps of all trials together; 0: no limit */
-    double seconds;    /* "for": 0: no limit */
-    const char *until; /* "HH:MM" local time, the next one; NULL: none */
+    int64_t trials;     /* 0: no limit */
+    int64_t steps;      /* optimiser steps of all trials together; 0: no limit */
+    double seconds;     /* "for", of all runs together; 0: no limit */
+    double cpu_seconds; /* "cpu", of all trainers in all runs; 0: no limit */
+    const char *until;  /* "HH:MM" local time, the next one; NULL: none */
 };
 
 /* A saved adapter that trials may start from (settings or parameters init_adapter). */

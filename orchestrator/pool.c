@@ -53,6 +53,8 @@ static void on_closed(uv_handle_t *handle)
     line_splitter_done(&worker->lines);
     free(worker);
     pool->worker = NULL;
+    pool->cpu_before += pool->cpu_seconds;
+    pool->cpu_seconds = 0;
     pool->is_ready = pool->is_paused = false;
     pool->options.on_gone(pool, why);
 }
@@ -129,7 +131,9 @@ static int on_line(char *line, size_t len, void *context, struct err *err)
         rc = json_get_string(message, "type", "message", &type, err);
     if (rc == 0 && strcmp(type, "hello") == 0)
         on_hello(worker, message);
-    else if (rc == 0 && strcmp(type, "heartbeat") != 0 && pool->is_ready)
+    else if (rc == 0 && strcmp(type, "heartbeat") == 0)
+        rc = json_opt_double(message, "cpu_seconds", "heartbeat", &pool->cpu_seconds, err);
+    else if (rc == 0 && pool->is_ready)
         pool->options.on_message(pool, type, message);
     json_free(message);
     return rc;

@@ -43,7 +43,8 @@ struct pool {
     int n_starts;               /* since one of its trials ended */
     bool is_given_up;           /* it ended too often, and is not started again */
     bool is_ready;
-    bool is_paused; /* its lines are not read for now */
+    bool is_paused;                 /* its lines are not read for now */
+    double cpu_seconds, cpu_before; /* of the trainers of this worker, and of those before it */
     char host[256];
 };
 

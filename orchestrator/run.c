@@ -248,19 +248,14 @@ static double seconds_until(const char *time_of_day)
     return difftime(mktime(&then), now);
 }
 
-/* The earliest of what the command line and the definition say; 0: none. */
+/* What the command line says, or the definition's time of day; 0: none. Its `for` holds over all runs and is counted
+ * by the coordinator. */
 static double deadline(const struct run_options *options, const struct definition *definition, double elapsed)
 {
     double out = options->deadline_seconds > 0 ? options->deadline_seconds - elapsed : 0;
     if (options->deadline_seconds > 0)
         return out > 0.001 ? out : 0.001; /* it has come: what runs checkpoints at once */
-    if (definition->budget.seconds > 0)
-        out = definition->budget.seconds;
-    if (definition->budget.until) {
-        double until = seconds_until(definition->budget.until);
-        out = out > 0 && out < until ? out : until;
-    }
-    return out;
+    return definition->budget.until ? seconds_until(definition->budget.until) : 0;
 }
 
 static int count_slots(const struct run_options *options, const struct definition *definition)
@@ -421,6 +416,31 @@ static int check_identity(struct run_sweep *run, struct err *err)
     return 0;
 }
 
+/* What earlier runs used of the budgets of time: the newest event of that kind says. */
+static int read_used(struct run_sweep *run, struct budget_used *used, struct err *err)
+{
+    sqlite3_stmt *row = NULL;
+    cJSON *json = NULL;
+    int rc = 0;
+    *used = (struct budget_used){0};
+    if (sqlite3_prepare_v2(store_database(run->store),
+                           "SELECT message FROM event WHERE sweep_id = ?1 AND kind = 'budget' ORDER BY id DESC LIMIT 1",
+                           -1, &row, NULL) != SQLITE_OK)
+        return err_set(err, ERR_STORE, "store '%s': the budget cannot be read", store_path(run->store));
+    sqlite3_bind_int64(row, 1, run->loaded.sweep.id);
+    if (sqlite3_step(row) == SQLITE_ROW) {
+        const char *text = (const char *)sqlite3_column_text(row, 0);
+        rc = json_parse(text, strlen(text), &json, err);
+        if (rc == 0)
+            rc = json_get_double(json, "seconds", "budget", &used->seconds, err);
+        if (rc == 0)
+            rc = json_get_double(json, "cpu_seconds", "budget", &used->cpu_seconds, err);
+    }
+    sqlite3_finalize(row);
+    json_free(json);
+    return rc;
+}
+
 /* Which loaded trials the plan asks for; in the sweep's arena. */
 static bool *wanted(struct run_sweep *run)
 {
@@ -460,7 +480,8 @@ static int coordinate(struct run_sweep *run, double elapsed, struct run_outcome 
                                           .progress = o->progress};
     if (!options.is_wanted)
         return no_memory(err);
-    return coordinator_run(&options, outcome, err);
+    int rc = read_used(run, &options.used, err);
+    return rc == 0 ? coordinator_run(&options, outcome, err) : rc;
 }
 
 static int set_state(struct run_sweep *run, enum sweep_state state, struct err *err)

@@ -91,9 +91,11 @@ void relay_add_hello(struct text *out, const char *host, int64_t pid, int slots,
     text_add(out, "}\n");
 }
 
-void relay_add_heartbeat(struct text *out)
+void relay_add_heartbeat(struct text *out, double cpu_seconds)
 {
-    text_add(out, "{\"v\":1,\"type\":\"heartbeat\"}\n");
+    text_add(out, "{\"v\":1,\"type\":\"heartbeat\",\"cpu_seconds\":");
+    text_add_double(out, cpu_seconds);
+    text_add(out, "}\n");
 }
 
 void relay_add_ended(struct text *out, const struct relay_end *end)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/file.h"
 #include "common/log.h"
@@ -351,6 +352,28 @@ static void measure(struct slot *slot)
     if (peak > slot->peak_bytes)
         slot->peak_bytes = peak;
     free(status);
+}
+
+uint64_t slot_parse_cpu(const char *stat)
+{
+    unsigned long long user = 0, system = 0;
+    const char *rest = strrchr(stat, ')'); /* behind the name, which may hold anything */
+    int n = rest ? sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system) : 0;
+    return n == 2 ? user + system : 0;
+}
+
+double slot_cpu_seconds(const struct slot *slot)
+{
+    char path[64], *stat = NULL;
+    size_t len = 0;
+    if (!slot->is_busy || slot->has_exited)
+        return 0;
+    snprintf(path, sizeof(path), "/proc/%d/stat", slot->process.pid);
+    if (file_read(path, 1 << 16, &stat, &len, NULL) < 0)
+        return 0;
+    uint64_t ticks = slot_parse_cpu(stat);
+    free(stat);
+    return (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
 /* Kills it and remembers why, unless it is dying of something else already. */

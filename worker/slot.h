@@ -78,4 +78,9 @@ void slot_watch(struct slot *slot);
 /* Reads VmHWM, the largest resident size so far, from the text of /proc/<pid>/status; 0 when it is not in it. */
 uint64_t slot_parse_peak(const char *status);
 
+/* CPU seconds of the trainer that runs now; 0: none does. */
+double slot_cpu_seconds(const struct slot *slot);
+/* Reads user and system time from the text of /proc/<pid>/stat, in clock ticks; 0 when they are not in it. */
+uint64_t slot_parse_cpu(const char *stat);
+
 #endif

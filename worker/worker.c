@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -118,18 +119,38 @@ static void send_end(struct worker *worker, const struct relay_end *end)
     send_text(worker, &text);
 }
 
+/* CPU time of all trainers so far: of those that are gone, and of those that run. */
+static double cpu_seconds(const struct worker *worker)
+{
+    struct rusage gone;
+    double sum = 0;
+    if (getrusage(RUSAGE_CHILDREN, &gone) == 0)
+        sum = (double)(gone.ru_utime.tv_sec + gone.ru_stime.tv_sec) +
+              1e-6 * (double)(gone.ru_utime.tv_usec + gone.ru_stime.tv_usec);
+    for (int i = 0; i < worker->options->slots; i++)
+        sum += slot_cpu_seconds(&worker->slots[i]);
+    return sum;
+}
+
+static void send_heartbeat(struct worker *worker)
+{
+    struct text text = {0};
+    relay_add_heartbeat(&text, cpu_seconds(worker));
+    send_text(worker, &text);
+}
+
 static void on_ended(struct slot *slot, const struct relay_end *end)
 {
     struct worker *worker = slot->owner->context;
+    if (!worker->is_leaving)
+        send_heartbeat(worker); /* what the trainer used is known before it is gone */
     send_end(worker, end);
     close_if_done(worker);
 }
 
 static void on_heartbeat(uv_timer_t *timer)
 {
-    struct text text = {0};
-    relay_add_heartbeat(&text);
-    send_text(timer->data, &text);
+    send_heartbeat(timer->data);
 }
 
 /* The marker's text without its line end, owned by the caller; NULL when it cannot be read: the coordinator, which

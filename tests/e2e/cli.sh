@@ -375,7 +375,7 @@ runs() {
     grep -q 'stopped as asked: 16 trials are left' "$folder/runs/small.log" || fail "no end in the log: $(cat "$folder/runs/small.log")"
     # shellcheck disable=SC2016
     expect 1 run "$folder/job/long.json" --for 1s --on-finish 'echo "$NIGHTSWEEP_OUTCOME $NIGHTSWEEP_STATUS $NIGHTSWEEP_LEFT"'
-    has 'the deadline came: 16 trials are left; `nightsweep run'
+    has 'time is up: 16 trials are left; `nightsweep run'
     has 'deadline 1 16'
     says 'the deadline has come'
     expect 2 run "$folder/job/tiny.json" --until 25:00

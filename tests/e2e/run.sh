@@ -146,6 +146,33 @@ expect "SELECT count(*) > 0 FROM trial WHERE state = 'WAITING'" 1
 unset FAKE_STEP_MS
 run 0 "$folder/slow.json"
 
+# Budgets of time hold over all runs, killed ones too, and a larger one goes on.
+used() { sql "SELECT round(json_extract(message, '\$.$1'), 3) FROM event WHERE kind = 'budget' ORDER BY id DESC LIMIT 1"; }
+for kind in for cpu; do
+    begin "budget-$kind"
+    export FAKE_STEP_MS=100
+    [ "$kind" = cpu ] && export FAKE_BURN=1
+    sed "s/\"seeds\":2/\"seeds\":12,\"budget\":{\"$kind\":1.5}/" "$folder/slow.json" >"$folder/budget.json"
+    "$bin/nightsweep" run --store "$db" --quiet "$folder/budget.json" >>"$folder/out" 2>&1 &
+    runner=$!
+    sleep 0.6
+    kill -KILL "$runner"
+    wait "$runner" 2>/dev/null
+    run 1 "$folder/budget.json"
+    expect "SELECT state FROM sweep" STOPPED
+    expect "SELECT count(*) > 0 FROM event WHERE kind = 'budget_used_up' AND message LIKE 'the budget of % is used up%'" 1
+    column=$([ "$kind" = cpu ] && echo cpu_seconds || echo seconds)
+    # What one look at the clock, a heartbeat and a checkpoint take may come on top.
+    [ "$(sql "SELECT $(used "$column") BETWEEN 1.5 AND 3.6")" = 1 ] || fail "used $(used "$column") of 1.5 s"
+    attempts=$(sql 'SELECT count(*) FROM attempt')
+    run 1 "$folder/budget.json"
+    expect 'SELECT count(*) FROM attempt' "$attempts"
+    sed -i 's/1\.5/3600/' "$folder/budget.json"
+    unset FAKE_STEP_MS FAKE_BURN
+    run 0 "$folder/budget.json"
+    expect "SELECT state FROM sweep" COMPLETE
+done
+
 # Every way a trial fails: the mode, further resources, the reason, attempts of a trial.
 while IFS='|' read -r mode resources reason attempts; do
     begin "fails-$mode"

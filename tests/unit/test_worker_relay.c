@@ -202,6 +202,14 @@ Test(command, what_is_no_command_is_refused_with_its_place)
     }
 }
 
+Test(slot, cpu_time_comes_from_the_stat_file)
+{
+    static const char stat[] = "4711 (a name) with) 1) R 1 2 3 4 5 6 7 8 9 10 250 31 0 0 20 0 1 0 99 1000 2\n";
+    cr_assert_eq(slot_parse_cpu(stat), 281u);
+    cr_assert_eq(slot_parse_cpu("4711 (cut off"), 0u);
+    cr_assert_eq(slot_parse_cpu("4711 (x) R 1 2"), 0u);
+}
+
 Test(slot, the_peak_comes_from_the_status_file)
 {
     cr_assert_eq(slot_parse_peak("Name:\tx\nVmPeak:\t   9 kB\nVmHWM:\t    1234 kB\nVmRSS:\t 8 kB\n"), 1234u * 1024);

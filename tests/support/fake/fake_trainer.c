@@ -5,6 +5,7 @@
  * 4), evaluates on validation halfway and at the end, on test at the end, and checkpoints halfway, when asked to stop
  * and as checkpoint_seconds says. Environment:
  *   FAKE_STEP_MS   milliseconds a step takes (default 0)
+ *   FAKE_BURN      when set, a step takes that long of CPU time
  *   FAKE_TRAINER   halfway: crash (abort), hang (no answer to anything), garbage (a line that is no record), oom (ever
  *                  more memory), fail (a `failed` record), exit (ends with status 0 and no last record) */
 #include <poll.h>
@@ -529,11 +530,22 @@ static void finish_training(struct fake *fake)
     send_finished(fake, send_artifact(fake));
 }
 
+static void burn(int ms)
+{
+    struct timespec start, now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &start);
+    do
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    while ((now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 < ms);
+}
+
 static void train(struct fake *fake, int step_ms)
 {
     send_started(fake);
     for (int64_t step = fake->resumed_step + 1; step <= fake->n_steps; step++) {
-        if (step_ms > 0)
+        if (step_ms > 0 && getenv("FAKE_BURN"))
+            burn(step_ms);
+        else if (step_ms > 0)
             usleep((useconds_t)step_ms * 1000);
         send_train_points(fake, step);
         if (step % fake->steps_per_epoch == 0 || step == fake->n_steps)
