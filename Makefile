@@ -4,6 +4,7 @@ BUILD   := build/$(VARIANT)
 LAYERS  := common trainer worker orchestrator
 
 CC      ?= gcc
+FUZZ_CC ?= clang
 PKGS    := libuv libcjson sqlite3 openblas libcrypto libutf8proc yaml-0.1
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
            -Wformat=2 -Wundef -Wpointer-arith -Wwrite-strings -Werror
@@ -17,6 +18,7 @@ VARIANT_FLAGS_debug := -O0
 VARIANT_FLAGS_asan  := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -DNIGHTSWEEP_ASAN
 VARIANT_FLAGS_tsan  := -O1 -fsanitize=thread
 VARIANT_FLAGS_cov   := -O0 --coverage
+VARIANT_FLAGS_fuzz  := -w -O1 -fsanitize=fuzzer-no-link,address,undefined,float-cast-overflow -fno-sanitize-recover=all -DNIGHTSWEEP_ASAN
 VARIANT_FLAGS_f64   := -DREAL_DOUBLE#   the trainer with real = double: the oracle of the gradient checks
 VFLAGS  := $(VARIANT_FLAGS_$(VARIANT))
 ALL_CFLAGS = $(STD) $(WARN) $(CFLAGS) $(VFLAGS) $(shell pkg-config --cflags $(PKGS))
@@ -28,6 +30,7 @@ LIBFILES := $(foreach l,$(LAYERS),$(BUILD)/lib$(l).a)
 PROGRAMS := $(BUILD)/nightsweep $(BUILD)/nightsweep-worker $(BUILD)/nightsweep-trainer $(BUILD)/golden-run
 UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 GRADIENT := $(patsubst tests/gradient/%.c,$(BUILD)/gradient/%,$(wildcard tests/gradient/test_*.c))
+FUZZ     := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 SUPPORT  := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 
 .PHONY: all
@@ -89,6 +92,11 @@ $(BUILD)/gradient/%: $(BUILD)/tests/gradient/%.o $(BUILD)/libtrainer.a $(BUILD)/
 	@mkdir -p $(@D)
 	$(CC) $(VFLAGS) -o $@ $< $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion
 
+FUZZ_SUPPORT := $(patsubst %.c,$(BUILD)/%.o,tests/fuzz/fuzz.c tests/fuzz/mutate_json.c tests/support/record_taker.c)
+$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(FUZZ_SUPPORT) $(LIBFILES)
+	@mkdir -p $(@D)
+	$(CC) $(VFLAGS) -fsanitize=fuzzer -o $@ $< $(FUZZ_SUPPORT) $(BUILD)/liborchestrator.a $(BUILD)/libworker.a $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS)
+
 # Installing and fetching -------------------------------------------------------------------------------------------
 .PHONY: deps models data demo
 deps:                   ## installs what is missing to build and test (Debian 12, root or sudo)
@@ -121,7 +129,7 @@ uninstall:              ## removes what install put there
 	rm -f $(INSTALL_MAN)/nightsweep.1 $(INSTALL_MAN)/nightsweep-*.1 $(INSTALL_COMPLETION)/nightsweep
 
 # Tests -------------------------------------------------------------------------------------------------------------
-.PHONY: check unit gradient golden e2e check-interop check-page lint format
+.PHONY: check unit gradient golden e2e check-interop check-page fuzz fuzz-run torture lint format
 check: deps             ## all tests: unit, gradient, golden, end to end (VARIANT=asan: under the sanitizers)
 	@$(MAKE) --no-print-directory -s all
 	@$(MAKE) --no-print-directory -s unit
@@ -150,9 +158,15 @@ check-page: all         ## the page in headless Chromium (apt: chromium, npm; pl
 	@tools/deps.sh --page
 	@npm --prefix build/page-tests install --silent --no-audit --no-fund playwright-core@1.65.1 axe-core@4.14.1
 	@BUILD=$(BUILD) nice node tests/page/check.mjs
-torture: all $(BUILD)/fake-trainer ## what takes long: hundreds of kills
+fuzz:                   ## the parsers under libFuzzer and the sanitizers, RUNS executions each (100,000; apt: clang)
+	@tools/deps.sh --fuzz
+	@$(MAKE) --no-print-directory -s VARIANT=fuzz CC="$(FUZZ_CC)" fuzz-run
+fuzz-run: $(FUZZ)
+	@nice tests/fuzz/run.sh $(FUZZ)
+torture: all $(BUILD)/fake-trainer ## what takes long: hundreds of kills, ten million executions of each fuzz target
 	@BUILD=$(BUILD) KILLS=400 tests/e2e/kill.sh
 	@BUILD=$(BUILD) KILLS=100 tests/e2e/adaptive.sh
+	@$(MAKE) --no-print-directory -s fuzz RUNS=10000000
 lint:                   ## layers, banned calls, formatting, cppcheck, shellcheck
 	@tools/deps.sh --lint
 	@tests/support/lint.sh

@@ -448,6 +448,8 @@ static int resolve_one(const struct setting *setting, const cJSON *given, const 
 
 int settings_resolve(const cJSON *given, const char *where, cJSON **resolved, struct err *err)
 {
+    if (given && !cJSON_IsObject(given) && !cJSON_IsNull(given))
+        return err_set(err, ERR_FORMAT, "%s: %s was found, an object was expected", where, json_type_name(given));
     cJSON *out = cJSON_CreateObject();
     int rc = out ? 0 : err_set(err, ERR_NOMEM, "%s: no memory", where);
     for (const cJSON *item = given ? given->child : NULL; item && rc == 0; item = item->next) {

@@ -146,7 +146,8 @@ static void take_points(struct train *train, const cJSON *record)
                     *value = cJSON_GetArrayItem(point, 2);
         if (!cJSON_IsString(name) || !cJSON_IsNumber(step) || !cJSON_IsNumber(value))
             continue;
-        train->slot.step = (int64_t)step->valuedouble;
+        if (step->valuedouble >= 0 && step->valuedouble <= 9007199254740992.0)
+            train->slot.step = (int64_t)step->valuedouble;
         if (text_equal(name->valuestring, "train/loss"))
             train->slot.loss = value->valuedouble;
     }

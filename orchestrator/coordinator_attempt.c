@@ -33,7 +33,7 @@ static void set_waiting(struct coordinator *c, struct live_trial *trial)
 /* The trial's folder ------------------------------------------------------------------------------------------------
  */
 
-static char *trial_folder(const struct coordinator *c, const struct live_trial *trial)
+char *attempt_folder(const struct coordinator *c, const struct live_trial *trial)
 {
     char number[32];
     snprintf(number, sizeof(number), "%" PRId64, trial->stored->number);
@@ -79,7 +79,7 @@ void attempt_remove_leftovers(struct coordinator *c)
         const struct live_trial *trial = c->trials[i];
         if (trial->state != TRIAL_COMPLETE && trial->state != TRIAL_PRUNED)
             continue;
-        char *folder = trial_folder(c, trial);
+        char *folder = attempt_folder(c, trial);
         if (folder && clean_folder(folder, NULL, is_checkpoint, &err) < 0)
             log_debug("coordinator", "%s", err.message);
         free(folder);
@@ -111,7 +111,7 @@ static int write_start(struct coordinator *c, const struct coordinator_slot *slo
 {
     const struct live_trial *trial = slot->trial;
     const struct resources *resources = &c->definition->resources;
-    char *folder = trial_folder(c, trial);
+    char *folder = attempt_folder(c, trial);
     cJSON *settings = NULL;
     int rc = folder ? 0 : err_set(err, ERR_NOMEM, "no memory for a job");
     if (rc == 0)

@@ -133,6 +133,9 @@ const char *coordinator_describe(struct coordinator *c, const char *parameters);
 void coordinator_show(struct coordinator *c);
 
 /* coordinator_attempt.c: from WAITING to RUNNING and to the end */
+
+/* The folder of a trial's files, <output folder>/<number>; heap, NULL without memory. */
+char *attempt_folder(const struct coordinator *c, const struct live_trial *trial);
 void attempt_reserve(struct coordinator *c, struct coordinator_slot *slot, struct live_trial *trial);
 /* `finished`: the trial is COMPLETE. `values`: of each objective. */
 void attempt_complete(struct coordinator *c, struct coordinator_slot *slot, const double *values, const char *message,

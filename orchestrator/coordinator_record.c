@@ -11,6 +11,8 @@
 #include "common/log.h"
 #include "orchestrator/coordinator_internal.h"
 
+#define STEP_MAX 9007199254740992.0 /* 2^53: whole numbers are exact up to there */
+
 typedef int (*record_fn)(struct coordinator *c, struct coordinator_slot *slot, const cJSON *record, struct err *err);
 
 static int read_environment(const struct coordinator *c, const cJSON *record, struct store_environment *e,
@@ -83,6 +85,8 @@ static int read_point(const cJSON *item, struct store_point *point, struct err *
     const cJSON *value = step ? step->next : NULL;
     if (!cJSON_IsString(name) || !cJSON_IsNumber(step) || !value || (!cJSON_IsNumber(value) && !cJSON_IsNull(value)))
         return err_set(err, ERR_FORMAT, "points: [name, step, value] was expected");
+    if (!(step->valuedouble >= 0 && step->valuedouble <= STEP_MAX) || step->valuedouble != floor(step->valuedouble))
+        return err_set(err, ERR_FORMAT, "points: step %g is no whole number from 0 to 2^53", step->valuedouble);
     *point = (struct store_point){.name = name->valuestring,
                                   .step = (int64_t)step->valuedouble,
                                   .value = cJSON_IsNumber(value) ? value->valuedouble : (double)NAN};
@@ -245,6 +249,25 @@ static void on_checkpoint_written(const struct store_result *result, void *conte
     free(written);
 }
 
+/* A checkpoint is the file that its attempt and step name in the trial's folder, and nothing else: the coordinator will
+ * remove it when it counts no more. */
+static int check_checkpoint_path(const struct coordinator *c, const struct coordinator_slot *slot,
+                                 const struct store_checkpoint *checkpoint, struct err *err)
+{
+    struct text expected = {0};
+    char *folder = attempt_folder(c, slot->trial);
+    int rc = 0;
+    if (folder)
+        text_printf(&expected, "%s/%" PRId64 "-%" PRId64 ".checkpoint", folder, slot->attempt, checkpoint->step);
+    if (!folder || expected.failed)
+        rc = err_set(err, ERR_NOMEM, "no memory for a checkpoint's path");
+    else if (strcmp(checkpoint->path, expected.data) != 0)
+        rc = err_set(err, ERR_FORMAT, "checkpoint: path '%.500s', '%s' was expected", checkpoint->path, expected.data);
+    text_done(&expected);
+    free(folder);
+    return rc;
+}
+
 static int on_checkpoint(struct coordinator *c, struct coordinator_slot *slot, const cJSON *record, struct err *err)
 {
     struct store_op op = {.kind = STORE_CHECKPOINT};
@@ -257,6 +280,8 @@ static int on_checkpoint(struct coordinator *c, struct coordinator_slot *slot, c
         rc = json_get_int64(record, "bytes", "checkpoint", &checkpoint->bytes, err);
     if (rc == 0)
         rc = json_get_string(record, "sha256", "checkpoint", &checkpoint->sha256, err);
+    if (rc == 0)
+        rc = check_checkpoint_path(c, slot, checkpoint, err);
     if (rc < 0)
         return rc;
     size_t size = strlen(checkpoint->path) + 1;

@@ -226,19 +226,25 @@ static bool is_cases(const cJSON *value)
 
 static int move_cases(struct definition_reader *r, cJSON *parameters, cJSON *setting)
 {
-    for (cJSON *item = setting->child; item; item = item->next) {
+    int rc = 0;
+    for (cJSON *item = setting->child; item && rc == 0; item = item->next) {
         cJSON *value = cJSON_DetachItemFromObjectCaseSensitive(item, "value"), *values = cJSON_CreateArray();
-        if (!value || !values) {
-            cJSON_Delete(value);
-            cJSON_Delete(values);
+        if (!value)
             problems_add(&r->problems, "settings.%s: each case needs a 'value'", setting->string);
-            return values ? 0 : ERR_NOMEM;
+        if (values && value)
+            cJSON_AddItemToArray(values, value);
+        else
+            cJSON_Delete(value);
+        if (!values || !cJSON_AddItemToObject(item, "values", values)) {
+            cJSON_Delete(values);
+            rc = ERR_NOMEM;
         }
-        cJSON_AddItemToArray(values, value);
-        cJSON_AddItemToObject(item, "values", values);
     }
-    cJSON_AddItemToObject(parameters, setting->string, setting);
-    return 0;
+    if (!cJSON_AddItemToObject(parameters, setting->string, setting)) {
+        cJSON_Delete(setting);
+        rc = ERR_NOMEM;
+    }
+    return rc;
 }
 
 static int read_settings(struct definition_reader *r)
@@ -471,7 +477,8 @@ static int read_resources(struct definition_reader *r)
     if (rc == 0)
         rc = read_duration(r, resources, "resources", "time", &out->time_seconds);
     memory = json_get(resources, "memory");
-    if (cJSON_IsNumber(memory) && memory->valuedouble >= 1 && memory->valuedouble == floor(memory->valuedouble))
+    if (cJSON_IsNumber(memory) && memory->valuedouble >= 1 && memory->valuedouble <= 9007199254740992.0 &&
+        memory->valuedouble == floor(memory->valuedouble))
         out->memory_bytes = (uint64_t)memory->valuedouble;
     else if (memory &&
              (!cJSON_IsString(memory) || text_parse_bytes(memory->valuestring, &out->memory_bytes, &r->err) < 0))

@@ -116,7 +116,9 @@ int definition_read_search(struct definition_reader *r)
     else
         check_grid(r, size);
     if (d->configurations == 0 && strcmp(d->search, "grid") != 0 && !r->is_elsewhere)
-        d->configurations = cJSON_IsNumber(trials) && trials->valuedouble >= 1 ? (int64_t)trials->valuedouble : 20;
+        d->configurations = cJSON_IsNumber(trials) && trials->valuedouble >= 1
+                                ? (int64_t)fmin(trials->valuedouble, configurations_max)
+                                : 20;
     return rc;
 }
 

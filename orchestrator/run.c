@@ -355,7 +355,7 @@ static int replay(struct run_sweep *run, sqlite3_stmt *rows, int *n, struct err 
             rc = study_log_replay(run->study, record, err);
         ++*n;
         const cJSON *trial = json_get(record, "trial"), *step = json_get(record, "step");
-        if (rc == 0 && cJSON_IsNumber(step) && (int)trial->valuedouble <= run->loaded.n_trials)
+        if (rc == 0 && cJSON_IsNumber(step) && trial->valuedouble >= 1 && trial->valuedouble <= run->loaded.n_trials)
             run->told_steps[(int)trial->valuedouble - 1] = (int64_t)step->valuedouble;
         json_free(record);
     }

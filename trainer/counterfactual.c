@@ -92,12 +92,14 @@ static const cJSON *list_of(const cJSON *lists, const char *template)
 
 static int add_templates(struct counterfactual *set, const cJSON *items, struct arena *arena, struct err *err)
 {
-    const cJSON *templates;
+    const cJSON *templates, *lists = NULL;
     int rc = json_get_array(items, "templates", "check", &templates, err);
+    if (rc == 0 && json_get(items, "lists"))
+        rc = json_get_object(items, "lists", "check", &lists, err);
     for (const cJSON *item = rc == 0 ? templates->child : NULL; item && rc == 0; item = item->next) {
         if (!cJSON_IsString(item))
             return err_set(err, ERR_FORMAT, "templates: %s was found, a text was expected", json_type_name(item));
-        const cJSON *list = list_of(json_get(items, "lists"), item->valuestring);
+        const cJSON *list = list_of(lists, item->valuestring);
         if (!list)
             rc = add_filled(set, item->valuestring, items, NULL, NULL, arena, err);
         for (const cJSON *pair = list ? list->child : NULL; pair && rc == 0; pair = pair->next)

@@ -134,7 +134,8 @@ static int compare_begin(const void *a, const void *b)
 static int check_cover(struct tensor *tensors, size_t n, const unsigned char *data, size_t data_bytes, struct err *err)
 {
     const unsigned char *at = data;
-    qsort(tensors, n, sizeof(*tensors), compare_begin);
+    if (n > 1)
+        qsort(tensors, n, sizeof(*tensors), compare_begin);
     for (size_t i = 0; i < n; i++) {
         if (tensors[i].data != at)
             return err_set(err, ERR_FORMAT, "tensor '%s' begins at byte %td, %td was expected (holes and overlaps)",
@@ -169,7 +170,7 @@ static int read_header(struct safetensors *file, const struct file_map *map, str
         if (strcmp(entry->string, "__metadata__") != 0)
             rc = add_tensor(file, entry, data, data_bytes, err);
     if (rc == 0)
-        rc = check_cover(file->tensors + first, file->n_tensors - first, data, data_bytes, err);
+        rc = check_cover(file->tensors ? file->tensors + first : NULL, file->n_tensors - first, data, data_bytes, err);
     json_free(header);
     return rc;
 }

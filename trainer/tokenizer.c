@@ -487,7 +487,8 @@ static void encode_stretch(const struct tokenizer *t, const char *text, size_t n
         bool is_punctuation = splits && t->pre_tokenizer == PRE_TOKENIZER_BERT && text_is_punctuation(codes.items[i]);
         if (!is_end && !is_space && !is_punctuation)
             continue;
-        encode_word(t, codes.items + start, i - start, ids);
+        if (i > start)
+            encode_word(t, codes.items + start, i - start, ids);
         if (is_punctuation)
             encode_word(t, codes.items + i, 1, ids);
         start = i + 1;

@@ -355,8 +355,11 @@ static int read_leave_out(const cJSON *config, struct adapter_spec *spec, struct
     int *layers = arena_calloc(arena, (size_t)cJSON_GetArraySize(list) + 1, sizeof(*layers));
     if (!layers)
         return err_set(err, ERR_NOMEM, "no memory for the adapter's layers");
-    for (const cJSON *item = list ? list->child : NULL; item; item = item->next)
+    for (const cJSON *item = list ? list->child : NULL; item; item = item->next) {
+        if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble <= 1 << 20))
+            return err_set(err, ERR_FORMAT, "leave_out: a layer's number was expected");
         layers[spec->n_leave_out++] = (int)item->valuedouble;
+    }
     spec->leave_out = layers;
     return 0;
 }
