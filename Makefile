@@ -5,7 +5,7 @@ LAYERS  := common trainer worker orchestrator
 
 CC      ?= gcc
 FUZZ_CC ?= clang
-PKGS    := libuv libcjson sqlite3 openblas libcrypto libutf8proc yaml-0.1
+PKGS    := libuv libcjson sqlite3 openblas libcrypto libutf8proc libpcre2-8 yaml-0.1
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
            -Wformat=2 -Wundef -Wpointer-arith -Wwrite-strings -Werror
 CFLAGS  ?= -O2 -g
@@ -45,9 +45,9 @@ $(BUILD)/nightsweep: $(BUILD)/orchestrator/main.o $(BUILD)/liborchestrator.a $(B
 $(BUILD)/nightsweep-worker: $(BUILD)/worker/main.o $(BUILD)/libworker.a $(BUILD)/libcommon.a
 	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson libcrypto) -lm -lpthread
 $(BUILD)/nightsweep-trainer: $(BUILD)/trainer/main.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson openblas libcrypto libutf8proc) -lm -lpthread
+	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson openblas libcrypto libutf8proc libpcre2-8) -lm -lpthread
 $(BUILD)/golden-run: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden/*.c)) $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson openblas libcrypto libutf8proc) -lm -lpthread
+	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson openblas libcrypto libutf8proc libpcre2-8) -lm -lpthread
 
 # Stands in for the trainer where the test is about worker or coordinator.
 $(BUILD)/fake-trainer: $(BUILD)/tests/support/fake/fake_trainer.o $(BUILD)/libcommon.a
@@ -154,6 +154,7 @@ check-interop: all      ## our store and exports in the tools people have; more 
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/peft_adapters.py
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/language_adapters.py
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/measures.py
+	@BUILD=$(BUILD) nice build/interop/bin/python bench/tokenizer/kinds.py --texts 10000
 check-page: all         ## the page in headless Chromium (apt: chromium, npm; playwright-core and axe-core go under build/)
 	@tools/deps.sh --page
 	@npm --prefix build/page-tests install --silent --no-audit --no-fund playwright-core@1.65.1 axe-core@4.14.1

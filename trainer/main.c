@@ -22,7 +22,7 @@
 static const char usage[] =
     "usage: nightsweep-trainer [--supervised] [--trap-nan] < JOB\n"
     "       nightsweep-trainer --check-grad < JOB\n"
-    "       nightsweep-trainer --tokens MODEL MAX_TOKENS < TEXTS\n"
+    "       nightsweep-trainer --tokens | --tokens-decode | --tokens-time MODEL MAX_TOKENS < LINES\n"
     "       nightsweep-trainer --data-check < REQUEST\n"
     "       nightsweep-trainer --doctor | --help | --version\n"
     "\n"
@@ -32,7 +32,9 @@ static const char usage[] =
     "  --trap-nan     stop at the first operation that gives a value that is not finite, and name it\n"
     "  --check-grad   compare every trained tensor's gradient with finite differences (build with VARIANT=f64)\n"
     "  --data-check   look a task's files over: duplicates, leakage, labels, lengths (`nightsweep data` asks for it)\n"
-    "  --tokens       print the token ids of JSON texts, a line each\n"
+    "  --tokens       print the token ids of JSON texts, a line each; --tokens-decode prints the texts of lists of "
+    "ids,\n"
+    "                 --tokens-time the processor seconds that encoding took\n"
     "  --doctor       print what this program computes with, as JSON\n"
     "\n"
     "A line {\"v\":1,\"type\":\"stop\"} after the job writes a checkpoint and ends. SIGINT and SIGTERM do the same "
@@ -229,6 +231,15 @@ static int check_data(struct err *err)
     return rc;
 }
 
+/* "" encodes, "-decode" and "-time"; −1: none of them. */
+static int tokens_mode(const char *suffix)
+{
+    return !suffix[0]                       ? TOKENS_ENCODE
+           : strcmp(suffix, "-decode") == 0 ? TOKENS_DECODE
+           : strcmp(suffix, "-time") == 0   ? TOKENS_TIME
+                                            : -1;
+}
+
 int main(int argc, char **argv)
 {
     bool is_supervised = false, trap_nan = false;
@@ -253,8 +264,9 @@ int main(int argc, char **argv)
         } else if (strcmp(argv[i], "--help") == 0) {
             fputs(usage, stdout);
             return 0;
-        } else if (strcmp(argv[i], "--tokens") == 0 && i + 3 == argc) {
-            int rc = tokens_command(argv[i + 1], (int)strtol(argv[i + 2], NULL, 10), stdin, stdout, &err);
+        } else if (strncmp(argv[i], "--tokens", 8) == 0 && tokens_mode(argv[i] + 8) >= 0 && i + 3 == argc) {
+            int rc = tokens_command((enum tokens_mode)tokens_mode(argv[i] + 8), argv[i + 1],
+                                    (int)strtol(argv[i + 2], NULL, 10), stdin, stdout, &err);
             if (rc < 0)
                 fprintf(stderr, "nightsweep-trainer: %s\n", err.message);
             return err_exit_status(rc);

@@ -1,8 +1,13 @@
 /* Tokenizers out of a Hugging Face tokenizer.json, token for token as the reference library.
  *
- * Built in: normalizers BertNormalizer, Lowercase, StripAccents, NFC, NFD, NFKC, NFKD and sequences of them;
- * pre-tokenizers BertPreTokenizer and WhitespaceSplit; models WordPiece and WordLevel; post-processors
- * TemplateProcessing, BertProcessing and RobertaProcessing. Everything else is refused by name. */
+ * Built in: the models WordPiece, WordLevel, BPE (byte-level, or with byte fallback) and Unigram; the normalizers
+ * BertNormalizer, Lowercase, StripAccents, NFC, NFD, NFKC, NFKD, Prepend, Replace, Strip, Nmt, ByteLevel and
+ * Precompiled; the pre-tokenizers BertPreTokenizer, WhitespaceSplit, Whitespace, Punctuation, Digits, Split,
+ * CharDelimiterSplit, Metaspace and ByteLevel; the post-processors TemplateProcessing, BertProcessing,
+ * RobertaProcessing and ByteLevel; the decoders ByteLevel, Metaspace, Replace, ByteFallback, Fuse, Strip, WordPiece and
+ * BPEDecoder; sequences of all of them. Everything else is refused by name.
+ *
+ * A tokenizer keeps memory for the text it works on: it serves one thread at a time. */
 #ifndef TRAINER_TOKENIZER_H
 #define TRAINER_TOKENIZER_H
 
@@ -11,6 +16,7 @@
 
 #include "common/arena.h"
 #include "common/err.h"
+#include "common/text.h"
 
 enum { TOKENIZER_MAX_VOCABULARY = 1 << 21, TOKENIZER_MAX_ADDED = 4096 };
 
@@ -40,5 +46,11 @@ int tokenizer_encode_plain(const struct tokenizer *tokenizer, const char *text, 
                            struct encoding *encoding, struct err *err) MUST_CHECK;
 /* How many special tokens the post-processor adds to one text, or to a pair. */
 int tokenizer_special_tokens(const struct tokenizer *tokenizer, bool is_pair);
+/* The id of a token's text, or −1. */
+int32_t tokenizer_find(const struct tokenizer *tokenizer, const char *text);
+/* Appends the text of n tokens; unknown ids give nothing, bytes that are no UTF-8 U+FFFD, special tokens nothing with
+ * skips_special. */
+int tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, size_t n, bool skips_special,
+                     struct text *out, struct err *err) MUST_CHECK;
 
 #endif

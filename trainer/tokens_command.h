@@ -6,7 +6,11 @@
 
 #include "common/err.h"
 
-/* Reads a JSON string (or a list of two: a pair) a line and writes its ids as a JSON list a line. */
-int tokens_command(const char *folder, int max_tokens, FILE *in, FILE *out, struct err *err) MUST_CHECK;
+enum tokens_mode { TOKENS_ENCODE, TOKENS_DECODE, TOKENS_TIME };
+
+/* Reads a JSON string (or a list of two: a pair) a line and writes its ids as a JSON list a line; TOKENS_DECODE the
+ * other way; TOKENS_TIME writes only the seconds of processor time that encoding took. */
+int tokens_command(enum tokens_mode mode, const char *folder, int max_tokens, FILE *in, FILE *out,
+                   struct err *err) MUST_CHECK;
 
 #endif

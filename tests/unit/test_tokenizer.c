@@ -136,3 +136,79 @@ Test(tokenizer, missing_file_says_how_to_make_it)
               err.message);
     cr_expect_null(tokenizer);
 }
+
+/* Byte-level BPE, BPE with byte fallback, Unigram: bench/tokenizer/kinds.py. */
+static void check_kind(const struct tokenizer *tokenizer, const char *name, const cJSON *test, int number)
+{
+    const cJSON *ids = test->child->next, *decoded = ids->next;
+    struct arena arena = {0};
+    struct encoding encoding;
+    struct text found = {0}, expected = {0}, text = {0};
+    int rc = tokenizer_encode(tokenizer, test->child->valuestring, NULL, 100000, &arena, &encoding, &err);
+    cr_assert_eq(rc, 0, "%s, case %d: %s", name, number, err.message);
+    add_list(&found, encoding.ids, NULL, encoding.n);
+    add_expected(&expected, ids);
+    cr_expect(text_equal(found.data ? found.data : "", expected.data ? expected.data : ""),
+              "%s, case %d: '%s' gave %s, %s was expected", name, number, test->child->valuestring,
+              found.data ? found.data : "nothing", expected.data ? expected.data : "nothing");
+    cr_assert_eq(tokenizer_decode(tokenizer, encoding.ids, (size_t)encoding.n, false, &text, &err), 0);
+    cr_expect(text_equal(text.data ? text.data : "", decoded->valuestring), "%s, case %d: decoded '%s', '%s' expected",
+              name, number, text.data ? text.data : "", decoded->valuestring);
+    text_done(&found);
+    text_done(&expected);
+    text_done(&text);
+    arena_done(&arena);
+}
+
+Test(tokenizer, kinds_equal_the_reference_both_ways)
+{
+    cJSON *kinds = NULL;
+    int n = 0;
+    cr_assert_eq(json_read_file("tests/fixtures/tokenizer-kinds.json", &kinds, &err), 0, "%s", err.message);
+    for (const cJSON *json = json_get(kinds, "tokenizers")->child; json; json = json->next) {
+        struct tokenizer *tokenizer = NULL;
+        write_json(json);
+        cr_assert_eq(tokenizer_open(&tokenizer, temp.folder, &err), 0, "%s: %s", json->string, err.message);
+        const cJSON *cases = json_get(json_get(kinds, "cases"), json->string);
+        for (int round = 0; round < 2; round++) /* the second time from the cache of words */
+            for (const cJSON *test = cases->child; test; test = test->next)
+                check_kind(tokenizer, json->string, test, n++);
+        tokenizer_close(tokenizer);
+    }
+    json_free(kinds);
+    cr_assert_gt(n, 400);
+}
+
+/* What is wrong with each is said with its place. */
+Test(tokenizer, damaged_descriptions_are_refused)
+{
+    static const struct {
+        const char *json, *message;
+    } damaged[] = {
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"a b\"]}}", "'b' is not in the vocabulary"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"aa\"]}}", "two texts were expected"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[[\"a\",\"a\"]]}}",
+         "'aa' is not in the vocabulary"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":3000000},\"merges\":[]}}", "an id from 0 to"},
+        {"{\"model\":{\"type\":\"BPE\",\"dropout\":0.1,\"vocab\":{\"a\":0},\"merges\":[]}}", "model.dropout"},
+        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":1,\"vocab\":[[\"a\",0]]}}", "model.unk_id"},
+        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"a\",0],[\"a\",1]]}}", "is there twice"},
+        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"a\"]]}}", "a text and its score"},
+        {"{\"model\":{\"type\":\"Morse\"}}", "'Morse' is not built in (WordPiece, WordLevel, BPE and Unigram are)"},
+        {"{\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"a\",\"vocab\":{\"a\":0}},\"pre_tokenizer\":{\"type\":"
+         "\"Split\",\"pattern\":{\"Regex\":\"(a\"},\"behavior\":\"Isolated\"}}",
+         "the pattern is not understood at byte 2"},
+        {"{\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"a\",\"vocab\":{\"a\":0}},\"normalizer\":{\"type\":"
+         "\"Precompiled\",\"precompiled_charsmap\":\"/////wAAAAA=\"}}",
+         "a trie of 4294967295 bytes in 8 bytes"},
+        {"{\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"a\",\"vocab\":{\"a\":0}},\"decoder\":{\"type\":\"CTC\"}}",
+         "decoder: 'CTC' is not built in"},
+    };
+    for (size_t i = 0; i < sizeof(damaged) / sizeof(damaged[0]); i++) {
+        struct tokenizer *tokenizer = NULL;
+        temp_write(&temp, "tokenizer.json", damaged[i].json, strlen(damaged[i].json));
+        cr_assert_lt(tokenizer_open(&tokenizer, temp.folder, &err), 0, "%s was read", damaged[i].json);
+        cr_expect(strstr(err.message, damaged[i].message), "%s: '%s' was expected", err.message, damaged[i].message);
+        cr_expect_null(tokenizer);
+    }
+}
