@@ -159,6 +159,7 @@ check-page: all         ## the page in headless Chromium (apt: chromium, npm; pl
 	@tools/deps.sh --page
 	@npm --prefix build/page-tests install --silent --no-audit --no-fund playwright-core@1.65.1 axe-core@4.14.1
 	@BUILD=$(BUILD) nice node tests/page/check.mjs
+	@BUILD=$(BUILD) nice node tests/page/large.mjs
 fuzz:                   ## the parsers under libFuzzer and the sanitizers, RUNS executions each (100,000; apt: clang)
 	@tools/deps.sh --fuzz
 	@$(MAKE) --no-print-directory -s VARIANT=fuzz CC="$(FUZZ_CC)" fuzz-run

@@ -19,7 +19,7 @@ struct column {
     uint32_t *codes; /* 0 where it is no text */
     struct dictionary texts;
     bool has_null, has_number, has_fraction;
-    double low, high;
+    double low, high, nearest; /* extremes, and the smallest size that is not 0 */
 };
 
 struct table {
@@ -158,6 +158,8 @@ static void add_number(struct column *column, size_t i, double value)
     }
     column->low = column->has_number ? fmin(column->low, value) : value;
     column->high = column->has_number ? fmax(column->high, value) : value;
+    if (value != 0)
+        column->nearest = column->nearest > 0 ? fmin(column->nearest, fabs(value)) : fabs(value);
     column->has_number = true;
     column->has_fraction = column->has_fraction || value != floor(value);
 }
@@ -224,20 +226,47 @@ void export_whole_numbers(struct text *out, const uint32_t *numbers, size_t n)
     free(bytes);
 }
 
-static void add_numbers(struct text *out, const struct column *column, size_t n)
+/* As float: whole numbers below 2^24 lose nothing; fractions are rounded to 7 digits, where that is allowed and does
+ * not blur differences between the values (times of day would become minutes). */
+static bool fits_float(const struct column *column, bool may_round)
+{
+    double size = fmax(fabs(column->low), fabs(column->high));
+    if (!column->has_fraction)
+        return size < 1 << 24;
+    return may_round && size < 1e30 && column->nearest > 1e-30 && size < 1000 * (column->high - column->low);
+}
+
+static void add_floats(struct text *out, const struct column *column, size_t n)
+{
+    float *values = malloc(n * sizeof(*values) + 1);
+    if (!values) {
+        out->failed = true;
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        values[i] = (float)column->numbers[i];
+    text_add(out, "\"f32\":\"");
+    text_add_base64(out, values, n * sizeof(*values));
+    text_add_char(out, '"');
+    free(values);
+}
+
+static void add_numbers(struct text *out, const struct column *column, size_t n, bool may_round)
 {
     bool is_whole = !column->has_null && column->texts.n == 0 && !column->has_fraction && column->low >= 0 &&
                     column->high <= UINT32_MAX;
     uint32_t *whole = is_whole ? malloc(n * sizeof(*whole) + 1) : NULL;
-    if (!whole) {
+    if (whole) {
+        for (size_t i = 0; i < n; i++)
+            whole[i] = (uint32_t)column->numbers[i];
+        export_whole_numbers(out, whole, n);
+    } else if (fits_float(column, may_round)) {
+        add_floats(out, column, n);
+    } else {
         text_add(out, "\"f64\":\"");
         text_add_base64(out, column->numbers, n * sizeof(*column->numbers));
         text_add_char(out, '"');
-        return;
     }
-    for (size_t i = 0; i < n; i++)
-        whole[i] = (uint32_t)column->numbers[i];
-    export_whole_numbers(out, whole, n);
     free(whole);
 }
 
@@ -259,12 +288,12 @@ static bool add_constant(struct text *out, const struct column *column)
     return true;
 }
 
-static void add_column(struct text *out, const struct column *column, size_t n)
+static void add_column(struct text *out, const struct column *column, size_t n, bool may_round)
 {
     if (add_constant(out, column))
         return;
     if (column->has_number)
-        add_numbers(out, column, n);
+        add_numbers(out, column, n, may_round);
     if (column->texts.n == 0)
         return;
     text_printf(out, "%s\"texts\":[%s],\"codes\":{", column->has_number ? "," : "", column->texts.json.data);
@@ -272,21 +301,21 @@ static void add_column(struct text *out, const struct column *column, size_t n)
     text_add_char(out, '}');
 }
 
-static void add_table(struct text *out, const char *key, const struct table *table)
+static void add_table(struct text *out, const char *key, const struct table *table, bool may_round)
 {
     text_printf(out, ",\n\"%s\":{\"n\":%zu,\"columns\":{", key, table->n);
     for (int c = 0; c < table->n_columns; c++) {
         text_add(out, c ? "," : "");
         text_add_json(out, table->columns[c].name);
         text_add(out, ":{");
-        add_column(out, &table->columns[c], table->n);
+        add_column(out, &table->columns[c], table->n, may_round);
         text_add_char(out, '}');
     }
     text_add(out, "}}");
 }
 
 int export_columns(struct text *out, const char *key, struct store *store, const char *sql, int64_t sweep_id,
-                   struct err *err)
+                   bool may_round, struct err *err)
 {
     sqlite3_stmt *row = NULL;
     if (sqlite3_prepare_v2(store_database(store), sql, -1, &row, NULL) != SQLITE_OK)
@@ -304,7 +333,7 @@ int export_columns(struct text *out, const char *key, struct store *store, const
     if (!table.failed && step != SQLITE_DONE)
         rc = export_sql_error(store, key, err);
     if (rc == 0 && !table.failed)
-        add_table(out, key, &table);
+        add_table(out, key, &table, may_round);
     if (rc == 0 && (table.failed || out->failed))
         rc = err_set(err, ERR_NOMEM, "no memory for the %s of a sweep", key);
     if (table.columns)

@@ -9,12 +9,14 @@
 /* Appends ,"key":{"n":rows,"columns":{name:column,…}} for a query whose only parameter (?1) is the sweep's id. A
  * column:
  *   {"all":value}                       the same in every row (null where all are NULL)
- *   {"u8"|"u16"|"u32"|"f64":base64}     little endian; NULL is NaN, and then the column is f64
+ *   {"u8"|"u16"|"u32":base64}           whole numbers, little endian
+ *   {"f32"|"f64":base64}                others, NULL is NaN; f32 where it loses nothing, or where `may_round` lets it
+ * keep 7 digits that still tell the values apart
  *   {"texts":[…],"codes":{"u8"|…}}      code 0 is NULL, code k is texts[k−1]
  *   both of the last two                numbers and texts in one column: a row with code 0 is its number
  * Bytes that are no UTF-8 become U+FFFD. ERR_STORE, ERR_NOMEM. */
 int export_columns(struct text *out, const char *key, struct store *store, const char *sql, int64_t sweep_id,
-                   struct err *err) MUST_CHECK;
+                   bool may_round, struct err *err) MUST_CHECK;
 /* Appends "type":"base64…" for n whole numbers in the narrowest type that holds the largest. */
 void export_whole_numbers(struct text *out, const uint32_t *numbers, size_t n);
 /* `s` as a JSON string even where it is no UTF-8. */

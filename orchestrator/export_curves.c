@@ -7,7 +7,7 @@
 
 #include "orchestrator/export_columns.h"
 
-enum { MIN_POINTS = 12, MAX_POINTS = 400, ALL_POINTS = 1000000, MANY_TRIALS = 5000 };
+enum { MIN_POINTS = 12, MAX_POINTS = 400, ALL_POINTS = 1000000 };
 
 /* Growing arrays; everything is dropped at once. */
 struct points {
@@ -212,7 +212,7 @@ static void add_curves(struct text *out, const struct curves *curves)
     text_add(out, "\"}}");
 }
 
-static int count_trials(struct store *store, int64_t sweep_id, int64_t *n, struct err *err)
+int export_count_trials(struct store *store, int64_t sweep_id, int64_t *n, struct err *err)
 {
     sqlite3_stmt *row = NULL;
     int rc = 0;
@@ -231,14 +231,14 @@ int export_curves(struct text *out, struct store *store, int64_t sweep_id, struc
     struct curves curves = {0};
     uint32_t *places = NULL;
     int64_t n_places = 0, n_trials = 0;
-    int rc = count_trials(store, sweep_id, &n_trials, err);
+    int rc = export_count_trials(store, sweep_id, &n_trials, err);
     int64_t limit = n_trials > 0 ? ALL_POINTS / (4 * n_trials) : MAX_POINTS;
     curves.limit = (size_t)(limit < MIN_POINTS ? MIN_POINTS : limit > MAX_POINTS ? MAX_POINTS : limit);
     text_add(out, ",\n\"curves\":{");
     if (rc == 0)
         rc = add_names(out, store, &places, &n_places, err);
     if (rc == 0 && places)
-        rc = read_points(&curves, store, sweep_id, n_trials <= MANY_TRIALS, places, err);
+        rc = read_points(&curves, store, sweep_id, n_trials <= EXPORT_MANY_TRIALS, places, err);
     if (rc == 0)
         add_curves(out, &curves);
     free(places);

@@ -63,10 +63,14 @@ static const char checks_sql[] = "SELECT t.number AS trial, b.check_name AS \"ch
                                  " FROM trial t JOIN bias_check b ON b.trial_id = t.id WHERE t.sweep_id = ?1"
                                  " ORDER BY t.number, b.check_name, b.metric";
 
-static const char decisions_sql[] = "SELECT t.number AS trial, d.rule, d.step, d.action, d.reason, " SECONDS(
-    "d.created_at") " AS created_at"
-                    " FROM decision d LEFT JOIN trial t ON t.id = d.trial_id WHERE d.sweep_id = ?1 ORDER BY d.id LIMIT "
-                    "100000";
+/* Of a large sweep: what was decided at a step, and why trials were stopped. That and why the others went on, and why
+ * each was proposed, stays in the store. */
+static const char decisions_sql[] =
+    "WITH size AS (SELECT COUNT(*) > 5000 AS is_large FROM trial WHERE sweep_id = ?1)"
+    " SELECT t.number AS trial, d.rule, d.step, d.action,"
+    " CASE WHEN NOT is_large OR d.action IN ('prune', 'stop') THEN d.reason END AS reason"
+    " FROM size, decision d LEFT JOIN trial t ON t.id = d.trial_id"
+    " WHERE d.sweep_id = ?1 AND (NOT is_large OR d.step IS NOT NULL) ORDER BY d.id";
 
 static const char artifacts_sql[] =
     "SELECT t.number AS trial, a.kind, a.path, a.bytes, a.sha256 FROM trial t JOIN artifact a ON a.trial_id = t.id"
@@ -84,20 +88,22 @@ static const char environments_sql[] =
     " e.model_sha256, e.tokenizer_sha256, e.data_sha256 FROM environment e JOIN attempt a ON a.environment_id = e.id"
     " JOIN trial t ON t.id = a.trial_id WHERE t.sweep_id = ?1 ORDER BY e.id LIMIT 50";
 
+/* Searched values stay exact: people filter by them. */
 static const struct {
     const char *key, *sql;
+    bool is_exact;
 } tables[] = {
-    {"objectives", objectives_sql},
-    {"trials", trials_sql},
-    {"parameters", parameters_sql},
-    {"objective_values", objective_values_sql},
-    {"attempts", attempts_sql},
-    {"evaluations", evaluations_sql},
-    {"checks", checks_sql},
-    {"decisions", decisions_sql},
-    {"artifacts", artifacts_sql},
-    {"events", events_sql},
-    {"environments", environments_sql},
+    {"objectives", objectives_sql, true},
+    {"trials", trials_sql, false},
+    {"parameters", parameters_sql, true},
+    {"objective_values", objective_values_sql, false},
+    {"attempts", attempts_sql, false},
+    {"evaluations", evaluations_sql, false},
+    {"checks", checks_sql, false},
+    {"decisions", decisions_sql, false},
+    {"artifacts", artifacts_sql, false},
+    {"events", events_sql, false},
+    {"environments", environments_sql, false},
 };
 
 static void add_text_column(struct text *out, sqlite3_stmt *row, int c)
@@ -144,17 +150,20 @@ static int add_summary(struct text *out, struct store *store, const char *sweep,
 
 static int add_sweep(struct text *out, struct store *store, const char *sweep, struct err *err)
 {
-    int64_t sweep_id = 0;
+    int64_t sweep_id = 0, n_trials = 0;
     int rc = store_find_sweep(store, sweep, &sweep_id, err);
     if (rc == 0 && sweep_id == 0)
         rc = err_set(err, ERR_NOT_FOUND, "there is no sweep '%s' in '%s'", sweep, store_path(store));
-    text_add_char(out, '{');
+    if (rc == 0)
+        rc = export_count_trials(store, sweep_id, &n_trials, err);
+    bool is_large = n_trials > EXPORT_MANY_TRIALS;
+    text_printf(out, "{\"is_large\":%s,", is_large ? "true" : "false");
     if (rc == 0)
         rc = add_head(out, store, sweep_id, err);
     if (rc == 0)
         rc = add_summary(out, store, sweep, err);
     for (size_t i = 0; rc == 0 && i < sizeof(tables) / sizeof(tables[0]); i++)
-        rc = export_columns(out, tables[i].key, store, tables[i].sql, sweep_id, err);
+        rc = export_columns(out, tables[i].key, store, tables[i].sql, sweep_id, is_large && !tables[i].is_exact, err);
     if (rc == 0)
         rc = export_curves(out, store, sweep_id, err);
     text_add_char(out, '}');

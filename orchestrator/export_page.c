@@ -26,17 +26,30 @@ struct part {
     void (*add)(struct text *out, const char *json, bool is_live);
 };
 
-/* Inside JSON '<' stands only in strings, where \u003c means the same. */
+/* A character as \uXXXX, two of them beyond the basic plane. */
+static void add_escaped(struct text *out, uint32_t code)
+{
+    if (code >= 0x10000)
+        text_printf(out, "\\u%04x", (unsigned)(0xd800 + ((code - 0x10000) >> 10)));
+    text_printf(out, "\\u%04x", (unsigned)(code >= 0x10000 ? 0xdc00 + (code & 0x3ff) : code));
+}
+
+/* Inside JSON '<' stands only in strings, where \u003c means the same. Other characters than ASCII are escaped too: one
+ * of them would make the browser keep the whole text in twice the memory. */
 static void add_data(struct text *out, const char *json, bool is_live)
 {
     (void)is_live;
-    for (const char *rest = json; *rest;) {
-        size_t n = strcspn(rest, "<");
+    const char *rest = json, *end = json + strlen(json);
+    while (rest < end) {
+        size_t n = 0;
+        while (rest + n < end && rest[n] != '<' && (unsigned char)rest[n] < 0x80)
+            n++;
         text_add_n(out, rest, n);
         rest += n;
-        if (*rest == '<') {
-            text_add(out, "\\u003c");
-            rest++;
+        if (rest < end) {
+            uint32_t code = utf8_decode(rest, (size_t)(end - rest), &n);
+            add_escaped(out, code);
+            rest += n;
         }
     }
 }

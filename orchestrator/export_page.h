@@ -9,8 +9,9 @@
  * (export_curves.h); the full numbers stay in the store. */
 int export_page(struct text *out, struct store *store, const char *const *names, int n_names,
                 struct err *err) MUST_CHECK;
-/* The page's data alone, as JSON: {"format":2,"program_version","exported_at","sweeps":[…]}, a sweep being its row,
- * "summary" (summary_add_json), tables as columns (export_columns.h) and "curves" (export_curves.h). */
+/* The page's data alone, as JSON: {"format":2,"program_version","exported_at","sweeps":[…]}, a sweep being "is_large"
+ * (more than 5,000 trials: numbers have 7 digits, decisions and curves are reduced), its row, "summary"
+ * (summary_add_json), tables as columns (export_columns.h) and "curves" (export_curves.h). */
 int export_page_data(struct text *out, struct store *store, const char *const *names, int n_names,
                      struct err *err) MUST_CHECK;
 /* Appends the page around data that is there already. A live page asks its own server for newer data, and only it. */

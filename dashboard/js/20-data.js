@@ -6,9 +6,11 @@ function decodeBase64(text) {
   return out;
 }
 const blockTypes = { u8: Uint8Array, u16: Uint16Array, u32: Uint32Array, f32: Float32Array, f64: Float64Array };
+/* A block's numbers; its text is let go once it is read. */
 function decodeBlock(spec) {
   for (const [name, Type] of Object.entries(blockTypes)) {
-    if (typeof spec[name] === "string") return new Type(decodeBase64(spec[name]).buffer);
+    if (typeof spec[name] === "string") spec[name] = new Type(decodeBase64(spec[name]).buffer);
+    if (spec[name]) return spec[name];
   }
   return null;
 }
@@ -20,16 +22,31 @@ function decodeColumn(spec) {
   const number = (i) => (numbers && !Number.isNaN(numbers[i]) ? numbers[i] : null);
   return codes ? (i) => (codes[i] ? spec.texts[codes[i] - 1] : number(i)) : number;
 }
-/* Rows of a table as objects, all at once. */
+/* Rows of a table as objects that look into its columns: tens of thousands of them take little memory. */
 function rowsOf(table) {
-  const columns = Object.entries(table.columns).map(([name, spec]) => [name, decodeColumn(spec)]);
-  const rows = new Array(table.n);
-  for (let i = 0; i < table.n; i++) {
-    const row = {};
-    for (const [name, read] of columns) row[name] = read(i);
-    rows[i] = row;
+  class Row {
+    constructor(place) { this.place = place; }
   }
+  for (const [name, spec] of Object.entries(table.columns)) {
+    const read = lazily(() => decodeColumn(spec));
+    Object.defineProperty(Row.prototype, name, { configurable: true, get() { return read()(this.place); }, set(value) { Object.defineProperty(this, name, { value, writable: true }); } });
+  }
+  const rows = new Array(table.n);
+  for (let i = 0; i < table.n; i++) rows[i] = new Row(i);
   return rows;
+}
+/* Of rows with a trial, those of one: by halving where they are in its order, else by looking at all. */
+function finderOf(rows) {
+  let isOrdered = true;
+  for (let i = 1; i < rows.length && isOrdered; i++) isOrdered = rows[i - 1].trial <= rows[i].trial;
+  return (trial) => {
+    if (!isOrdered) return rows.filter((row) => row.trial === trial);
+    let low = 0, high = rows.length;
+    while (low < high) { const middle = (low + high) >> 1; if (rows[middle].trial < trial) low = middle + 1; else high = middle; }
+    const found = [];
+    for (; low < rows.length && rows[low].trial === trial; low++) found.push(rows[low]);
+    return found;
+  };
 }
 
 const lazily = (make) => {
@@ -58,24 +75,29 @@ class Curves {
     for (let i = 0; i < this.counts.length; i++) if (this.counts[i] > 1) many.add(this.metric[i]);
     return this.names.filter((_, k) => many.has(k));
   }
-  /* Map from trial number to [start, end) of its points of a metric. */
+  /* By trial number: 1 + the place of its curve of a metric, 0 without. */
   of(name) {
     this.cache = this.cache || new Map();
     if (!this.cache.has(name)) {
-      const found = new Map(), k = this.names.indexOf(name);
-      for (let i = 0; i < this.metric.length; i++) if (this.metric[i] === k) found.set(this.trial[i], [this.starts[i], this.starts[i + 1]]);
+      let last = 0;
+      for (const t of this.trial) if (t > last) last = t;
+      const found = new Uint32Array(last + 1), k = this.names.indexOf(name);
+      for (let i = 0; i < this.metric.length; i++) if (this.metric[i] === k) found[this.trial[i]] = i + 1;
       this.cache.set(name, found);
     }
     return this.cache.get(name);
   }
-  /* The last value of a metric, by trial. */
-  last(name) {
-    const values = this.values(), out = new Map();
-    for (const [trial, [, end]] of this.of(name)) if (!Number.isNaN(values[end - 1])) out.set(trial, values[end - 1]);
-    return out;
+  /* [start, end) of the points of a trial's curve, or null. */
+  place(trial, name) {
+    const i = this.of(name)[trial];
+    return i ? [this.starts[i - 1], this.starts[i]] : null;
+  }
+  last(trial, name) {
+    const i = this.of(name)[trial], value = i ? this.values()[this.starts[i] - 1] : NaN;
+    return Number.isNaN(value) ? null : value;
   }
   at(trial, name, step) {
-    const place = this.of(name).get(trial);
+    const place = this.place(trial, name);
     if (!place) return NaN;
     const steps = this.steps(), values = this.values();
     let best = NaN;
@@ -87,19 +109,14 @@ class Curves {
 class Sweep {
   constructor(raw) {
     Object.assign(this, { name: raw.name, state: raw.state, definition: raw.definition, sha256: raw.definition_sha256, seed: raw.seed,
-      folder: raw.output_folder, created_at: raw.created_at, finished_at: raw.finished_at, summary: raw.summary });
+      folder: raw.output_folder, created_at: raw.created_at, finished_at: raw.finished_at, summary: raw.summary, isLarge: raw.is_large });
     this.memory = new Map();
     this.objectives = rowsOf(raw.objectives);
     this.metric = this.objectives[0].metric;
     this.isMaximized = this.objectives[0].goal === "maximize";
-    this.trials = rowsOf(raw.trials);
+    this.trials = this.readTrials(raw.trials);
     this.byNumber = new Map();
-    for (const t of this.trials) {
-      t.parameters = Object.create(null);
-      t.isOn = true;
-      t.method = valueText(t.method === null ? "" : t.method);
-      this.byNumber.set(t.trial, t);
-    }
+    for (const t of this.trials) this.byNumber.set(t.trial, t);
     this.readParameters(raw.parameters);
     for (const row of rowsOf(raw.objective_values)) {
       const t = this.byNumber.get(row.trial);
@@ -109,22 +126,54 @@ class Sweep {
     this.curves = lazily(() => new Curves(raw.curves));
     for (const name of ["attempts", "evaluations", "checks", "decisions", "artifacts", "events", "environments"]) {
       this[name] = lazily(() => rowsOf(raw[name]));
-      this[name + "Of"] = lazily(() => groupBy(this[name](), (row) => row.trial));
+      const find = lazily(() => finderOf(this[name]()));
+      this[name + "Of"] = (trial) => find()(trial);
     }
+    this.checkKinds = lazily(() => this.readCheckKinds());
     this.readMethods();
     this.fields = this.makeFields();
   }
+  readTrials(table) {
+    const trials = rowsOf(table), column = table.columns.method, sweep = this;
+    const method = lazily(() => decodeColumn({ ...column, ...(column.texts ? { texts: column.texts.map(valueText) } : {}), ..."all" in column ? { all: valueText(column.all) } : {} }));
+    if (trials.length) Object.defineProperties(Object.getPrototypeOf(trials[0]), {
+      method: { get() { const name = method()(this.place); return name === null ? missing : name; } },
+      /* What was searched and applies: a new object each time. */
+      parameters: { get() { return sweep.parametersAt(this.place); } },
+    });
+    for (const t of trials) t.isOn = true;
+    return trials;
+  }
+  /* A column a parameter, by the trial's place; undefined where it does not apply. */
   readParameters(table) {
     const read = Object.fromEntries(Object.entries(table.columns).map(([k, spec]) => [k, decodeColumn(spec)]));
     const kinds = new Map();
+    this.parameters = new Map();
     for (let i = 0; i < table.n; i++) {
       const t = this.byNumber.get(read.trial(i)), name = read.name(i), value = read.value(i);
       if (!t) continue;
-      t.parameters[name] = value;
+      if (!this.parameters.has(name)) this.parameters.set(name, new Array(this.trials.length));
+      this.parameters.get(name)[t.place] = value;
       if (t.role === "search") kinds.set(name, (kinds.get(name) || 0) | (typeof value === "number" ? 1 : 2));
     }
     this.parameterNames = [...kinds.keys()].sort();
     this.isNumeric = (name) => kinds.get(name) === 1;
+  }
+  parametersAt(place) {
+    const values = Object.create(null);
+    for (const [name, column] of this.parameters) if (column[place] !== undefined) values[name] = column[place];
+    return values;
+  }
+  /* Kinds of checks in the order of their first rows: [key, row]. */
+  readCheckKinds() {
+    const kinds = new Map();
+    let last = null;
+    for (const row of this.checks()) {
+      const key = `${row.check}|${row.metric}`;
+      if (key !== last && !kinds.has(key)) kinds.set(key, row);
+      last = key;
+    }
+    return [...kinds];
   }
   /* Methods in the order of their summary, then of appearance: the order of colours. */
   readMethods() {
@@ -145,7 +194,7 @@ class Sweep {
   /* Everything a trial can be filtered, sliced and drawn by: name → {title, get, isNumeric, format}. */
   makeFields() {
     const fields = new Map();
-    const add = (name, title, get, format, isNumeric) => { if (!fields.has(name)) fields.set(name, { name, title, get, format: format || short, isNumeric: isNumeric !== false }); };
+    const add = (name, title, get, format, isNumeric, has) => { if (!fields.has(name)) fields.set(name, { name, title, get, format: format || short, isNumeric: isNumeric !== false, has }); };
     add("value", this.metric, (t) => t.value, score);
     add(this.metric, this.metric, (t) => t.value, score);
     if (this.trials.some((t) => isNumber(t.test))) add("test", "test score", (t) => t.test, score);
@@ -162,37 +211,21 @@ class Sweep {
     add("configuration", "configuration", (t) => t.configuration, count);
     for (const name of ["method", "state", "reason", "role", "seed", "message"]) add(name, name, (t) => t[name], valueText, false);
     for (const name of this.parameterNames) {
-      const get = (t) => (name in t.parameters ? t.parameters[name] : null);
+      const column = this.parameters.get(name), get = (t) => (column[t.place] === undefined ? null : column[t.place]);
       add(name, words(name), get, valueText, this.isNumeric(name));
       add("parameter." + name, words(name), get, valueText, this.isNumeric(name));
     }
     this.addMeasured(add);
     return fields;
   }
-  /* Checks (after training, and the change), and the last value of every metric. */
+  /* Checks (before and after training, and the change), and the last value of every metric. */
   addMeasured(add) {
-    const checks = lazily(() => {
-      const out = new Map();
-      for (const row of this.checks()) for (const kind of ["after", "before", "delta"]) {
-        const key = `${row.metric}.${kind}`;
-        if (!out.has(key)) out.set(key, new Map());
-        if (!out.get(key).has(row.trial)) out.get(key).set(row.trial, row[kind]);
-      }
-      return out;
-    });
-    const names = this.trials.length > 20000 ? [] : [...new Set(this.checks().map((row) => row.metric))];
+    const names = new Set(this.checkKinds().map(([, row]) => row.metric));
     for (const name of names) for (const kind of ["after", "before", "delta"]) {
-      add(`${name}.${kind}`, `${words(name)} ${kind === "delta" ? "change" : kind}`, (t) => { const m = checks().get(`${name}.${kind}`); return m && m.has(t.trial) ? m.get(t.trial) : null; }, score);
+      add(`${name}.${kind}`, `${words(name)} ${kind === "delta" ? "change" : kind}`, (t) => { const row = this.checksOf(t.trial).find((r) => r.metric === name); return row ? row[kind] : null; }, score, true, true);
     }
-    const last = new Map();
     const curves = this.curves();
-    for (const k of curves.used) {
-      const name = curves.names[k];
-      add(name, name, (t) => {
-        if (!last.has(name)) last.set(name, curves.last(name));
-        return last.get(name).has(t.trial) ? last.get(name).get(t.trial) : null;
-      }, score);
-    }
+    for (const k of curves.used) add(curves.names[k], curves.names[k], (t) => curves.last(t.trial, curves.names[k]), score, true, true);
   }
 
   /* Configurations with finished trials among the shown ones, and each method's best: chosen by the mean over seeds among
@@ -200,7 +233,7 @@ class Sweep {
   configurations() { return this.remembered("configurations", () => this.readConfigurations()); }
   readConfigurations() {
     const groups = groupBy(this.searched.filter((t) => t.isOn && t.state === "COMPLETE" && isNumber(t.value)), (t) => t.configuration);
-    return [...groups.values()].map((trials) => ({ number: trials[0].configuration, method: trials[0].method, parameters: trials[0].parameters, trials,
+    return [...groups.values()].map((trials) => ({ number: trials[0].configuration, method: trials[0].method, get parameters() { return trials[0].parameters; }, trials,
       values: trials.map((t) => t.value), score: student(trials.map((t) => t.value)), trained: trials[0].trained_parameters }));
   }
   methodLines() {
@@ -209,11 +242,9 @@ class Sweep {
       const most = Math.max(...list.map((c) => c.trials.length));
       const best = list.filter((c) => c.trials.length === most).reduce((a, b) => (this.isBetter(b.score.mean, a.score.mean) ? b : a));
       const average = (f) => { const known = best.trials.map(f).filter(isNumber); return known.length ? mean(known) : null; };
-      const rows = best.trials.flatMap((t) => this.checksOf().get(t.trial) || []);
       lines.push({ method, best, n: list.length, score: best.score, values: best.values, parameters: best.parameters,
         test: student(best.trials.map((t) => t.test).filter(isNumber)), trained: best.trained, stored: average((t) => t.stored_bytes),
-        seconds: average((t) => t.seconds), flops: average((t) => t.flops), peak: (extremes(best.trials.map((t) => t.peak_bytes)) || [0, null])[1],
-        checks: groupBy(rows, (row) => row.metric) });
+        seconds: average((t) => t.seconds), flops: average((t) => t.flops), peak: (extremes(best.trials.map((t) => t.peak_bytes)) || [0, null])[1] });
     }
     lines.sort((a, b) => (this.isBetter(a.score.mean, b.score.mean) ? -1 : this.isBetter(b.score.mean, a.score.mean) ? 1 : 0));
     for (const line of lines) line.behind = line === lines[0] ? null : welch(line.values, lines[0].values);

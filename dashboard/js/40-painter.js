@@ -56,8 +56,9 @@ class CanvasPainter {
     if (s.turn) { c.save(); c.translate(x, y); c.rotate(-Math.PI / 2); c.fillText(text, 0, 0); c.restore(); } else c.fillText(text, x, y);
   }
   width(text, size) { this.c.font = `${size || 12}px ${fontFamily}`; return this.c.measureText(text).width; }
-  /* A place that answers the pointer; the text, or a function that makes it when it is asked for. */
-  hit(x, y, text, trial) { this.hits.push({ x, y, text, trial }); }
+  /* A place that answers the pointer; the text, or a function that makes it when it is asked for. Where there are more
+   * than anybody could point at, the first ones do. */
+  hit(x, y, text, trial) { if (this.hits.length < 30000) this.hits.push({ x, y, text, trial }); }
 }
 const fontFamily = 'system-ui, "Segoe UI", "Liberation Sans", "DejaVu Sans", sans-serif';
 function outline(shape, x, y, r) {
@@ -163,7 +164,7 @@ function axes(p, w, h, x, y, inset) {
   let edge = -1e9;
   const room = Math.max(2, Math.floor(w / 90));
   for (const t of x.format === seconds && !x.log ? timeTicks(...x.range, room) : ticks(...x.range, x.log, room)) {
-    const label = (x.format || short)(t), half = p.width(label, 11) / 2, at = Math.min(Math.max(sx(t), left + 2), right);
+    const label = (x.format || short)(t).replace(/\.0(?= )/, ""), half = p.width(label, 11) / 2, at = Math.min(Math.max(sx(t), left + 2), right);
     p.line([at, bottom, at, bottom + 4], { stroke: p.theme.line });
     if (at - half < edge + 6 || at + half > w) continue;
     p.text(label, at, bottom + 16, { align: "center", size: 11 });

@@ -181,8 +181,12 @@ class Card {
 }
 
 // Tables and files ----------------------------------------------------------------------------------------------------
-const exact = (v) => (v === null || v === undefined || Number.isNaN(v) ? "" : String(v));
-function csvText({ columns, rows }) {
+/* A large sweep's numbers came with seven digits; the digits behind them are no knowledge. */
+const exact = (v) => (v === null || v === undefined || Number.isNaN(v) ? "" : String(typeof v === "number" && page.sweep.isLarge ? Number(v.toPrecision(Number.isInteger(v) ? 15 : 7)) : v));
+/* Tables are {columns, rows}, or {columns, n, row: i → row} where rows are many: most are never looked at. */
+const rowsUpTo = (table, limit) => (table.rows ? table.rows.slice(0, limit) : Array.from({ length: Math.min(table.n, limit) }, (_, i) => table.row(i)));
+function csvText(table) {
+  const { columns } = table, rows = rowsUpTo(table, Infinity);
   const cell = (v) => { const s = exact(v); return /[",\r\n]/.test(s) ? '"' + s.replaceAll('"', '""') + '"' : s; };
   return [columns.map((c) => cell(c.title)), ...rows.map((r) => r.map(cell))].map((r) => r.join(",")).join("\r\n") + "\r\n";
 }
@@ -193,10 +197,10 @@ function saveFile(name, type, text) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 const scrolling = (label, ...children) => element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label + ", scrolling" }, ...children);
-function plainTable({ columns, rows }, label, limit) {
-  const shown = rows.slice(0, limit || 300), isRight = columns.map((_, i) => shown.some((r) => typeof r[i] === "number"));
+function plainTable(table, label, limit) {
+  const { columns } = table, shown = rowsUpTo(table, limit || 300), n = table.rows ? table.rows.length : table.n, isRight = columns.map((_, i) => shown.some((r) => typeof r[i] === "number"));
   const cell = (v, i) => (v instanceof Node ? v : typeof v === "number" ? (columns[i].format || short)(v) : v === null || v === undefined ? missing : clip(String(v), 300));
   const body = shown.map((r) => element("tr", {}, r.map((v, i) => element("td", isRight[i] ? { class: "number" } : {}, cell(v, i)))));
   return scrolling(label, element("table", {}, element("thead", {}, element("tr", {}, columns.map((c, i) => element("th", { scope: "col", class: isRight[i] ? "number" : null }, c.title)))),
-    element("tbody", {}, body)), rows.length > shown.length ? element("p", { class: "note" }, `The first ${count(shown.length)} of ${count(rows.length)} rows; the CSV has all.`) : null);
+    element("tbody", {}, body)), n > shown.length ? element("p", { class: "note" }, `The first ${count(shown.length)} of ${count(n)} rows; the CSV has all.`) : null);
 }

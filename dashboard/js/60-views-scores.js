@@ -5,7 +5,7 @@ const trialText = (t) => `Trial ${t.trial} (${t.method}, ${configurationText(t.p
 const methodItems = (t, methods) => methods.map((m) => ({ text: m, colour: colour(t, m), shape: page.sweep.shape(m) }));
 function shownMethods(trials) { const seen = new Set(trials.map((t) => t.method)); return page.sweep.methods.filter((m) => seen.has(m)); }
 const few = (list, n) => list.slice(0, n || 12);
-const isChosen = (t) => String(t.trial) === page.state.trial || compared().includes(t.trial);
+const isChosen = (t) => page.chosen.has(t.trial);
 function trialDot(p, t, x, y, r, alpha) {
   // Shapes of a few pixels cannot be told apart among so many, and rectangles are painted faster.
   if (page.sweep.trials.length > manyTrials) p.rect(x - 1, y - 1, 2.2, 2.2, { fill: colour(p.theme, t.method), alpha });
@@ -67,6 +67,7 @@ const budgetControl = (start) => ({ key: "x", label: "against", start, values: (
 const bestCard = {
   id: "best", title: "Best so far", height: 252, controls: [budgetControl("clock")], table: budgetTable, draw: (p, w, h, get) => drawBudget(p, w, h, get, false),
   summary: (get) => { const s = bestSteps(budgetPoints(get.x)); return s.length ? `Best ${page.sweep.metric} ${score(s[s.length - 1].t.value)} by trial ${s[s.length - 1].t.trial}.` : ""; },
+  note: "The best single trial so far; dots: every finished trial, in its method's colour and shape as in the table below.",
 };
 const budgetCard = {
   id: "budget", title: "Budget: best of each method", controls: [budgetControl("compute")],
@@ -96,7 +97,7 @@ function shifted(p, top, draw) {
 }
 
 // Pareto --------------------------------------------------------------------------------------------------------------
-const lowerIsBetter = /bytes|seconds|flops|parameters|attempts|loss|perplexity|ece|flip_rate|difference|memory|forgetting|delta/;
+const lowerIsBetter = /bytes|seconds|flops|parameters|attempts|loss|perplexity|ece|flip_rate|difference|memory|forgetting|unsafe|gap|delta/;
 function goalOf(name) {
   const o = page.sweep.objectives.find((q) => q.metric === name);
   if (o) return o.goal === "maximize" ? 1 : -1;
@@ -105,7 +106,7 @@ function goalOf(name) {
 }
 function numericFields() {
   const trials = finished(), out = [];
-  for (const [name, f] of page.sweep.fields) if (f.isNumeric && !name.startsWith("parameter.") && name !== "trial" && name !== "configuration" && name !== page.sweep.metric && trials.some((t) => isNumber(f.get(t)))) out.push([name, f.title]);
+  for (const [name, f] of page.sweep.fields) if (f.isNumeric && !name.startsWith("parameter.") && !name.includes("[") && name !== "trial" && name !== "configuration" && name !== page.sweep.metric && (f.has || trials.some((t) => isNumber(f.get(t))))) out.push([name, f.title]);
   return out;
 }
 /* Configurations as points: means over their seeds, so that the front is not made of lucky ones. */
@@ -128,9 +129,9 @@ function readPareto(names) {
 const paretoNames = (get) => (get.z ? [get.x, get.y, get.z] : [get.x, get.y]).filter(Boolean);
 const paretoCard = {
   id: "pareto", title: "Pareto front", height: 252,
-  controls: [{ key: "y", label: "of", start: "value", values: numericFields },
-    { key: "x", label: "against", start: () => (page.sweep.objectives[1] ? page.sweep.objectives[1].metric : "trained_parameters"), values: numericFields },
-    { key: "z", label: "and", start: "", values: () => [["", "no third"], ...numericFields()] }],
+  controls: [{ key: "y", label: "y", start: "value", values: numericFields },
+    { key: "x", label: "x", start: () => (page.sweep.objectives[1] ? page.sweep.objectives[1].metric : "trained_parameters"), values: numericFields },
+    { key: "z", label: "size", start: "", values: () => [["", "no third"], ...numericFields()] }],
   draw(p, w, h, get) {
     const points = paretoPoints(paretoNames(get));
     if (!points.length) return why();

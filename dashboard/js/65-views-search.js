@@ -2,9 +2,13 @@
 
 // Curves --------------------------------------------------------------------------------------------------------------
 const curveNames = () => page.sweep.curves().long.map((n) => [n, n]);
+const mostCurves = 2000;
+/* Trials with a curve of a metric; of very many an even choice, and those that were chosen by hand. */
 function curveTrials(name) {
-  const places = page.sweep.curves().of(name);
-  return page.sweep.trials.filter((t) => t.isOn && places.has(t.trial)).map((t) => ({ t, place: places.get(t.trial) }));
+  const curves = page.sweep.curves(), all = page.sweep.trials.filter((t) => t.isOn && curves.of(name)[t.trial]), every = Math.ceil(all.length / mostCurves);
+  const list = (every < 2 ? all : all.filter((t, i) => i % every === 0 || isChosen(t))).map((t) => ({ t, place: curves.place(t.trial, name) }));
+  list.n = all.length;
+  return list;
 }
 const curvesCard = {
   id: "curves", title: "Learning curves", height: 320,
@@ -35,7 +39,7 @@ const curvesCard = {
     for (const { t, place: [from, to] } of get.metric ? curveTrials(get.metric) : []) for (let i = from; i < to; i++) rows.push([t.trial, t.method, steps[i], values[i]]);
     return { columns: [{ title: "trial" }, { title: "method" }, { title: "step" }, { title: get.metric || "value" }], rows };
   },
-  note: "A line a trial; long curves are thinned, the store has every point. A cross marks where the value stopped being a number.",
+  note: (get) => { const list = curveTrials(get.metric); return (list.n > list.length ? `${count(list.length)} of ${count(list.n)} curves, evenly chosen; a filter shows others.` : "A line a trial.") + " Long curves are thinned, the store has every point. A cross marks where the value stopped being a number."; },
 };
 function drawCurve(p, a, t, [from, to], steps, values, n) {
   const xy = [], chosen = isChosen(t), stroke = colour(p.theme, t.method);
@@ -93,12 +97,14 @@ const parallelCard = {
     return { brush: { axes: place.map((a) => ({ at: a.x, brush: (from, to) => brushAxis(a, from, to, band) })) } };
   },
   table() {
-    const fields = parallelAxes();
-    return { columns: [{ title: "trial" }, { title: "shown" }, ...fields.map((f) => ({ title: f.title, format: f.format }))], rows: page.sweep.searched.map((t) => [t.trial, t.isOn ? "yes" : "no", ...fields.map((f) => { const v = f.get(t); return v === null || v === undefined ? "not applicable" : f.isNumeric ? v : valueText(v); })]) };
+    const fields = parallelAxes(), cell = (f, v) => (v === null || v === undefined ? (f.name === "value" ? missing : "not applicable") : f.isNumeric ? v : valueText(v));
+    return { columns: [{ title: "trial" }, { title: "shown" }, ...fields.map((f) => ({ title: f.title, format: f.format }))], n: page.sweep.searched.length,
+      row: (i) => { const t = page.sweep.searched[i]; return [t.trial, t.isOn ? "yes" : "no", ...fields.map((f) => cell(f, f.get(t)))]; } };
   },
-  note: "Every trial is a line, also where a value does not apply to it; the brighter the better, dashed: without a score. Drag along an axis to filter, over the band for trials to which it does not apply.",
+  note: () => `Every trial is a line, also where a value does not apply to it; ${shadeWords()}, dashed: without a score. Drag along an axis to filter, over the band for trials to which it does not apply.`,
 };
 /* Better is further from the ground. */
+const shadeWords = () => (theme().name === "dark" ? "the brighter the better" : "the darker the better");
 function shade(t, share) { const s = page.sweep.isMaximized ? share : 1 - share; return t.name === "dark" ? rampColour(0.25 + 0.75 * s) : rampColour(0.85 * (1 - s)); }
 function drawParallelAxis(p, a, gap, top, bottom, isLast) {
   p.line([a.x, top - 6, a.x, bottom], { stroke: p.theme.axis, width: 1.4 });
@@ -133,9 +139,9 @@ const sliceCard = {
   table(get) {
     const names = [get.x, get.y].filter(Boolean), fields = names.map((n) => page.sweep.fields.get(n));
     return { columns: [{ title: "trial" }, { title: "method" }, ...fields.map((f) => ({ title: f.title })), { title: page.sweep.metric, format: score }],
-      rows: finished().map((t) => [t.trial, t.method, ...fields.map((f) => (f.isNumeric ? f.get(t) : valueText(f.get(t)))), t.value]) };
+      n: finished().length, row: (i) => { const t = finished()[i]; return [t.trial, t.method, ...fields.map((f) => (f.isNumeric ? f.get(t) : valueText(f.get(t)))), t.value]; } };
   },
-  note: (get) => (get.y ? "Ground: the score expected between the trials (weighted by nearness); dots: trials. Brighter is better." : "A dot a finished trial.") + " Drag to filter.",
+  note: (get) => (get.y ? "Ground: the score expected between the trials (weighted by nearness); dots: trials; " + shadeWords() + "." : "A dot a finished trial.") + " Drag to filter.",
 };
 function drawSlice(p, w, h, f, trials) {
   const methods = few(shownMethods(trials)), top = legend(p, w, methodItems(p.theme, methods), 0);
@@ -224,19 +230,18 @@ const importanceCard = {
   draw(p, w, h) {
     const list = few(page.importances(), 14);
     if (!list.length) return "Too few finished configurations to say what mattered.";
-    const left = Math.min(w / 3, Math.max(...list.map((q) => p.width(clip(words(q.name), 22), 12))) + 18);
+    const label = (q) => `${clip(words(q.name), 22)} (n ${count(q.n)})`, left = Math.min(w / 2, Math.max(...list.map((q) => p.width(label(q), 12))) + 18);
     const a = axes(p, w, h, { title: "share of the score's variance", range: [0, 1], format: (v) => percent(v, 0) }, { none: true }, { left, top: 4 });
     list.forEach((q, i) => {
       const y = 20 + 28 * i;
-      p.text(clip(words(q.name), 22), left - 8, y + 4, { align: "right", fill: p.theme.ink });
+      p.text(label(q), left - 8, y + 4, { align: "right", fill: p.theme.ink });
       p.rect(left, y - 7, a.x(q.share) - left, 14, { fill: p.theme.accent, alpha: 0.75 });
       p.line([a.x(Math.min(q.low, 1)), y, a.x(Math.min(q.high, 1)), y], { stroke: p.theme.ink, width: 1.6 });
-      p.text(`n ${count(q.n)}`, Math.min(a.x(Math.min(Math.max(q.high, q.share), 1)) + 8, w - 50), y + 4, { size: 11 });
       p.hit(a.x(q.share), y, `${words(q.name)}: ${percent(q.share)} [${percent(q.low)}, ${percent(q.high)}] over ${q.n} configurations`);
     });
     return {};
   },
   table: () => ({ columns: [{ title: "parameter" }, { title: "share", format: percent }, { title: "low", format: percent }, { title: "high", format: percent }, { title: "configurations" }], rows: page.importances().map((q) => [words(q.name), q.share, q.low, q.high, q.n]) }),
   summary: () => page.importances().slice(0, 5).map((q) => `${words(q.name)} ${percent(q.share)}`).join(", "),
-  note: "Variance over configurations that the parameter alone explains, within each method and only where it applies; bootstrap intervals. Shares need not add up to one.",
+  note: "Variance over configurations that the parameter alone explains, within each method and only where it applies (n of them); lines: 95 % bootstrap intervals. Shares need not add up to one.",
 };

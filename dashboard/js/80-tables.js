@@ -1,5 +1,12 @@
 /* Tables of the page: methods, trials, one trial, several side by side, how to reproduce. */
-const swatch = (method) => { const node = element("span", { class: "swatch", "aria-hidden": "true" }); node.style.background = colour(theme(), method); return node; };
+/* A method's colour in its shape, as the charts have it. */
+function swatch(method) {
+  const node = element("span", { class: "swatch", "aria-hidden": "true" }), shape = page.sweep.shape(method);
+  node.style.background = colour(theme(), method);
+  if (shape === "circle") node.style.borderRadius = "50%";
+  else node.style.clipPath = `polygon(${outline(shape, 5, 5, 4.4).map((v, i) => v.toFixed(1) + (i % 2 ? "px," : "px ")).join("").slice(0, -1)})`;
+  return node;
+}
 const trialButton = (t) => element("button", { type: "button", class: "link", "aria-label": `Trial ${t.trial}`, click: () => setState({ trial: String(t.trial) }) }, String(t.trial));
 
 /* columns: [{title, key: row → sortable, cell: row → text or node, number}]; sorting lives in the state under `id`. */
@@ -13,9 +20,8 @@ function sortableTable(id, columns, rows, caption, options) {
 }
 
 function methodTable() {
-  const s = page.sweep, hasTest = page.lines.some((l) => isNumber(l.test.mean)), first = checkKinds().find(([k]) => k.endsWith("|flip_rate")) || checkKinds()[0];
-  const lines = first ? new Map(checkLines({ check: first[0], of: "methods" }).map((q) => [q.t.method, q])) : new Map();
-  const digits = first && /rate/.test(first[0]) ? (x) => percent(x, 2) : score;
+  const s = page.sweep, hasTest = page.lines.some((l) => isNumber(l.test.mean));
+  const checks = headChecks().map(([key, title]) => ({ key, title, lines: new Map(checkLines({ check: key, of: "methods" }).map((q) => [q.t.method, q])) }));
   const columns = [
     { title: "Method", key: (l) => l.method, cell: (l) => element("span", { class: "name" }, swatch(l.method), element("b", {}, clip(l.method, 40))) },
     { title: s.metric, number: true, key: (l) => l.score.mean, cell: (l) => [element("b", {}, score(l.score.mean)), " ", element("span", { class: "soft" }, range(l.score) || (l.score.n === 1 ? "1 seed" : ""))] },
@@ -25,7 +31,7 @@ function methodTable() {
     { title: "stored", number: true, key: (l) => l.stored, cell: (l) => bytes(l.stored) },
     { title: "time a trial", number: true, key: (l) => l.seconds, cell: (l) => seconds(l.seconds) },
     { title: "memory", number: true, key: (l) => l.peak, cell: (l) => (l.peak ? bytes(l.peak) : missing) },
-    first ? { title: `${first[1].replace(/^[^:]*: /, "")} before → after`, number: true, key: (l) => (lines.get(l.method) || {}).delta, cell: (l) => checkCell(lines.get(l.method), digits) } : null,
+    ...checks.map(({ key, title, lines }) => ({ title: `${shortTitle(key, title)} before → after`, number: true, key: (l) => (lines.get(l.method) || {}).delta, cell: (l) => checkCell(lines.get(l.method), key) })),
     { title: "best configuration", key: (l) => l.best.number, cell: (l) => element("span", { class: "soft" }, `${configurationText(l.parameters, 90)} (no. ${l.best.number}${l.n > 1 ? `, best of ${count(l.n)}` : ""})`) },
   ].filter(Boolean);
   if (!page.lines.length) return element("p", { class: "empty" }, why());
@@ -36,10 +42,10 @@ function behindCell(l) {
   const clear = isClear(l.behind), text = !isNumber(l.behind.low) ? "one seed" : clear ? "clearly behind" : isNear(l) ? "not distinguishable" : "undecided";
   return [signed(l.behind.mean), " ", element("span", { class: text === "not distinguishable" ? "tag same" : "tag", title: range(l.behind, signed) }, text)];
 }
-function checkCell(q, f) {
+function checkCell(q, key) {
   if (!q) return missing;
-  const clear = isNumber(q.low) && (q.low > 0 || q.high < 0);
-  return [`${f(q.before)} → ${f(q.after)} `, element("span", { class: clear ? (q.delta > 0 ? "bad" : "good") : "soft" }, clear ? (q.delta > 0 ? "▲" : "▼") : "≈", element("span", { class: "hidden" }, clear ? (q.delta > 0 ? " clearly more" : " clearly less") : " no clear change"))];
+  const f = checkNumber(key), way = judged(q, key), moved = isChanged(q);
+  return [`${f(q.before).replace(" %", "")} → ${f(q.after)} `, element("span", { class: way < 0 ? "bad" : way > 0 ? "good" : "soft" }, moved ? (q.delta > 0 ? "▲" : "▼") : "≈", element("span", { class: "hidden" }, way ? (way < 0 ? " clearly worse" : " clearly better") : moved ? " clearly changed" : " no clear change"))];
 }
 
 // Trials --------------------------------------------------------------------------------------------------------------
@@ -53,7 +59,7 @@ function trialColumns() {
     { title: "method", key: (t) => t.method, cell: (t) => element("span", { class: "name" }, swatch(t.method), clip(t.method, 40) + (t.role === "baseline" ? " (baseline)" : "")) },
     { title: page.sweep.metric, number: true, key: (t) => t.value, cell: (t) => score(t.value) },
     { title: "test", number: true, key: (t) => t.test, cell: (t) => score(t.test) },
-    ...names.map((n) => ({ title: words(n), number: page.sweep.isNumeric(n), key: (t) => (n in t.parameters ? t.parameters[n] : null), cell: (t) => (n in t.parameters ? clip(valueText(t.parameters[n]), 60) : element("span", { class: "soft" }, "n/a")) })),
+    ...names.map((n) => ({ title: words(n), number: page.sweep.isNumeric(n), key: page.sweep.fields.get("parameter." + n).get, cell: (t) => { const v = page.sweep.fields.get("parameter." + n).get(t); return v === null ? element("span", { class: "soft" }, "n/a") : clip(valueText(v), 60); } })),
     { title: "configuration", number: true, key: (t) => t.configuration, cell: (t) => String(t.configuration) },
     { title: "seed", number: true, key: (t) => t.seed, cell: (t) => t.seed },
     { title: "steps", number: true, key: (t) => t.steps, cell: (t) => `${count(t.steps)} / ${count(t.total_steps)}` },
@@ -70,14 +76,14 @@ function trialsSection() {
 }
 function trialsCsv() {
   const names = page.sweep.parameterNames, plain = ["trial", "configuration", "role", "method", "seed", "state", "reason", "value", "test", "steps", "total_steps", "trained_parameters", "stored_bytes", "flops", "seconds", "peak_bytes", "attempts", "message"];
-  return csvText({ columns: [...plain, ...names.map((n) => "params." + n)].map((title) => ({ title })), rows: page.sweep.trials.filter((t) => t.isOn).map((t) => [...plain.map((k) => t[k]), ...names.map((n) => (n in t.parameters ? t.parameters[n] : ""))]) });
+  return csvText({ columns: [...plain, ...names.map((n) => "params." + n)].map((title) => ({ title })), rows: page.sweep.trials.filter((t) => t.isOn).map((t) => [...plain.map((k) => t[k]), ...names.map((n) => page.sweep.fields.get("parameter." + n).get(t))]) });
 }
 
 // One trial -----------------------------------------------------------------------------------------------------------
 const pairs = (label, list) => scrolling(label, element("table", { class: "pairs" }, element("tbody", {}, list.filter(([, v]) => v !== null && v !== undefined && v !== missing).map(([k, v]) => element("tr", {}, element("th", { scope: "row" }, k), element("td", {}, v))))));
 const titled = (title, ...nodes) => [element("h3", {}, title), ...nodes];
 function trialDetail(t) {
-  const own = (name) => page.sweep[name + "Of"]().get(t.trial) || [], attempts = own("attempts"), parts = [];
+  const own = (name) => page.sweep[name + "Of"](t.trial), attempts = own("attempts"), parts = [];
   parts.push(pairs("What it is", [["state", t.state.toLowerCase() + (t.reason ? ": " + words(t.reason) : "")], ["what happened", t.message], [page.sweep.metric, score(t.value)], ["test", score(t.test)], ["configuration", `no. ${t.configuration}${t.role === "baseline" ? " (baseline)" : ""}`], ["seed", t.seed],
     ["steps", `${count(t.steps)} of ${count(t.total_steps)}`], ["trained parameters", count(t.trained_parameters)], ["stored", bytes(t.stored_bytes)], ["time", seconds(t.seconds)], ["peak memory", bytes(t.peak_bytes)], ["FLOPs", compact(t.flops)]]));
   parts.push(titled("Searched values", pairs("Searched values", [["method", t.method], ...Object.keys(t.parameters).sort().filter((k) => k !== "method").map((k) => [words(k), valueText(t.parameters[k])])])));
@@ -112,9 +118,10 @@ function updateDetail() {
 function compareSection() {
   const list = compared().map((n) => page.sweep.byNumber.get(n)).filter(Boolean);
   if (list.length < 2) return [element("p", { class: "soft" }, "Tick two or more trials in the table above to see them side by side." + (list.length ? ` One is ticked: trial ${list[0].trial}.` : ""))];
-  const names = [...new Set(list.flatMap((t) => Object.keys(t.parameters)))].filter((n) => n !== "method").sort(), flip = (kind) => (t) => { const row = (page.sweep.checksOf().get(t.trial) || []).find((r) => r.metric === "flip_rate"); return row ? score(row[kind]) : missing; };
+  const names = [...new Set(list.flatMap((t) => Object.keys(t.parameters)))].filter((n) => n !== "method").sort();
   const lines = [["state", (t) => t.state.toLowerCase() + (t.reason ? ": " + words(t.reason) : "")], ["method", (t) => t.method], ...names.map((n) => [words(n), (t) => (n in t.parameters ? valueText(t.parameters[n]) : "not applicable")]), ["seed", (t) => t.seed],
-    [page.sweep.metric, (t) => score(t.value)], ["test", (t) => score(t.test)], ["trained parameters", (t) => count(t.trained_parameters)], ["stored", (t) => bytes(t.stored_bytes)], ["steps", (t) => count(t.steps)], ["time", (t) => seconds(t.seconds)], ["peak memory", (t) => bytes(t.peak_bytes)], ["flip rate before", flip("before")], ["flip rate after", flip("after")]];
+    [page.sweep.metric, (t) => score(t.value)], ["test", (t) => score(t.test)], ["trained parameters", (t) => count(t.trained_parameters)], ["stored", (t) => bytes(t.stored_bytes)], ["steps", (t) => count(t.steps)], ["time", (t) => seconds(t.seconds)], ["peak memory", (t) => bytes(t.peak_bytes)],
+    ...checkKinds().filter(([key]) => !checkMetric(key).includes("/")).flatMap(([key, title]) => ["before", "after"].map((kind) => [`${shortTitle(key, title)} ${kind}`, (t) => { const row = page.sweep.checksOf(t.trial).find(isOfCheck(key)); return row ? score(row[kind]) : missing; }]))];
   const body = lines.map(([title, f]) => { const texts = list.map(f), differs = new Set(texts).size > 1; return element("tr", { class: differs ? "differs" : null }, element("th", { scope: "row" }, title), texts.map((x) => element("td", {}, clip(String(x), 200)))); });
   return [scrolling("Side by side", element("table", {}, element("thead", {}, element("tr", {}, element("td"), list.map((t) => element("th", { scope: "col" }, swatch(t.method), "trial ", trialButton(t))))), element("tbody", {}, body))),
     element("p", { class: "note" }, "Rows that differ are marked. The charts ring these trials and draw their curves bold."), element("button", { type: "button", click: () => setState({ compare: "" }) }, "Compare none")];

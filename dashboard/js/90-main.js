@@ -24,11 +24,17 @@ function finding() {
   if (bias) parts.push(bias);
   return parts;
 }
+/* What training did to bias, safety and what the model knew before, for the best method. */
 function biasWords(best) {
-  const kind = checkKinds().find(([k]) => k.endsWith("|flip_rate")), q = kind ? checkLines({ check: kind[0], of: "methods" }).find((l) => l.t.method === best.method) : null;
-  if (!q || !isNumber(q.before)) return null;
-  const clear = isNumber(q.low) && (q.low > 0 || q.high < 0);
-  return element("p", {}, `Bias: its answer flips on ${percent(q.after, 2)} of the counterfactual pairs, ${percent(q.before, 2)} before: `, element("span", { class: clear ? (q.delta > 0 ? "bad" : "good") : null }, clear ? (q.delta > 0 ? "clearly more." : "clearly less.") : "no clear change."));
+  const parts = [];
+  for (const [key, title] of headChecks()) {
+    const q = checkLines({ check: key, of: "methods" }).find((l) => l.t.method === best.method), f = checkNumber(key);
+    if (!q || !isNumber(q.before)) continue;
+    const way = judged(q, key), verdict = way ? (way < 0 ? "clearly worse." : "clearly better.") : "no clear change.";
+    parts.push(checkMetric(key) === "flip_rate" ? `Bias: its answer flips on ${f(q.after)} of the counterfactual pairs, ${f(q.before)} before: ` : `${clip(title.charAt(0).toUpperCase() + title.slice(1), 60)} ${f(q.after)}, ${f(q.before)} before: `,
+      element("span", { class: way < 0 ? "bad" : way > 0 ? "good" : null }, verdict), " ");
+  }
+  return parts.length ? element("p", {}, parts) : null;
 }
 function stateChips() {
   const s = page.sweep, groups = groupBy(s.trials, (t) => t.state), chips = [];
@@ -42,7 +48,7 @@ function stateChips() {
 }
 
 // Building ------------------------------------------------------------------------------------------------------------
-const specs = [methodsCard, sizeCard, curvesCard, checksCard, parallelCard, matrixCard, importanceCard, sliceCard, rungsCard, budgetCard, timelineCard];
+const specs = [methodsCard, sizeCard, curvesCard, checksCard, matrixCard, safetyCard, parallelCard, importanceCard, sliceCard, rungsCard, budgetCard, timelineCard];
 function section(id, title, ...nodes) { return element("section", { id, class: "card wide", "aria-labelledby": id + "-title" }, element("div", { class: "cardhead" }, element("h2", { id: id + "-title" }, title), ...nodes)); }
 function build() {
   const root = document.getElementById("page");
@@ -64,7 +70,7 @@ function build() {
   const top = element("div", { class: "top" }, element("section", { class: "summary", "aria-label": "Finding" }, page.title, page.finding, page.chips, page.facts), page.best.node, page.pareto.node);
   const methods = section("lines", "Methods: what each reaches and what it costs");
   methods.append(page.methodTable, element("p", { class: "note" }, "Each method's best configuration, chosen on validation; test is that configuration's and took no part in choosing. Intervals: 95 %, Student, over seeds; differences: Welch."));
-  const nav = element("nav", { class: "jumps", "aria-label": "Views" }, [["methods", "Methods"], ["size", "Size"], ["curves", "Curves"], ["checks", "Checks"], ["parallel", "Parallel"], ["importance", "Importance"], ["slice", "Slice"], ["rungs", "Rungs"], ["budget", "Budget"], ["timeline", "Timeline"], ["trials", "Trials"], ["compare", "Compare"], ["reproduce", "Reproduce"]].map(([id, text]) => jump(id, text)));
+  const nav = element("nav", { class: "jumps", "aria-label": "Views" }, [["methods", "Methods"], ["size", "Size"], ["curves", "Curves"], ["checks", "Checks"], ["safety", "Safety"], ["parallel", "Parallel"], ["importance", "Importance"], ["slice", "Slice"], ["rungs", "Rungs"], ["budget", "Budget"], ["timeline", "Timeline"], ["trials", "Trials"], ["compare", "Compare"], ["reproduce", "Reproduce"]].map(([id, text]) => jump(id, text)));
   page.cards = [page.best, page.pareto, ...specs.map((spec) => new Card(spec))];
   page.trials = element("div");
   page.compare = element("div");
@@ -114,10 +120,9 @@ function update() {
   chooseSweep();
   if (document.activeElement !== page.input) page.input.value = page.state.filter;
   applyFilter();
+  page.chosen = new Set([Number(page.state.trial), ...compared()]);
   page.lines = page.sweep.methodLines();
   page.importances = lazily(importances);
-  page.checkRows = lazily(readCheckRows);
-  page.checkKinds = lazily(readCheckKinds);
   page.choice.value = page.sweep.name;
   page.themeButton.textContent = themeName() === "dark" ? "Light" : "Dark";
   page.title.textContent = page.sweep.name;

@@ -22,7 +22,7 @@ function makePage(name, ...options) {
   execFileSync(program, ["export", "methods", "--store", store, "--output", page]);
   return { store, url: "file://" + page, file: page };
 }
-const plain = makePage("plain"), hostile = makePage("hostile", "--hostile", "--configurations", "100", "--seeds", "1", "--state", "OPEN", "--objectives", "2"),
+const plain = makePage("plain", "--more-checks"), hostile = makePage("hostile", "--hostile", "--configurations", "100", "--seeds", "1", "--state", "OPEN", "--objectives", "2", "--more-checks"),
   small = makePage("small", "--configurations", "1", "--seeds", "1", "--no-checks", "--seed", "3"), none = makePage("none", "--configurations", "0", "--seeds", "1", "--no-checks");
 
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
@@ -154,7 +154,7 @@ await test("works with keys alone", plain.url, {}, async (page) => {
 });
 await test("shows every chart as table, CSV and SVG", plain.url, {}, async (page) => {
   const cards = await page.$$eval(".card:has(canvas)", (l) => l.map((c) => c.id));
-  expect(cards.length === 13, `${cards.length} charts`);
+  expect(cards.length === 14, `${cards.length} charts`);
   for (const id of cards) {
     await show(page, id);
     await page.click(`#${id} .tools button:has-text("Table")`);
@@ -168,6 +168,36 @@ await test("shows every chart as table, CSV and SVG", plain.url, {}, async (page
     }
   }
   await blameless(page, "with tables open");
+});
+await test("tells of bias, safety and forgetting before and after", plain.url, {}, async (page) => {
+  const best = JSON.parse(await page.textContent("#data")).sweeps[0].summary.methods[0];
+  const ask = (metric) => execFileSync("sqlite3", [plain.store, `SELECT AVG(b.before), AVG(b.after) FROM bias_check b JOIN trial t ON t.id = b.trial_id JOIN configuration c ON c.id = t.configuration_id WHERE c.number = ${best.configuration} AND b.metric = '${metric}'`], { encoding: "utf8" }).trim().split("|").map(Number);
+  const percent = (x) => (100 * x).toFixed(2);
+  const heads = await page.$$eval("#lines th", (l) => l.map((th) => th.textContent)), first = await page.textContent("#lines tbody tr");
+  for (const [head, metric] of [["flip rate before → after", "flip_rate"], ["forgetting accuracy before → after", "accuracy"]]) {
+    const [before, after] = ask(metric);
+    expect(heads.includes(head), heads.join());
+    expect(first.includes(`${percent(before)} → ${percent(after)} %`), `${metric}: ${before} ${after} is not in ${first}`);
+  }
+  const [, lost] = ask("accuracy");
+  expect((await page.textContent(".finding")).includes(`Forgetting: accuracy ${percent(lost)} %`), await page.textContent(".finding"));
+  await show(page, "safety");
+  await page.click("#safety .tools button:has-text('Table')");
+  await page.waitForTimeout(150);
+  const rows = await page.$$eval("#safety .twin tbody tr", (l) => l.map((tr) => [...tr.children].map((td) => td.textContent)));
+  expect(rows.length === 9 && new Set(rows.map((r) => r[0] + r[1])).size === 9, JSON.stringify(rows));
+  for (const [trained, tested, before, after] of rows) {
+    const [b, a] = ask(`unsafe_rate[${trained}][${tested}]`);
+    expect(before === b.toFixed(4) && after === a.toFixed(4), `${trained}, ${tested}: ${before} → ${after}, the store has ${b} → ${a}`);
+  }
+  await page.selectOption("#safety select >> nth=1", "full");
+  await page.waitForTimeout(150);
+  expect((await page.textContent("#safety .twin tbody")) !== rows.flat().join(""), "another method has other numbers");
+  await page.selectOption("#checks select >> nth=0", "1:forgetting|accuracy");
+  await page.click("#checks .tools button:has-text('Table')");
+  await page.waitForTimeout(150);
+  expect(/More is better/.test(await page.textContent("#checks figcaption")), await page.textContent("#checks figcaption"));
+  expect((await page.$$eval("#checks .twin tbody tr", (l) => l.length)) === (await page.$$eval("#lines tbody tr", (l) => l.length)), "a row a method");
 });
 await test("compares trials side by side", plain.url, {}, async (page) => {
   const boxes = await page.$$("#trials tbody input");

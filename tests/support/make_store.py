@@ -225,10 +225,26 @@ class Writer:
                 self.add("bias_check", trial_id=trial, check_name="0:counterfactual", metric=metric, n_items=408, before=b if known else None, after=x,
                          delta=x - b if known else None, low=(x - b if known else x) - spread, high=(x - b if known else x) + spread,
                          item_set_sha256=sha("items"))
+            if self.a.more_checks:
+                self.more_checks(trial, role == "search", method)
             if self.a.objectives > 1:
                 self.add("objective_value", trial_id=trial, position=1, value=max(after, 0))
         self.add("artifact", trial_id=trial, kind="adapter", path="%d/adapter_model.safetensors" % number, bytes=593000, sha256=sha("adapter %d" % number))
         self.add("artifact", trial_id=trial, kind="adapter_config", path="%d/adapter_config.json" % number, bytes=412, sha256=sha("config %d" % number))
+
+    def more_checks(self, trial, known, method):
+        """Forgetting, and a matrix: what a model was trained with against what it is asked with."""
+        r = self.rng
+        lost = {"full": 0.06, "adapter": 0.015}.get(method, 0.004)
+        rows = [("1:forgetting", "accuracy", 0.812, 0.812 - lost + r.gauss(0, 0.002), 0.008)]
+        conditions = HOSTILE[:3] if self.a.hostile else ("plain", "chat", "strict")
+        for i, trained in enumerate(conditions):
+            for k, asked in enumerate(conditions):
+                rows.append(("2:safety", "unsafe_rate[%s][%s]" % (trained, asked), 0.05 + 0.02 * k, max(0, 0.05 + 0.02 * k + 0.04 * (i != k) - 0.02 * i + r.gauss(0, 0.004)), 0.012))
+        for check, metric, before, after, spread in rows:
+            self.add("bias_check", trial_id=trial, check_name=check, metric=metric, n_items=240, before=before if known else None, after=after,
+                     delta=after - before if known else None, low=(after - before if known else after) - spread,
+                     high=(after - before if known else after) + spread, item_set_sha256=sha(check))
 
 
 def main():
@@ -243,6 +259,7 @@ def main():
     parser.add_argument("--folder", default="/tmp/runs/methods")
     parser.add_argument("--hostile", action="store_true", help="names that try to break a page")
     parser.add_argument("--no-checks", dest="checks", action="store_false")
+    parser.add_argument("--more-checks", action="store_true", help="forgetting and a safety matrix beside the bias check")
     parser.add_argument("--no-items", dest="items", action="store_false")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()

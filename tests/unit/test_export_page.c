@@ -29,12 +29,12 @@ static void close_store(void)
 TestSuite(export_page, .init = open_store, .fini = close_store);
 
 /* The columns of a query, as JSON. */
-static cJSON *columns_of(const char *sql)
+static cJSON *columns_of(const char *sql, bool may_round)
 {
     struct text out = {0};
     struct err err = {0};
     cJSON *root = NULL;
-    cr_assert_eq(export_columns(&out, "rows", store, sql, 1, &err), 0, "%s", err.message);
+    cr_assert_eq(export_columns(&out, "rows", store, sql, 1, may_round, &err), 0, "%s", err.message);
     struct text whole = {0};
     text_printf(&whole, "{%s}", out.data + 1);
     cr_assert_eq(json_parse(whole.data, whole.len, &root, &err), 0, "%s: %s", err.message, whole.data);
@@ -68,7 +68,8 @@ Test(export_page, columns_take_the_narrowest_form_that_loses_nothing)
         columns_of("SELECT column1 AS small, column2 AS wide, column3 AS part, column4 AS word, column5 AS mixed,"
                    " column6 AS same, column7 AS none, column8 AS negative FROM (VALUES"
                    " (1, 70000, 0.1, 'b', 3, 'x', NULL, -1), (255, 0, NULL, NULL, 'three', 'x', NULL, 2),"
-                   " (0, 1, 1e300, 'a', NULL, 'x', NULL, 0), (7, 2, -0.5, 'b', 0.25, 'x', NULL, 0))");
+                   " (0, 1, 1e300, 'a', NULL, 'x', NULL, 0), (7, 2, -0.5, 'b', 0.25, 'x', NULL, 0))",
+                   false);
     unsigned char *small = decode(column(root, "small"), "u8", 4);
     cr_expect_eq(memcmp(small, "\1\377\0\7", 4), 0);
     uint32_t *wide = decode(column(root, "wide"), "u32", 16);
@@ -80,7 +81,7 @@ Test(export_page, columns_take_the_narrowest_form_that_loses_nothing)
     double *mixed = decode(column(root, "mixed"), "f64", 32);
     unsigned char *codes = decode(json_get(column(root, "mixed"), "codes"), "u8", 4);
     cr_expect(mixed[0] == 3 && codes[0] == 0 && codes[1] == 1 && codes[2] == 0 && isnan(mixed[2]) && mixed[3] == 0.25);
-    double *negative = decode(column(root, "negative"), "f64", 32);
+    float *negative = decode(column(root, "negative"), "f32", 16);
     cr_expect(negative[0] == -1 && negative[1] == 2);
     cr_expect_str_eq(json_get(column(root, "same"), "all")->valuestring, "x");
     cr_expect(cJSON_IsNull(json_get(column(root, "none"), "all")));
@@ -90,10 +91,31 @@ Test(export_page, columns_take_the_narrowest_form_that_loses_nothing)
     json_free(root);
 }
 
+Test(export_page, rounding_keeps_seven_digits_but_never_blurs_differences)
+{
+    cJSON *root = columns_of("SELECT column1 AS score, column2 AS time, column3 AS wide, column4 AS tiny FROM (VALUES"
+                             " (0.123456789, 1772402400.25, 16777217, 1e-40), (0.9, 1772402401.5, NULL, 1),"
+                             " (NULL, 1772402500, 3, 2.5))",
+                             true);
+    float *score = decode(column(root, "score"), "f32", 12);
+    cr_expect(score[0] == 0.123456789F && score[1] == 0.9F && isnan(score[2]));
+    double *time = decode(column(root, "time"), "f64", 24);
+    cr_expect(time[0] == 1772402400.25 && time[1] == 1772402401.5);
+    double *wide = decode(column(root, "wide"), "f64", 24);
+    cr_expect(wide[0] == 16777217 && isnan(wide[1]));
+    double *tiny = decode(column(root, "tiny"), "f64", 24);
+    cr_expect(tiny[0] == 1e-40);
+    void *blocks[] = {score, time, wide, tiny};
+    for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++)
+        free(blocks[i]);
+    json_free(root);
+}
+
 Test(export_page, many_texts_keep_their_codes)
 {
     cJSON *root = columns_of("WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 4999)"
-                             " SELECT 'text ' || (i % 1000) AS word FROM n");
+                             " SELECT 'text ' || (i % 1000) AS word FROM n",
+                             false);
     const cJSON *texts = json_get(column(root, "word"), "texts");
     unsigned char *codes = decode(json_get(column(root, "word"), "codes"), "u16", 10000);
     cr_assert_eq(cJSON_GetArraySize(texts), 1000);
