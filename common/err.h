@@ -10,7 +10,7 @@
 
 #define MUST_CHECK __attribute__((warn_unused_result))
 
-enum { ERR_MESSAGE_SIZE = 2048 };
+enum { ERR_MESSAGE_SIZE = 16384 }; /* room for every problem of a wrong definition */
 
 /* X(name, value, exit status of a program that ends with it) */
 #define ERR_CODES(X)                                                                                                   \

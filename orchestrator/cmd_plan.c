@@ -22,7 +22,7 @@ struct preview {
     struct input_hashes hashes;
     struct arena arena; /* what was loaded from the store */
     struct store_loaded loaded;
-    bool is_stored;
+    bool is_stored, is_adaptive; /* adaptive: the plan holds what is expected, not what will be proposed */
     struct plan plan;
     bool *is_open;
     int n_new, n_kept, n_complete, n_reused, n_baseline, slots;
@@ -174,6 +174,9 @@ static int preview_make(struct preview *preview, const struct command_line *line
     if (rc == 0)
         rc = plan_make(&preview->plan, &preview->definition, &preview->hashes,
                        preview->is_stored ? &preview->loaded : NULL, err);
+    preview->is_adaptive = rc == 0 && plan_is_adaptive(&preview->definition);
+    if (rc == 0 && preview->is_adaptive)
+        rc = plan_add_expected(&preview->plan, err);
     if (rc == 0)
         rc = count_trials(preview, store, err);
     if (rc < 0)
@@ -207,7 +210,8 @@ static void add_head(struct text *out, const struct preview *preview)
 {
     const struct plan *plan = &preview->plan;
     int n_baseline_configurations = plan->n_configurations > 0 && plan->configurations[0].is_baseline;
-    text_printf(out, "sweep '%s' (%s): ", preview->definition.name, preview->definition.search);
+    text_printf(out, "sweep '%s' (%s): %s", preview->definition.name, preview->definition.search,
+                preview->is_adaptive ? "at most " : "");
     add_numbered(out, plan->n_configurations - n_baseline_configurations, "configuration");
     text_add(out, " with ");
     add_numbered(out, preview->definition.seeds, "seed");
@@ -218,6 +222,8 @@ static void add_head(struct text *out, const struct preview *preview)
         add_numbered(out, preview->n_baseline, "baseline trial");
         text_add(out, " for the checks");
     }
+    if (preview->is_adaptive)
+        text_add(out, "\n  which ones, and how far each goes, is decided by results; below stand such as may come");
     text_printf(out, "\n  %d new, %d kept", preview->n_new, preview->n_kept);
     if (preview->n_complete > 0)
         text_printf(out, " (%d of them done)", preview->n_complete);
@@ -423,6 +429,7 @@ static void add_json(struct text *out, const struct preview *preview)
     text_add(out, "{\"sweep\":");
     text_add_json(out, preview->definition.name);
     add_string(out, "search", preview->definition.search);
+    text_printf(out, ",\"adaptive\":%s", preview->is_adaptive ? "true" : "false");
     text_printf(out, ",\"configurations\":%d,\"seeds\":%d,\"trials\":%d,\"baseline_trials\":%d", plan->n_configurations,
                 preview->definition.seeds, plan->n_trials, preview->n_baseline);
     text_printf(out, ",\"new\":%d,\"kept\":%d,\"done\":%d,\"reused\":%d,\"dropped\":[", preview->n_new, preview->n_kept,
@@ -505,7 +512,8 @@ const struct command command_plan = {
         "slots; "
         "settings that change neither size nor time (the learning rate, say) share one timing. What the model cannot "
         "do "
-        "is found here too.\n\n"
+        "is found here too. Where results decide what comes next (a search based on a model, a stopping rule), the "
+        "counts are the most there can be, and sizes and times those of random draws.\n\n"
         "Nothing is written to the store.",
     .options = options,
     .least_arguments = 1,

@@ -51,6 +51,7 @@ static int on_started(struct coordinator *c, struct coordinator_slot *slot, cons
     struct store_start_attempt *start = &op.start_attempt;
     int64_t total = 0, trained = 0;
     double flops = 0;
+    const char *split = NULL;
     start->attempt_id = slot->attempt;
     int rc = read_environment(c, record, &start->environment, err);
     if (rc == 0)
@@ -63,6 +64,8 @@ static int on_started(struct coordinator *c, struct coordinator_slot *slot, cons
         rc = json_get_int64(record, "trained_parameters", "started", &trained, err);
     if (rc == 0)
         rc = json_opt_double(record, "flops", "started", &flops, err);
+    if (rc == 0)
+        rc = json_opt_string(record, "validation_split", "started", &split, err);
     if (rc < 0)
         return rc;
     start->total_steps = known_int(total);
@@ -75,6 +78,8 @@ static int on_started(struct coordinator *c, struct coordinator_slot *slot, cons
     if (start->resumed_step > 0)
         coordinator_event(c, slot->trial, "resumed", "went on from step %" PRId64 "%s", start->resumed_step,
                           start->is_bit_exact ? "" : ", on another kind of machine or build: not bit-exact");
+    else if (split && !text_equal(split, "file"))
+        coordinator_event(c, slot->trial, "validation_split", "taken from the training file: %s", split);
     coordinator_submit(c, &op, 1, NULL, NULL);
     return 0;
 }

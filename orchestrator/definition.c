@@ -676,37 +676,57 @@ static void add_difference(struct problems *problems, const char *path, const cJ
     text_done(&b);
 }
 
+/* Whether a setting has this value also when it is absent. What hangs on the method may differ from trial to trial. */
+static bool is_default(const cJSON *settings, const cJSON *item)
+{
+    const struct setting *setting = settings_find(item->string);
+    if (!setting || (strcmp(setting->name, "learning_rate") == 0 && !json_get(settings, "method")))
+        return false;
+    cJSON *fallback = settings_default(setting, settings);
+    bool is_equal = fallback && json_equal(fallback, item);
+    cJSON_Delete(fallback);
+    return is_equal;
+}
+
 /* Members that differ between two objects (either may be NULL). */
-static void compare_objects(struct problems *problems, const char *where, const cJSON *was, const cJSON *is)
+static void compare_objects(struct problems *problems, const char *where, const cJSON *was, const cJSON *is,
+                            bool has_defaults)
 {
     char path[300];
     for (const cJSON *item = was ? was->child : NULL; item; item = item->next) {
         const cJSON *other = json_get(is, item->string);
         snprintf(path, sizeof(path), "%s.%.200s", where, item->string);
-        if (!other || !json_equal(item, other))
+        if (other ? !json_equal(item, other) : !has_defaults || !is_default(is, item))
             add_difference(problems, path, item, other);
     }
     for (const cJSON *item = is ? is->child : NULL; item; item = item->next)
-        if (!was || !json_get(was, item->string)) {
+        if (!json_get(was, item->string) && !(has_defaults && is_default(was, item))) {
             snprintf(path, sizeof(path), "%s.%.200s", where, item->string);
             add_difference(problems, path, NULL, item);
         }
 }
 
+static bool has_same_objectives(const struct definition *a, const struct definition *b)
+{
+    bool is_same = a->n_objectives == b->n_objectives;
+    for (int i = 0; is_same && i < a->n_objectives; i++)
+        is_same = text_equal(a->objectives[i].metric, b->objectives[i].metric) &&
+                  a->objectives[i].is_maximized == b->objectives[i].is_maximized;
+    return is_same;
+}
+
 int definition_check_extends(const struct definition *earlier, const struct definition *next, struct err *err)
 {
-    static const char *const fixed[] = {"seed", "objectives", NULL};
     struct problems problems = {0};
-    compare_objects(&problems, "settings", earlier->settings, next->settings);
-    compare_objects(&problems, "task", earlier->task, next->task);
+    compare_objects(&problems, "settings", earlier->settings, next->settings, true);
+    compare_objects(&problems, "task", earlier->task, next->task, false);
     if (!text_equal(earlier->model, next->model))
         problems_add(&problems, "model: was '%s', is now '%s'", earlier->model, next->model);
-    for (const char *const *key = fixed; *key; key++) {
-        const cJSON *was = json_get(earlier->root, *key), *is = json_get(next->root, *key);
-        if (was || is)
-            if (!was || !is || !json_equal(was, is))
-                add_difference(&problems, *key, was, is);
-    }
+    if (earlier->seed != next->seed)
+        add_difference(&problems, "seed", json_get(earlier->root, "seed"), json_get(next->root, "seed"));
+    if (!has_same_objectives(earlier, next))
+        add_difference(&problems, "objectives", json_get(earlier->root, "objectives"),
+                       json_get(next->root, "objectives"));
     int rc = 0;
     if (problems.n)
         rc = err_set(err, ERR_USAGE,

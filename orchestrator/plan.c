@@ -228,6 +228,58 @@ static int add_proposals(struct plan *plan, struct err *err)
     return rc;
 }
 
+/* The configurations that the store has, as the search proposed them. */
+static int add_stored(struct plan *plan, struct err *err)
+{
+    int rc = 0, added;
+    for (int i = 0; plan->stored && i < plan->stored->n_configurations && rc == 0; i++) {
+        const struct store_configuration *stored = &plan->stored->configurations[i];
+        cJSON *parameters = stored->is_baseline ? NULL : cJSON_Parse(stored->parameters);
+        if (parameters)
+            rc = plan_add(plan, parameters, false, &added, err);
+        else if (!stored->is_baseline)
+            rc = no_memory(err);
+    }
+    return rc;
+}
+
+static int64_t most_configurations(const struct definition *definition)
+{
+    int64_t n = PLAN_MAX_TRIALS / definition->seeds, size = space_grid_size(&definition->space);
+    if (definition->configurations > 0 && definition->configurations < n)
+        n = definition->configurations;
+    return size >= 0 && size < n ? size : n;
+}
+
+/* Random draws where the search has not proposed yet. A draw that the space or a setting refuses is no proposal of a
+ * search either. */
+static int add_draws(struct plan *plan, struct err *err)
+{
+    const struct definition *definition = plan->definition;
+    int64_t n_baseline = plan->n_configurations > 0 && plan->configurations[0].is_baseline;
+    int64_t n = most_configurations(definition), most_draws = 20 * n + 1000;
+    for (int64_t i = 0; i < most_draws && plan->n_configurations - n_baseline < n && !is_budget_spent(plan); i++) {
+        struct rng_stream stream = rng_stream(rng_make(definition->seed, RNG_SEARCH), 0, (uint32_t)i, 0);
+        cJSON *configuration = NULL;
+        int added, rc = space_draw(&definition->space, &stream, &configuration, err);
+        if (rc == 0)
+            rc = plan_add(plan, configuration, false, &added, err);
+        if (rc == ERR_NOMEM)
+            return rc;
+    }
+    return 0;
+}
+
+int plan_add_expected(struct plan *plan, struct err *err)
+{
+    const struct search_kind *search = search_find(plan->definition->search);
+    int rc = add_stored(plan, err);
+    if (rc == 0)
+        rc = search && search->propose ? add_proposals(plan, err) : add_draws(plan, err);
+    plan->n_proposals = plan->n_equal = 0;
+    return rc;
+}
+
 static int list_dropped(struct plan *plan, struct err *err)
 {
     int n = plan->stored ? plan->stored->n_trials : 0;

@@ -51,6 +51,10 @@ bool plan_is_adaptive(const struct definition *definition);
 int plan_make(struct plan *plan, const struct definition *definition, const struct input_hashes *hashes,
               const struct store_loaded *stored, struct err *err) MUST_CHECK;
 void plan_done(struct plan *plan);
+/* What an adaptive sweep will probably train, for a preview only (`run` must not write it): what the store has, then
+ * the proposals of a search that lists them (a stopping rule may end some early), or random draws from the space up to
+ * search.configurations, the size of the space and budget.trials. ERR_USAGE when a listed proposal is refused. */
+int plan_add_expected(struct plan *plan, struct err *err) MUST_CHECK;
 /* Adds a configuration (taken: freed in any case) with its trials unless it is there already; *added is its index or
  * −1. */
 int plan_add(struct plan *plan, cJSON *parameters, bool is_baseline, int *added, struct err *err) MUST_CHECK;

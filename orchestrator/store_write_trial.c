@@ -216,7 +216,7 @@ int store_run_exit_attempt(struct store *store, const struct store_op *op, struc
     int rc =
         store_run(store,
                   "UPDATE attempt SET exit_status = COALESCE(?2, exit_status), signal = COALESCE(?3, signal), "
-                  "peak_bytes = COALESCE(?4, peak_bytes), seconds = COALESCE(?5, seconds), "
+                  "peak_bytes = COALESCE(MAX(peak_bytes, ?4), ?4, peak_bytes), seconds = COALESCE(?5, seconds), "
                   "log_tail = COALESCE(?6, log_tail) WHERE id = ?1",
                   BINDS(bind_int(end->attempt_id), bind_optional_int(end->exit_status), bind_optional_int(end->signal),
                         bind_optional_int(end->peak_bytes), bind_optional_real(end->seconds), bind_text(end->log_tail)),

@@ -300,6 +300,13 @@ plans() {
     json 'j["sweeps"][0]["seconds"] > 0 and j["sweeps"][0]["memory_bytes"] > 0'
     expect 0 plan --no-timing --json "$folder/job/small.json" "$folder/job/small.json"
     json 'len(j["sweeps"]) == 2 and j["sweeps"][0]["seconds"] is None and not j["sweeps"][0]["costs"][0]["timed"]'
+    # A search that proposes as results come in: the most there can be, and what it costs.
+    definition adaptive '{"learning_rate":{"min":0.001,"max":0.1,"scale":"log"}}' ',"search":{"algorithm":"gp","configurations":3}' >"$folder/job/adaptive.json"
+    expect 0 plan "$folder/job/adaptive.json"
+    has "sweep 'adaptive' (gp): at most 3 configurations with 2 seeds, 6 trials"
+    has 'time    about'
+    expect 0 plan --json "$folder/job/adaptive.json"
+    json 'j["sweeps"][0]["adaptive"] and j["sweeps"][0]["new"] == 6 and j["sweeps"][0]["costs"][0]["trained_parameters"] > 0'
     # What the trainer refuses is found before anything runs.
     definition refused '{"method":{"values":["lora"]},"targets":{"values":["query","no.such.layer"]}}' >"$folder/job/refused.json"
     expect 0 plan "$folder/job/refused.json"
@@ -345,6 +352,11 @@ runs() {
     expect 0 run "$folder/job/tiny.json" --quiet
     has "sweep 'tiny': 4 complete"
     [ -s "$folder/errors" ] && fail 'quiet is not'
+    # Without a validation file the rows are taken from the training file, and the store says so.
+    definition split '{"method":{"values":["lora"]}}' | sed 's/"validation":"validation.jsonl",//' >"$folder/job/split.json"
+    expect 0 run "$folder/job/split.json" --store "$folder/runs/split.db"
+    expect 0 show 1 --store "$folder/runs/split.db"
+    has 'taken from the training file: hash of text, 10 % of each label'
     expect 0 run "$folder/job/tiny.json" --new other --json
     python3 -c 'import json,sys; l=[json.loads(x) for x in open(sys.argv[1])]; assert all(x["v"] == 1 for x in l); assert l[-1]["type"] == "end" and l[-1]["outcome"] == "complete"; assert l[-2]["summary"]["trials"]["COMPLETE"] == 4' "$folder/out" ||
         fail 'run --json'

@@ -196,6 +196,12 @@ static const struct {
      "2, 4]}, \"learning_rate\": [{\"values\": [1e-4], \"when\": {\"method\": \"full\"}}, {\"values\": [1e-3], "
      "\"when\": {\"method\": \"lora\"}}]}}",
      NULL},
+    /* defaults in full */
+    {"{" HEAD "\"seed\": 0, \"objectives\": [{\"metric\": \"validation/accuracy\", \"goal\": \"maximize\"}], "
+     "\"settings\": {\"epochs\": 2, \"weight_decay\": 0.01, \"schedule\": \"linear\"}, \"parameters\": {\"method\": "
+     "{\"values\": [\"full\", \"lora\"]}, \"rank\": {\"values\": [1, 4]}, \"learning_rate\": [{\"values\": [1e-4], "
+     "\"when\": {\"method\": \"full\"}}, {\"values\": [1e-3], \"when\": {\"method\": \"lora\"}}]}}",
+     NULL},
     /* a method with options and a case of its own */
     {"{" HEAD "\"settings\": {\"epochs\": 2}, \"parameters\": {\"method\": {\"values\": "
      "[\"full\", \"lora\", \"adapter\"]}, \"rank\": {\"values\": [1, 4]}, \"adapter_size\": {\"values\": [8]}, "

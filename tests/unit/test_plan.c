@@ -183,6 +183,54 @@ Test(plan, an_extension_keeps_adds_and_drops)
     free_stored(&stored);
 }
 
+/* What is proposed as results come in cannot be listed, but how much it is at most can be told. */
+Test(plan, what_an_adaptive_sweep_may_train_is_previewed)
+{
+    struct fixture f;
+    struct err err;
+    fixture_open(&f,
+                 CHECKS "\"seeds\": 2, \"search\": {\"algorithm\": \"gp\", \"configurations\": 5}, \"parameters\": "
+                        "{\"learning_rate\": {\"min\": 1e-4, \"max\": 1e-2, \"scale\": \"log\"}}",
+                 NULL);
+    cr_expect_eq(f.plan.n_trials, 2, "the baseline alone");
+    cr_assert_eq(plan_add_expected(&f.plan, &err), 0);
+    cr_expect_eq(f.plan.n_configurations, 6);
+    cr_expect_eq(f.plan.n_trials, 12);
+    fixture_close(&f);
+    fixture_open(&f, "\"search\": {\"algorithm\": \"tpe\", \"configurations\": 9}, " RANKS("1, 2, 4"), NULL);
+    cr_assert_eq(plan_add_expected(&f.plan, &err), 0);
+    cr_expect_eq(f.plan.n_configurations, 3, "no more than the space has");
+    fixture_close(&f);
+    fixture_open(
+        &f, "\"seeds\": 2, \"budget\": {\"trials\": 3}, \"search\": {\"algorithm\": \"tpe\"}, " RANKS("1, 2, 4"), NULL);
+    cr_assert_eq(plan_add_expected(&f.plan, &err), 0);
+    cr_expect_eq(f.plan.n_trials, 3, "no more than the budget has");
+    fixture_close(&f);
+}
+
+Test(plan, the_preview_of_an_adaptive_sweep_begins_with_what_is_stored)
+{
+    static const char parts[] = "\"search\": {\"algorithm\": \"tpe\", \"configurations\": 3}, " RANKS("1, 2, 4, 8");
+    struct fixture a, b;
+    struct store_loaded stored;
+    struct err err;
+    cJSON *rank = cJSON_Parse("{\"rank\": 8}");
+    int added;
+    fixture_open(&a, parts, NULL);
+    cr_assert_eq(plan_add(&a.plan, rank, false, &added, &err), 0);
+    store_plan(&a.plan, &stored);
+    stored.configurations[0].parameters = "{\"rank\": 8}";
+    fixture_open(&b, parts, &stored);
+    cr_assert_eq(plan_add_expected(&b.plan, &err), 0);
+    cr_assert_eq(b.plan.n_configurations, 3);
+    cr_expect_eq(b.plan.trials[0].stored, 0);
+    cr_expect_eq(b.plan.trials[1].stored, -1);
+    cr_expect_eq(b.plan.n_dropped, 0);
+    fixture_close(&b);
+    fixture_close(&a);
+    free_stored(&stored);
+}
+
 Test(plan, a_linear_probe_that_is_searched_for_is_not_the_baseline)
 {
     struct fixture f;

@@ -74,7 +74,10 @@ Test(store_op, trial_ends_in_one_group)
                                .steps = known_int(40),
                                .stored_bytes = known_int(10)}},
                {.kind = STORE_EXIT_ATTEMPT,
-                .exit_attempt = {.attempt_id = attempt, .exit_status = known_int(0), .log_tail = "bye"}});
+                .exit_attempt = {.attempt_id = attempt,
+                                 .exit_status = known_int(0),
+                                 .peak_bytes = known_int(16), /* the worker looked while it was starting */
+                                 .log_tail = "bye"}});
     expect_text("SELECT state || ' ' || value || ' ' || steps || ' ' || stored_bytes FROM trial",
                 "COMPLETE 0.75 40 10");
     expect_text("SELECT state || ' ' || seconds || ' ' || peak_bytes || ' ' || exit_status || ' ' || log_tail || ' ' "
