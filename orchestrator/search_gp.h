@@ -37,6 +37,7 @@ struct gp_search {
     struct arena scratch; /* of one proposal */
     int d;                /* dimensions of the codec, and one for the resource where trials end early */
     bool has_resource;
+    bool *is_common; /* (d): dimensions that always exist, where others do not; NULL elsewhere */
     struct gp_quantity quantities[GP_MODELS_MAX];
     int n_quantities;
     struct study_row *rows;
@@ -49,6 +50,7 @@ struct gp_search {
     double weights[OBJECTIVES_MAX], lows[OBJECTIVES_MAX], widths[OBJECTIVES_MAX]; /* of more than two objectives */
     double best; /* of the first objective, warped; what must be improved */
     bool has_best;
+    bool is_end;        /* of a noisy search: the expected value decides */
     double (*front)[2]; /* of two objectives, warped */
     int n_front;
     double reference[2];
@@ -63,6 +65,8 @@ int gp_prepare(struct study *study, struct gp_search *search, struct err *err) M
  * best: branches are arms, given up one after the other by the best value found in each, since what was learned in one
  * misleads about another. */
 void gp_enter_branch(struct study *study, struct gp_search *search);
+/* What the models see of a settled point, whole trials in the resource's place: search->d numbers, `stride` apart. */
+void gp_point(const struct study *study, const struct gp_search *search, const double *x, size_t stride, double *out);
 /* log of what a settled point is worth, with derivatives by its numbers (codec.n) unless NULL. */
 double gp_value(struct study *study, struct gp_search *search, const double *x, double *gradient);
 /* The same for m points (m, codec.n). */

@@ -9,15 +9,15 @@
 #include <string.h>
 
 #include "common/stats.h"
-#include "orchestrator/search_acquire.h"
 #include "orchestrator/search_gp.h"
+#include "orchestrator/search_minimize.h"
 #include "orchestrator/search_pareto.h"
 #include "orchestrator/stop_kinds.h"
 
-/* What of the budget is spent on finding the best branch at most; the rest goes where the most is promised. */
-static const double branch_share = 0.9;
-
-enum { BRANCHES_MAX = 32, PENDING_MAX = 64, RUNG_ROWS_MAX = 1200, FIRST_FIT = 3 };
+/* Of noisy values (the noise's variance by that of the values) the last share of the budget goes where the expected
+ * value is best: what is learned there can no longer be used. */
+static const double end_share = 0.1, noisy_variance = 1e-4;
+enum { PENDING_MAX = 64, RUNG_ROWS_MAX = 1200, FIRST_FIT = 3 };
 
 struct observation {
     const double *x;
@@ -226,7 +226,7 @@ static int fill_data(const struct study *study, struct gp_search *search, const 
         y[i] = warped(warp, row->y);
         noise[i] = row->noise;
     }
-    *data = (struct gp_data){n, search->d, x, is_category, y, noise};
+    *data = (struct gp_data){n, search->d, x, is_category, y, noise, search->is_common};
     return 0;
 }
 
@@ -291,16 +291,17 @@ static int keep_better(const struct study *study, struct gp_search *search, cons
                        struct gp_quantity *quantity, struct gp_warp warp, double scale, double *best, struct err *err)
 {
     double evidence = -INFINITY;
-    double *theta = arena_calloc(&search->scratch, (size_t)search->d + 2, sizeof(double));
+    size_t n_theta = (size_t)gp_n_theta(search->d, search->is_common != NULL);
+    double *theta = arena_calloc(&search->scratch, n_theta, sizeof(double));
     if (!theta)
         return no_memory(err);
-    gp_start(search->d, scale, theta);
+    gp_start(search->d, search->is_common != NULL, scale, theta);
     int rc = try_warp(study, search, table, &warp, theta, &evidence, err);
     if (rc < 0 || !(evidence > *best))
         return rc;
     *best = evidence;
     quantity->warp = warp;
-    memcpy(quantity->theta, theta, ((size_t)search->d + 2) * sizeof(double));
+    memcpy(quantity->theta, theta, n_theta * sizeof(double));
     return 0;
 }
 
@@ -315,7 +316,7 @@ static int fit(const struct study *study, struct gp_search *search, const struct
         return no_memory(err);
     for (int i = 0; i < table->n; i++)
         values[i] = table->rows[i].y;
-    gp_start(search->d, 1, quantity->theta);
+    gp_start(search->d, search->is_common != NULL, 1, quantity->theta);
     int rc = keep_better(study, search, table, quantity, (struct gp_warp){0}, 1, &best, err);
     if (rc == 0 && table->n < 40)
         rc = keep_better(study, search, table, quantity, (struct gp_warp){0}, 0.3, &best, err);
@@ -450,8 +451,7 @@ static double smoothed(const struct gp *gp, const struct table *table, const str
     return warped(warp, table->rows[i].y) - noise * gp->weights[i];
 }
 
-static void fill_point(const struct study *study, const struct gp_search *search, const double *x, size_t stride,
-                       double *out)
+void gp_point(const struct study *study, const struct gp_search *search, const double *x, size_t stride, double *out)
 {
     for (int j = 0; j < study->codec.n; j++)
         out[(size_t)j * stride] = gp_fill(study->codec.dimensions[j].is_category, x[j]);
@@ -471,7 +471,7 @@ static int foresee(const struct study *study, struct gp_search *search, struct g
         const struct study_row *row = &search->rows[i];
         if (row->is_failed || row->violation > 0)
             continue;
-        fill_point(study, search, row->x, 1, point);
+        gp_point(study, search, row->x, 1, point);
         search->known[search->n_known++] = (struct gp_known){row->x, gp_mean(&quantity->gp, point)};
     }
     return 0;
@@ -496,79 +496,9 @@ static int find_best(const struct study *study, struct gp_search *search, struct
             search->best = fmin(search->best, value);
         }
     search->has_best = search->n_known > 0;
+    double spent = (double)study->n_configurations / (double)study_expected_configurations(study);
+    search->is_end = spent >= 1 - end_share && exp(quantity->theta[search->d + GP_NOISE]) > noisy_variance;
     return search->has_resource ? foresee(study, search, quantity, err) : 0;
-}
-
-/* Where conditions hang on a category each of its values is a branch with an optimum of its own. */
-static int branching_dimension(const struct study *study)
-{
-    if (study->n_objectives > 1 || study->codec.n_keys == study->codec.n)
-        return -1;
-    for (int j = 0; j < study->codec.n; j++) {
-        const struct codec_dimension *dimension = &study->codec.dimensions[j];
-        if (dimension->is_category && study->codec.decides[j] && dimension->n_values <= BRANCHES_MAX &&
-            dimension->distribution->n_conditions == 0)
-            return j;
-    }
-    return -1;
-}
-
-/* Successive rejects (Audibert, Bubeck and Munos 2010): of n arms and a budget of pulls, so many each of them has when
- * one of the `left` is given up. */
-static double arm_quota(double budget, int n, int left)
-{
-    double sum = 0.5;
-    for (int i = 2; i <= n; i++)
-        sum += 1.0 / i;
-    return ceil(fmax(1, budget - n) / (sum * left));
-}
-
-/* The first arm that has not had its share; the worst is given up, share after share. −1: all have. */
-static int next_arm(const double *best, const int *counts, int n, double budget)
-{
-    bool is_rejected[BRANCHES_MAX] = {0};
-    for (int left = n; left > 1; left--) {
-        int least = -1, worst = -1;
-        for (int k = 0; k < n; k++) {
-            if (is_rejected[k])
-                continue;
-            if (least < 0 || counts[k] < counts[least] || (counts[k] == counts[least] && best[k] < best[least]))
-                least = k;
-            if (worst < 0 || best[k] >= best[worst])
-                worst = k;
-        }
-        if (counts[least] < arm_quota(budget, n, left))
-            return least;
-        is_rejected[worst] = true;
-    }
-    return -1;
-}
-
-void gp_enter_branch(struct study *study, struct gp_search *search)
-{
-    double best[BRANCHES_MAX];
-    int counts[BRANCHES_MAX] = {0}, j = branching_dimension(study);
-    if (j < 0 || !search->has_best)
-        return;
-    int n = (int)study->codec.dimensions[j].n_values;
-    for (int k = 0; k < n; k++)
-        best[k] = INFINITY;
-    for (int i = 0; i < study->n_configurations; i++)
-        if (!isnan(study->configurations[i].x[j]))
-            counts[(int)study->configurations[i].x[j]]++;
-    for (int i = 0; i < search->n_known; i++) {
-        int k = (int)search->known[i].x[j];
-        best[k] = fmin(best[k], search->known[i].value);
-    }
-    /* Where more may come than came so far, the end is taken to be as far away as the beginning: of a large budget
-     * the early part alone must have brought something too. */
-    double expected = fmin((double)study_expected_configurations(study), 2.0 * study->n_configurations);
-    int chosen = next_arm(best, counts, n, branch_share * expected);
-    if (chosen < 0)
-        return;
-    search->branch = j;
-    search->branch_value = chosen;
-    search->best = isinf(best[chosen]) ? 0 : best[chosen];
 }
 
 static int compare_front(const void *a, const void *b)
@@ -613,9 +543,37 @@ static int add_quantity(struct gp_search *search, struct study *study, enum gp_r
         return err_set(err, ERR_UNSUPPORTED, "more than %d objectives and constraints", GP_MODELS_MAX);
     quantity->role = role;
     quantity->index = index;
-    quantity->theta = arena_calloc(&study->arena, (size_t)search->d + 2, sizeof(double));
+    quantity->theta = arena_calloc(&study->arena, 2 * (size_t)search->d + 3, sizeof(double));
     search->n_quantities++;
     return quantity->theta ? 0 : no_memory(err);
+}
+
+/* Whether the dimension exists beside all values of the others. */
+static bool is_always(const struct study *study, int j)
+{
+    const struct parameter *parameter = &study->definition->space.parameters[study->codec.dimensions[j].parameter];
+    return parameter->n_cases == 1 && parameter->cases[0].n_conditions == 0 && !parameter->setting->when;
+}
+
+/* What all branches share is worth a kernel where there are branches, and more than the choice of the branch. */
+static int find_common(struct study *study, struct gp_search *search, struct err *err)
+{
+    int n = 0, n_always = 0, d = search->d;
+    if (study->codec.n_keys == 0 || study->codec.n_keys == study->codec.n ||
+        gp_n_theta(d, true) > MINIMIZE_MAX_VARIABLES)
+        return 0;
+    bool *is_common = arena_calloc(&study->arena, (size_t)d + 1, sizeof(*is_common));
+    if (!is_common)
+        return no_memory(err);
+    for (int j = 0; j < study->codec.n; j++) {
+        n_always += is_always(study, j);
+        is_common[j] = is_always(study, j) && !study->codec.decides[j];
+        n += is_common[j];
+    }
+    is_common[d - 1] = is_common[d - 1] || search->has_resource;
+    if (n > 0 && n_always < study->codec.n)
+        search->is_common = is_common;
+    return 0;
 }
 
 static int init(struct study *study, struct gp_search *search, struct err *err)
@@ -629,6 +587,7 @@ static int init(struct study *study, struct gp_search *search, struct err *err)
     search->fallback = arena_calloc(&study->arena, (size_t)search->d + 1, sizeof(double));
     if (!search->fallback)
         return no_memory(err);
+    rc = find_common(study, search, err);
     for (int i = 0; i < study->n_objectives && i < 2 && rc == 0; i++)
         if (study->n_objectives <= 2 || i == 0)
             rc = add_quantity(search, study, GP_OBJECTIVE, study->n_objectives <= 2 ? i : -1, err);
@@ -658,107 +617,4 @@ int gp_prepare(struct study *study, struct gp_search *search, struct err *err)
     if (study->n_objectives == 2 && search->quantities[1].is_usable)
         return find_front(search, tables, err);
     return find_best(study, search, &search->quantities[0], &tables[0], err);
-}
-/* Value ------------------------------------------------------------------------------------------------------------ */
-
-/* log of the expected gain in hypervolume and its derivatives by mean and deviation of both objectives. */
-static double gain(const struct gp_search *search, const double mean[2], const double deviation[2], double by_mean[2],
-                   double by_deviation[2])
-{
-    double value =
-        acquire_ehvi2(mean, deviation, (const double(*)[2])search->front, search->n_front, search->reference);
-    for (int k = 0; k < 2 && by_mean; k++) {
-        double step = 1e-5 * (deviation[k] + 1e-6), shifted[2] = {mean[0], mean[1]};
-        shifted[k] += step;
-        by_mean[k] =
-            acquire_ehvi2(shifted, deviation, (const double(*)[2])search->front, search->n_front, search->reference) -
-            value;
-        shifted[0] = deviation[0];
-        shifted[1] = deviation[1];
-        shifted[k] += step;
-        by_deviation[k] =
-            acquire_ehvi2(mean, shifted, (const double(*)[2])search->front, search->n_front, search->reference) - value;
-        by_mean[k] /= step * (value + 1e-300);
-        by_deviation[k] /= step * (value + 1e-300);
-    }
-    return log(value + 1e-300);
-}
-
-/* The value from predictions of every usable quantity, and the derivatives by each prediction. */
-static double combine(const struct study *study, const struct gp_search *search, const double *mean,
-                      const double *deviation, double *by_mean, double *by_deviation)
-{
-    bool is_pair = study->n_objectives == 2;
-    double value = 0;
-    if (search->has_best && is_pair)
-        value = gain(search, mean, deviation, by_mean, by_deviation);
-    else if (search->has_best)
-        value = acquire_log_ei(mean[0], deviation[0], search->best, by_mean, by_deviation);
-    for (int i = 0; i < search->n_quantities; i++) {
-        const struct gp_quantity *quantity = &search->quantities[i];
-        if (quantity->role == GP_OBJECTIVE || !quantity->is_usable)
-            continue;
-        if (quantity->role == GP_COST) { /* the gain per cost: log gain − log cost, counted from the mean cost */
-            value -= mean[i] * quantity->warp.deviation;
-            if (by_mean)
-                by_mean[i] = -quantity->warp.deviation;
-            continue;
-        }
-        value += acquire_log_probability(mean[i], deviation[i], quantity->bound, by_mean ? &by_mean[i] : NULL,
-                                         by_deviation ? &by_deviation[i] : NULL);
-    }
-    return value;
-}
-
-double gp_value(struct study *study, struct gp_search *search, const double *x, double *gradient)
-{
-    double point[512], mean[GP_MODELS_MAX] = {0}, deviation[GP_MODELS_MAX] = {0};
-    double by_mean[GP_MODELS_MAX] = {0}, by_deviation[GP_MODELS_MAX] = {0};
-    double mean_gradient[GP_MODELS_MAX][512], deviation_gradient[GP_MODELS_MAX][512];
-    fill_point(study, search, x, 1, point);
-    for (int i = 0; i < search->n_quantities; i++)
-        if (search->quantities[i].is_usable)
-            gp_predict_gradient(&search->quantities[i].gp, point, &mean[i], &deviation[i], mean_gradient[i],
-                                deviation_gradient[i]);
-    double value = combine(study, search, mean, deviation, by_mean, by_deviation);
-    for (int j = 0; j < study->codec.n && gradient; j++) {
-        gradient[j] = 0;
-        for (int i = 0; i < search->n_quantities; i++)
-            if (search->quantities[i].is_usable)
-                gradient[j] += by_mean[i] * mean_gradient[i][j] + by_deviation[i] * deviation_gradient[i][j];
-    }
-    return value;
-}
-
-int gp_values(struct study *study, struct gp_search *search, const double *points, int m, double *values,
-              struct err *err)
-{
-    struct arena_mark mark = arena_mark(&search->scratch);
-    size_t count = (size_t)m, quantities = (size_t)search->n_quantities;
-    double *x = arena_alloc(&search->scratch, ((size_t)search->d * count + 1) * sizeof(double));
-    double *mean = arena_calloc(&search->scratch, quantities * count + 1, sizeof(double));
-    double *deviation = arena_calloc(&search->scratch, quantities * count + 1, sizeof(double));
-    int rc = x && mean && deviation ? 0 : no_memory(err);
-    for (int c = 0; c < m && rc == 0; c++)
-        fill_point(study, search, points + (size_t)c * (size_t)study->codec.n, count, x + c);
-    for (int i = 0; i < search->n_quantities && rc == 0; i++) {
-        struct gp *gp = &search->quantities[i].gp;
-        if (!search->quantities[i].is_usable)
-            continue;
-        double *cross = arena_alloc(&search->scratch, ((size_t)gp->n * count + 1) * sizeof(double));
-        if (!cross)
-            rc = no_memory(err);
-        else
-            gp_predict(gp, x, m, mean + (size_t)i * count, deviation + (size_t)i * count, cross);
-    }
-    for (int c = 0; c < m && rc == 0; c++) {
-        double at_mean[GP_MODELS_MAX], at_deviation[GP_MODELS_MAX];
-        for (int i = 0; i < search->n_quantities; i++) {
-            at_mean[i] = mean[(size_t)i * count + (size_t)c];
-            at_deviation[i] = deviation[(size_t)i * count + (size_t)c];
-        }
-        values[c] = combine(study, search, at_mean, at_deviation, NULL, NULL);
-    }
-    arena_rewind(&search->scratch, mark);
-    return rc;
 }

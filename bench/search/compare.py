@@ -2,9 +2,11 @@
 """Runs `nightsweep suggest --serve` beside Optuna on the test functions, paired by seed, and prints medians.
 
     bench/search/compare.py --nightsweep build/release/nightsweep --seeds 30 [--functions branin hartmann6] [--trials 100]
-                            [--samplers gp tpe cmaes] [--algorithms auto]
+                            [--samplers gp tpe cmaes] [--algorithms auto] [--cache build/optuna.jsonl [--cached-only]]
 
-Needs Optuna (and torch for its Gaussian process, cmaes for CMA-ES) in the Python that runs it; with --samplers none only
+--cache keeps Optuna's runs, one a line, as they are done, and takes from there what was run before: a comparison that
+was stopped goes on, and one with another nightsweep runs nightsweep alone. With --cached-only no run of Optuna is
+started: a sampler's median is over the seeds there are, nightsweep's beside it over the same ones too. Needs Optuna (and torch for its Gaussian process, cmaes for CMA-ES) in the Python that runs it; with --samplers none only
 nightsweep runs. Regret is the noise-free value of the trial with the best told value, less the optimum.
 """
 import argparse
@@ -106,6 +108,44 @@ def run_optuna(name, sampler_name, seed, trials, at):
     return reached, repeats
 
 
+class Cache:
+    """Runs of Optuna by function, sampler, seed and number of trials."""
+
+    def __init__(self, path):
+        self.path = path
+        self.runs = {}
+        if path and os.path.exists(path):
+            with open(path) as file:
+                for line in file:
+                    if line.endswith("\n"):  # a line that a kill cut off is run again
+                        run = json.loads(line)
+                        self.runs[tuple(run["key"])] = ({int(n): v for n, v in run["reached"].items()}, run["repeats"],
+                                                        run["seconds"])
+
+    def run(self, name, sampler, seed, trials, at, cached_only):
+        key = (name, sampler, seed, trials)
+        if key not in self.runs and not cached_only:
+            start = time.time()
+            reached, repeats = run_optuna(name, sampler, seed, trials, at)
+            self.runs[key] = (reached, repeats, time.time() - start)
+            if self.path:
+                with open(self.path, "a") as file:
+                    file.write(json.dumps({"key": key, "reached": reached, "repeats": repeats,
+                                           "seconds": round(self.runs[key][2], 2)}) + "\n")
+        return self.runs.get(key)
+
+
+def run_timed(program, name, algorithm, seed, trials, at):
+    start = time.time()
+    return (*run_nightsweep(program, name, algorithm, seed, trials, at), time.time() - start)
+
+
+def print_row(name, who, results, at):
+    medians = [statistics.median(r[0].get(n, math.nan) for r in results) for n in at]
+    print(f"| {name} | {who} | {len(results)} | " + " | ".join(f"{m:.4g}" for m in medians) +
+          f" | {sum(r[1] for r in results)} | {sum(r[2] for r in results) / len(results):.1f} |", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--nightsweep", default=os.path.join(HERE, "../../build/release/nightsweep"))
@@ -115,20 +155,24 @@ def main():
     parser.add_argument("--samplers", nargs="*", default=["gp", "tpe", "cmaes"])
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--cache")
+    parser.add_argument("--cached-only", action="store_true")
     args = parser.parse_args()
     at = [n for n in (50, 100, 200) if n <= args.trials]
-    print("| function | who | " + " | ".join(f"@{n}" for n in at) + " | repeats | s/run |")
+    cache = Cache(args.cache)
+    print("| function | who | seeds | " + " | ".join(f"@{n}" for n in at) + " | repeats | s/run |")
     for name in args.functions:
-        runs = [(a, lambda s, a=a: run_nightsweep(args.nightsweep, name, a, s, args.trials, at))
-                for a in args.algorithms]
-        runs += [("optuna " + p, lambda s, p=p: run_optuna(name, p, s, args.trials, at))
-                 for p in args.samplers if p != "none"]
-        for who, run in runs:
-            start = time.time()
-            results = [run(seed) for seed in range(args.seeds)]
-            medians = [statistics.median(r[0].get(n, math.nan) for r in results) for n in at]
-            print(f"| {name} | {who} | " + " | ".join(f"{m:.4g}" for m in medians) +
-                  f" | {sum(r[1] for r in results)} | {(time.time() - start) / args.seeds:.1f} |", flush=True)
+        for algorithm in args.algorithms:
+            ours = [run_timed(args.nightsweep, name, algorithm, seed, args.trials, at) for seed in range(args.seeds)]
+            print_row(name, algorithm, ours, at)
+        for sampler in args.samplers if args.samplers != ["none"] else []:
+            theirs = [cache.run(name, sampler, seed, args.trials, at, args.cached_only) for seed in range(args.seeds)]
+            there = [seed for seed in range(args.seeds) if theirs[seed]]
+            if not there:
+                continue
+            print_row(name, "optuna " + sampler, [theirs[seed] for seed in there], at)
+            if args.algorithms and len(there) < args.seeds:
+                print_row(name, args.algorithms[-1] + " beside it", [ours[seed] for seed in there], at)
 
 
 if __name__ == "__main__":

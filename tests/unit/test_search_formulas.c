@@ -144,9 +144,9 @@ Test(search_formulas, gaussian_process)
     struct arena scratch = {0};
     struct gp gp = {0};
     d = nx / n;
-    struct gp_data data = {n, d, x, is_category, y, noise};
+    struct gp_data data = {n, d, x, is_category, y, noise, NULL};
     double evidence = gp_evidence(&data, theta, gradient, &scratch);
-    expect_near(evidence - gp_log_prior(theta, d), number(gp_values, "evidence"), 1e-9, "evidence");
+    expect_near(evidence - gp_log_prior(theta, d, false), number(gp_values, "evidence"), 1e-9, "evidence");
     for (int k = 0; k < 5; k++) {
         double step = 1e-5, was = theta[k];
         theta[k] = was + step;
@@ -187,6 +187,61 @@ Test(search_formulas, gaussian_process)
     free(at);
     free(mean);
     free(deviation);
+}
+
+/* With a second kernel: the gradient by differences; a prediction that is the sum's; and as good as without one where
+ * the second has no share. */
+Test(search_formulas, gaussian_process_with_a_common_part)
+{
+    enum { N = 9, D = 3, THETA = 2 * D + 3 };
+    double x[D * N], y[N], noise[N], theta[THETA] = {0.5, 0.2, -0.4, -0.3, -4, 0.8, -0.5, 0, -1}, gradient[THETA];
+    const bool is_category[D] = {false, false, true}, is_common[D] = {true, true, false};
+    struct arena scratch = {0};
+    struct gp gp = {0}, plain = {0};
+    for (int i = 0; i < N; i++) {
+        x[i] = fmod(0.37 * i, 1);
+        x[N + i] = fmod(0.61 * i + 0.2, 1);
+        x[2 * N + i] = i % 3;
+        y[i] = sin(5 * x[i]) + x[N + i] + 0.5 * (i % 3);
+        noise[i] = 1;
+    }
+    struct gp_data data = {N, D, x, is_category, y, noise, is_common};
+    cr_assert_eq(gp_n_theta(D, true), THETA);
+    cr_assert(isfinite(gp_evidence(&data, theta, gradient, &scratch)));
+    for (int k = 0; k < THETA; k++) {
+        double step = 1e-5, was = theta[k];
+        theta[k] = was + step;
+        double up = gp_evidence(&data, theta, NULL, &scratch);
+        theta[k] = was - step;
+        double down = gp_evidence(&data, theta, NULL, &scratch);
+        theta[k] = was;
+        cr_expect(fabs(gradient[k] - (up - down) / (2 * step)) < 1e-5 * (1 + fabs(gradient[k])), "gradient %d: %g", k,
+                  gradient[k]);
+    }
+    double at[D] = {0.41, 0.77, 1}, mean, deviation, dm[D], ds[D], cross[N];
+    cr_assert(gp_condition(&gp, &data, theta, N / 2));
+    gp_predict_gradient(&gp, at, &mean, &deviation, dm, ds);
+    for (int j = 0; j < 2; j++) {
+        double moved[D] = {at[0], at[1], at[2]}, up[2], down[2];
+        moved[j] += 1e-5;
+        gp_predict(&gp, moved, 1, &up[0], &up[1], cross);
+        moved[j] -= 2e-5;
+        gp_predict(&gp, moved, 1, &down[0], &down[1], cross);
+        cr_expect(fabs(dm[j] - (up[0] - down[0]) / 2e-5) < 1e-5 * (1 + fabs(dm[j])));
+        cr_expect(fabs(ds[j] - (up[1] - down[1]) / 2e-5) < 1e-5 * (1 + fabs(ds[j])));
+    }
+    /* K α = y: the mean at a row is its value less the noise's share. */
+    double row[D] = {x[4], x[N + 4], x[2 * N + 4]};
+    cr_expect(fabs(gp_mean(&gp, row) - (y[4] - (exp(theta[4]) + 1e-9) * gp.weights[4])) < 1e-9);
+    theta[THETA - 1] = -60;
+    data.is_common = NULL;
+    cr_assert(gp_condition(&plain, &data, theta, N / 2));
+    data.is_common = is_common;
+    cr_assert(gp_condition(&gp, &data, theta, N / 2));
+    cr_expect(fabs(gp_mean(&gp, at) - gp_mean(&plain, at)) < 1e-9);
+    gp_done(&gp);
+    gp_done(&plain);
+    arena_done(&scratch);
 }
 
 Test(search_formulas, fronts_and_hypervolume)
