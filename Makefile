@@ -45,9 +45,9 @@ $(BUILD)/nightsweep: $(BUILD)/orchestrator/main.o $(BUILD)/liborchestrator.a $(B
 $(BUILD)/nightsweep-worker: $(BUILD)/worker/main.o $(BUILD)/libworker.a $(BUILD)/libcommon.a
 	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson libcrypto) -lm -lpthread
 $(BUILD)/nightsweep-trainer: $(BUILD)/trainer/main.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson openblas libcrypto libutf8proc libpcre2-8) -lm -lpthread
+	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson openblas libcrypto libutf8proc libpcre2-8) -lm -lpthread -ldl
 $(BUILD)/golden-run: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden/*.c)) $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson openblas libcrypto libutf8proc libpcre2-8) -lm -lpthread
+	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson openblas libcrypto libutf8proc libpcre2-8) -lm -lpthread -ldl
 
 # Stands in for the trainer where the test is about worker or coordinator.
 $(BUILD)/fake-trainer: $(BUILD)/tests/support/fake/fake_trainer.o $(BUILD)/libcommon.a

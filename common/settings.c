@@ -26,7 +26,7 @@ static const char *const poolings[] = {"pooler", "mean", "first", NULL};
 static const char *const heads[] = {"seeded", "model", NULL};
 static const char *const weightings[] = {"none", "balanced", NULL};
 static const char *const orders[] = {"shuffle", "file", NULL};
-static const char *const computes[] = {"fp32", NULL};
+static const char *const computes[] = {"fp32", "bf16", NULL};
 
 #define LARGE              1e15
 #define NUMBER(low, high)  .types = SETTING_NUMBER, .min = (low), .max = (high)

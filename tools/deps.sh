@@ -4,7 +4,7 @@
 set -eu
 packages=(gcc make pkg-config git ca-certificates procps sqlite3 python3 python3-pip
     libopenblas-dev libuv1-dev libcjson-dev libsqlite3-dev libcriterion-dev libssl-dev libutf8proc-dev libpcre2-dev libyaml-dev
-    uthash-dev)
+    libdnnl-dev uthash-dev)
 if [ "${1:-}" = --page ]; then
     packages+=(chromium fonts-dejavu-core)
     command -v npm >/dev/null || packages+=(nodejs npm)

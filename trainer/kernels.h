@@ -52,6 +52,8 @@ struct kernels {
                       uint8_t *is_kept, size_t n);
     /* y = (or +=, when not is_first) factor x where kept, 0 elsewhere; x and y may be one. */
     void (*mask)(real *y, const real *x, const uint8_t *is_kept, real factor, size_t n, int is_first);
+    /* y: x as bfloat16, rounded to nearest even; NaN stays NaN. */
+    void (*to_bf16)(uint16_t *y, const real *x, size_t n);
     /* Decoupled weight decay, moments, step; ε outside the root.   Loshchilov & Hutter 2019, arXiv:1711.05101 */
     void (*adamw)(real *p, const real *g, real *m, real *v, struct adamw_step step, size_t n);
 };

@@ -528,6 +528,17 @@ static void mask(real *y, const real *x, const uint8_t *is_kept, real factor, si
     }
 }
 
+static void to_bf16(uint16_t *restrict y, const real *restrict x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float value = (float)x[i];
+        uint32_t bits;
+        memcpy(&bits, &value, sizeof(bits));
+        const uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1)) >> 16, quiet = bits >> 16 | 0x40;
+        y[i] = (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
+    }
+}
+
 const struct kernels PASTE(kernels_, KERNELS_LEVEL) = {
     .level = TEXT(KERNELS_LEVEL),
     .dot = dot,
@@ -549,5 +560,6 @@ const struct kernels PASTE(kernels_, KERNELS_LEVEL) = {
     .random_words = random_words,
     .keep_mask = keep_mask,
     .mask = mask,
+    .to_bf16 = to_bf16,
     .adamw = adamw,
 };

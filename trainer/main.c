@@ -15,6 +15,7 @@
 #include "trainer/check_gradient.h"
 #include "trainer/data_check.h"
 #include "trainer/gemm.h"
+#include "trainer/gemm_bf16.h"
 #include "trainer/kernels.h"
 #include "trainer/tokens_command.h"
 #include "trainer/trial.h"
@@ -206,6 +207,8 @@ static int doctor(void)
     records_add_text(&out, "blas_core", f.blas_core);
     records_add_text(&out, "cpu", f.cpu);
     records_add_text(&out, "kernel_level", f.kernel_level);
+    struct err why = {0};
+    records_add_text(&out, "bf16", gemm_bf16_open(&why) == 0 ? gemm_bf16_library() : why.message);
     text_add(&out, "}");
     puts(out.data);
     text_done(&out);

@@ -1,5 +1,51 @@
 /* Matrix products: linear layers in both storage orders, and the plain product. */
+#include "trainer/gemm_bf16.h"
+#include "trainer/halves.h"
 #include "trainer/op_internal.h"
+
+enum { BF16_SMALLEST = 64 }; /* rows and columns of a weight from which its products are worth rounding for */
+
+/* Whether products with w are computed in bfloat16: a weight of the model, not a method's narrow one. */
+static bool is_rounded(const struct tape *tape, const struct value *w)
+{
+    return tape->halves && w->is_parameter && w->rows >= BF16_SMALLEST && w->cols >= BF16_SMALLEST;
+}
+
+static void check_product(struct tape *tape, bool is_well)
+{
+    if (!is_well && !tape->failed) {
+        tape->failed = true;
+        tape->failed_at = "linear in bf16";
+    }
+}
+
+/* y (+)= x op(w), y = x op(w) + b with a bias.   x: (rows, k)   op(w): (k, n)   b: (1, n) or NULL */
+static void times_weight(struct tape *tape, const real *x, int rows, int k, const struct value *w, bool transpose,
+                         const struct value *b, int n, bool adds, real *y)
+{
+    if (!is_rounded(tape, w)) {
+        for (int i = 0; b && i < rows; i++)
+            memcpy(y + (size_t)i * (size_t)n, b->data, (size_t)n * sizeof(real));
+        gemm(false, transpose, rows, n, k, 1, x, k, w->data, w->cols, adds || b ? 1 : 0, y, n);
+        return;
+    }
+    const uint16_t *left = tape_round(tape, 0, x, (size_t)rows * (size_t)k), *right = halves_get(tape->halves, w);
+    check_product(tape,
+                  left && right && gemm_bf16(false, transpose, rows, n, k, left, right, b ? b->data : NULL, adds, y));
+}
+
+/* dw (+)= leftᵀ right.   left: (rows, m)   right: (rows, n) */
+static void weight_gradient(struct tape *tape, const struct value *w, const real *left, int m, const real *right, int n,
+                            int rows, bool adds, real *dw)
+{
+    if (!is_rounded(tape, w)) {
+        gemm(true, false, m, n, rows, 1, left, m, right, n, adds ? 1 : 0, dw, n);
+        return;
+    }
+    const uint16_t *a = tape_round(tape, 0, left, (size_t)rows * (size_t)m),
+                   *b = tape_round(tape, 1, right, (size_t)rows * (size_t)n);
+    check_product(tape, a && b && gemm_bf16(true, false, m, n, rows, a, b, NULL, adds, dw));
+}
 
 struct linear_node {
     struct tape_node node;
@@ -38,8 +84,7 @@ static void linear_backward(struct tape *tape, struct tape_node *node)
         real *dx = tape_grad(tape, x, &is_first);
         if (!dx)
             return;
-        gemm(false, linear->is_transposed, y->rows, x->cols, y->cols, 1, y->grad, y->cols, w->data, w->cols,
-             is_first ? 0 : 1, dx, x->cols);
+        times_weight(tape, y->grad, y->rows, y->cols, w, linear->is_transposed, NULL, x->cols, !is_first, dx);
     }
     if (needs(w)) {
         real *dw = tape_grad(tape, w, &is_first);
@@ -49,8 +94,7 @@ static void linear_backward(struct tape *tape, struct tape_node *node)
                    *right = linear->is_transposed ? y->grad : x->data;
         int left_cols = linear->is_transposed ? x->cols : y->cols,
             right_cols = linear->is_transposed ? y->cols : x->cols;
-        gemm(true, false, left_cols, right_cols, y->rows, 1, left, left_cols, right, right_cols, is_first ? 0 : 1, dw,
-             right_cols);
+        weight_gradient(tape, w, left, left_cols, right, right_cols, y->rows, !is_first, dw);
     }
     bias_backward(tape, b, y);
 }
@@ -65,9 +109,7 @@ static struct value *linear(struct tape *tape, struct value *x, struct value *w,
     struct value *y = tape_value(tape, "linear", x->rows, out, x->layout);
     if (!y)
         return NULL;
-    for (int i = 0; b && i < y->rows; i++)
-        memcpy(value_row(y, i), b->data, (size_t)out * sizeof(real));
-    gemm(false, !is_transposed, x->rows, out, x->cols, 1, x->data, x->cols, w->data, w->cols, b ? 1 : 0, y->data, out);
+    times_weight(tape, x->data, x->rows, x->cols, w, !is_transposed, b, out, false, y->data);
     if (!tape->is_recording || !(needs(x) || needs(w) || needs(b)))
         return y;
     struct linear_node *node = op_node(tape, "linear", sizeof(*node), y, linear_backward);
@@ -108,15 +150,14 @@ static void activated_backward(struct tape *tape, struct tape_node *base)
         if (!dw)
             return;
         kernels()->activation(node->memory, x->data, (int)node->activation, value_size(x));
-        gemm(true, false, y->cols, x->cols, y->rows, 1, y->grad, y->cols, node->memory, x->cols, is_first ? 0 : 1, dw,
-             x->cols);
+        weight_gradient(tape, w, y->grad, y->cols, node->memory, x->cols, y->rows, !is_first, dw);
     }
     bias_backward(tape, b, y);
     real *dx = needs(x) ? tape_grad(tape, x, &is_first) : NULL;
     if (!dx)
         return;
     real *slope = is_first ? dx : node->memory;
-    gemm(false, false, y->rows, x->cols, y->cols, 1, y->grad, y->cols, w->data, w->cols, 0, slope, x->cols);
+    times_weight(tape, y->grad, y->rows, y->cols, w, false, NULL, x->cols, false, slope);
     kernels()->activation_backward(dx, slope, x->data, (int)node->activation, value_size(x), is_first);
 }
 
@@ -130,9 +171,7 @@ struct value *op_activated_linear(struct tape *tape, struct value *x, enum activ
     if (!y)
         return NULL;
     kernels()->activation(memory, x->data, (int)activation, value_size(x));
-    for (int i = 0; b && i < y->rows; i++)
-        memcpy(value_row(y, i), b->data, (size_t)y->cols * sizeof(real));
-    gemm(false, true, x->rows, y->cols, x->cols, 1, memory, x->cols, w->data, w->cols, b ? 1 : 0, y->data, y->cols);
+    times_weight(tape, memory, x->rows, x->cols, w, true, b, y->cols, false, y->data);
     if (!tape->is_recording || !(needs(x) || needs(w) || needs(b)))
         return y;
     struct activated_node *node = op_node(tape, "activated_linear", sizeof(*node), y, activated_backward);

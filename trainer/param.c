@@ -72,7 +72,7 @@ struct param *params_add(struct params *params, const char *name, int n_dims, co
     param->is_mapped = mapped_data != NULL;
     param->is_bias_or_norm = ends_with(name, ".bias") || strstr(name, "LayerNorm") || strstr(name, "layer_norm");
     size_t n = param_size(param), rows = n_dims > 1 ? (size_t)shape[0] : 1;
-    param->value = (struct value){.rows = (int)rows, .cols = (int)(rows ? n / rows : 0)};
+    param->value = (struct value){.rows = (int)rows, .cols = (int)(rows ? n / rows : 0), .is_parameter = true};
     if (mapped_data)
         param->value.data = (real *)(uintptr_t)mapped_data; /* read only: param_train copies before anything writes */
     else

@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "trainer/kernels.h"
+
 void tape_begin(struct tape *tape, struct arena *arena)
 {
     arena_reset(arena);
@@ -14,6 +16,7 @@ void tape_begin(struct tape *tape, struct arena *arena)
     tape->free_grads = NULL;
     tape->failed = tape->is_not_finite = tape->is_gradient = false;
     tape->failed_at = NULL;
+    tape->rounded_size[0] = tape->rounded_size[1] = 0;
 }
 
 void *tape_alloc(struct tape *tape, const char *op, size_t bytes)
@@ -24,6 +27,18 @@ void *tape_alloc(struct tape *tape, const char *op, size_t bytes)
         tape->failed_at = op;
     }
     return memory;
+}
+
+const uint16_t *tape_round(struct tape *tape, int buffer, const real *data, size_t n)
+{
+    if (tape->rounded_size[buffer] < n) {
+        tape->rounded[buffer] = tape_alloc(tape, "bf16", n * sizeof(uint16_t));
+        tape->rounded_size[buffer] = tape->rounded[buffer] ? n : 0;
+    }
+    if (tape->failed)
+        return NULL;
+    kernels()->to_bf16(tape->rounded[buffer], data, n);
+    return tape->rounded[buffer];
 }
 
 static bool has_nan(const real *data, size_t n)

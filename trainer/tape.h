@@ -47,6 +47,7 @@ struct value {
     real *grad; /* NULL until the first gradient arrives; for parameters it persists over a step's micro-batches */
     int rows, cols;
     bool needs_grad;
+    bool is_parameter; /* lies at `data` for the whole trial */
     /* Nobody reads `data` after the operation this value is given to next, not even the backward of what made it:
      * op_dropout and op_add_layer_norm write their result over it. Set by who builds the graph. */
     bool is_spare;
@@ -59,6 +60,7 @@ struct value {
 };
 
 struct tape;
+struct halves; /* halves.h */
 
 /* What an operation leaves on the tape. Operations embed it as the first member of their own struct, allocated from the
  * step arena, with what backward needs behind it. */
@@ -84,7 +86,10 @@ struct tape {
     const char *newest_op;
     struct free_grad *free_grads; /* buffers of gradients that have done their work */
     struct rng dropout;           /* of (seed, RNG_DROPOUT) */
-    uint32_t step;                /* counts micro-batches over the whole run: the first word of a dropout counter */
+    struct halves *halves;        /* linear layers compute in bfloat16 with these weights; NULL: in real */
+    uint16_t *rounded[2];         /* operands of the product at work, of so many elements */
+    size_t rounded_size[2];
+    uint32_t step; /* counts micro-batches over the whole run: the first word of a dropout counter */
 };
 
 /* Starts a step: the arena is reset and the tape empty. */
@@ -95,6 +100,9 @@ struct value *tape_value(struct tape *tape, const char *op, int rows, int cols, 
 struct value *tape_constant(struct tape *tape, real *data, int rows, int cols, const struct layout *layout);
 /* Memory of the step for an operation's own use; NULL (and failed) when the arena is full. */
 void *tape_alloc(struct tape *tape, const char *op, size_t bytes);
+/* Values as bfloat16 (halves.h), in one of two buffers of the step: valid until its next use. NULL (and failed) when
+ * the arena is full. */
+const uint16_t *tape_round(struct tape *tape, int buffer, const real *data, size_t n);
 /* Puts the node on the tape and marks its output as needing a gradient. Only called when an input needs one and the
  * tape records. */
 void tape_record(struct tape *tape, struct tape_node *node);

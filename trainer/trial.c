@@ -10,6 +10,8 @@
 #include "common/file.h"
 #include "common/json.h"
 #include "trainer/gemm.h"
+#include "trainer/gemm_bf16.h"
+#include "trainer/halves.h"
 #include "trainer/kernels.h"
 #include "trainer/language_data.h"
 #include "trainer/methods/method_file.h"
@@ -368,8 +370,30 @@ static void estimate_memory(struct trial *trial)
     size_t at_once = n_groups > 1 && trial->lanes.has_thread ? 2 : 1;
     trial->estimated_bytes = trial->arena.used_bytes + trial->lanes.arena.used_bytes + trial->train.arena.used_bytes +
                              at_once * tokens * per_token * sizeof(real) + ((size_t)16 << 20);
+    if (trial->halves)
+        for (size_t i = 0; i < trial->model.n_sites; i++)
+            if (trial->model.sites[i]->kind == SITE_LINEAR)
+                trial->estimated_bytes +=
+                    (size_t)trial->model.sites[i]->in * (size_t)trial->model.sites[i]->out * sizeof(uint16_t);
     if (trial->model.output_embedding) /* logits of a block of rows; see op_token_cross_entropy */
         trial->estimated_bytes += (size_t)64 << 20;
+}
+
+/* "compute": "bf16": both lanes' products go through copies of the weights in bfloat16. */
+static int open_compute(struct trial *trial, struct err *err)
+{
+    struct fingerprint *f = &trial->fingerprint;
+    if (strcmp(setting_text(trial->job->settings, "compute", "fp32"), "bf16") != 0)
+        return 0;
+    int rc = gemm_bf16_open(err);
+    if (rc < 0)
+        return rc;
+    trial->halves = halves_open(&trial->halves_arena);
+    if (!trial->halves)
+        return err_set(err, ERR_NOMEM, "no memory for weights in bf16");
+    trial->tape.halves = trial->lanes.tape.halves = trial->halves;
+    snprintf(f->compute, sizeof(f->compute), "bf16 %s", gemm_bf16_library());
+    return 0;
 }
 
 static int limit_memory(const struct trial *trial, struct err *err)
@@ -410,6 +434,8 @@ int trial_open(struct trial *trial, struct trial_job *job, struct records *recor
     rc = open_state(trial, err);
     if (rc == 0)
         rc = lanes_open(trial, err);
+    if (rc == 0)
+        rc = open_compute(trial, err);
     if (rc < 0)
         return rc;
     safetensors_release(trial->model.weights);
@@ -420,6 +446,8 @@ int trial_open(struct trial *trial, struct trial_job *job, struct records *recor
 void trial_close(struct trial *trial)
 {
     lanes_close(trial);
+    halves_close(trial->halves);
+    arena_done(&trial->halves_arena);
     if (trial->best_map)
         munmap(trial->best_map, trial->best_bytes);
     model_close(&trial->model);

@@ -41,7 +41,9 @@ struct trial {
     struct dataset train, validation, test; /* test.count 0: none */
     real *class_weights;
     struct model model;
-    struct tape tape; /* lane 0's */
+    struct tape tape;      /* lane 0's */
+    struct halves *halves; /* of both lanes; NULL: computes in fp32 */
+    struct arena halves_arena;
     struct lanes lanes;
     struct optimizer optimizer;
     struct schedule schedule;
@@ -105,6 +107,7 @@ int checkpoint_write(struct trial *trial, struct err *err) MUST_CHECK;
  * a damaged file or another trial's. */
 int checkpoint_read(struct trial *trial, const char *path, bool *bit_exact, struct err *err) MUST_CHECK;
 
+/* What computes here; compute is "fp32". */
 void fingerprint_take(struct fingerprint *fingerprint);
 
 #endif

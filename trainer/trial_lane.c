@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "trainer/halves.h"
 #include "trainer/kernels.h"
 #include "trainer/trial.h"
 
@@ -95,6 +96,8 @@ int lanes_run(struct trial *trial, int n_lanes,
 {
     struct lanes *lanes = &trial->lanes;
     bool shares = n_lanes > 1 && lanes->has_thread;
+    if (trial->halves) /* between two calls the optimiser was at work, or the best weights came back */
+        halves_changed(trial->halves);
     for (int i = 0; i < TRIAL_LANES; i++) {
         lanes->items[i].rc = 0;
         lanes->items[i].loss = 0;

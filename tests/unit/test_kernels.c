@@ -56,6 +56,40 @@ Test(kernels, masks_are_halves_of_the_generators_words)
         }
 }
 
+/* Against the definition: the nearest number with 7 bits of mantissa, the even one of two. */
+Test(kernels, bf16_is_rounded_to_nearest_even)
+{
+    static const struct {
+        float x;
+        uint16_t y;
+    } cases[] = {{0.0F, 0x0000},
+                 {-0.0F, 0x8000},
+                 {1.0F, 0x3f80},
+                 {0x1.01p0F, 0x3f80},
+                 {0x1.010002p0F, 0x3f81},
+                 {0x1.03p0F, 0x3f82},
+                 {0x1.02fffep0F, 0x3f81},
+                 {-0x1.03p0F, 0xbf82},
+                 {0x1.fffffep0F, 0x4000},
+                 {0x1.fffffep127F, 0x7f80},
+                 {(float)INFINITY, 0x7f80},
+                 {0x1p-149F, 0x0000}};
+    enum { N = sizeof(cases) / sizeof(cases[0]) };
+    real x[N + 1];
+    uint16_t y[N + 1];
+    for (int i = 0; i < N; i++)
+        x[i] = (real)cases[i].x;
+    x[N] = (real)NAN;
+    for (int l = 0; l < N_LEVELS; l++) {
+        if (!has(levels[l]))
+            continue;
+        levels[l]->to_bf16(y, x, N + 1);
+        for (int i = 0; i < N; i++)
+            cr_assert_eq(y[i], cases[i].y, "%s: %a is %04x", levels[l]->level, (double)cases[i].x, y[i]);
+        cr_assert((y[N] & 0x7f80) == 0x7f80 && (y[N] & 0x7f) != 0, "%s: NaN is %04x", levels[l]->level, y[N]);
+    }
+}
+
 static double truth(enum activation activation, double x)
 {
     switch (activation) {
