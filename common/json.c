@@ -12,6 +12,7 @@
 struct scan {
     const char *text;
     size_t n, at;
+    size_t n_values;
     struct err *err;
 };
 
@@ -189,6 +190,8 @@ static int scan_value(struct scan *s, int depth)
 {
     if (depth > JSON_MAX_DEPTH)
         return scan_error(s, s->at, "nested more than 64 deep");
+    if (++s->n_values > JSON_MAX_VALUES)
+        return scan_error(s, s->at, "more than 4194304 values in one text");
     skip_space(s);
     if (s->at >= s->n)
         return scan_error(s, s->at, "the text ends where a value was expected");
@@ -245,7 +248,7 @@ static int check_all_keys(const cJSON *value, struct err *err)
 
 int json_parse(const char *text, size_t n, cJSON **root, struct err *err)
 {
-    struct scan s = {text, n, 0, err};
+    struct scan s = {.text = text, .n = n, .err = err};
     if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
         return scan_error(&s, 0, "a byte order mark in front of JSON");
     size_t valid = utf8_valid_prefix(text, n);
@@ -397,6 +400,16 @@ int json_opt_int64(const cJSON *object, const char *key, const char *where, int6
 int json_opt_bool(const cJSON *object, const char *key, const char *where, bool *out, struct err *err)
 {
     return is_absent(object, key) ? 0 : json_get_bool(object, key, where, out, err);
+}
+
+int json_opt_object(const cJSON *object, const char *key, const char *where, const cJSON **out, struct err *err)
+{
+    return is_absent(object, key) ? 0 : json_get_object(object, key, where, out, err);
+}
+
+int json_opt_array(const cJSON *object, const char *key, const char *where, const cJSON **out, struct err *err)
+{
+    return is_absent(object, key) ? 0 : json_get_array(object, key, where, out, err);
 }
 
 /* Writing ------------------------------------------------------------------------------------------------------------

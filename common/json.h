@@ -2,7 +2,8 @@
  *
  * cJSON accepts more than JSON and loses what it does not understand: trailing garbage, duplicate keys,
  * keys that differ only in case, integers beyond 2^53, 1e999, "\u0000", any depth, invalid UTF-8. json_parse
- * refuses all of these with line and column, so the rest of the program reads a tree it can trust.
+ * refuses all of these with line and column, so the rest of the program reads a tree it can trust. A tree takes up to
+ * forty times its text, so the number of values is bounded too.
  * Readers take `where`, the JSON path of the object ("parameters.rank"), for their messages. */
 #ifndef COMMON_JSON_H
 #define COMMON_JSON_H
@@ -15,7 +16,11 @@
 #include "common/err.h"
 #include "common/text.h"
 
-enum { JSON_MAX_DEPTH = 64, JSON_MAX_FILE_BYTES = 64 << 20 };
+enum {
+    JSON_MAX_DEPTH = 64,
+    JSON_MAX_FILE_BYTES = 64 << 20,
+    JSON_MAX_VALUES = 4 << 20 /* of one text, 80 bytes each; a tokenizer of 256,000 tokens has two million */
+};
 
 /* Parses all of text[0..n) into *root (owned by the caller: json_free). ERR_FORMAT with line and column. */
 int json_parse(const char *text, size_t n, cJSON **root, struct err *err) MUST_CHECK;
@@ -42,6 +47,10 @@ int json_opt_string(const cJSON *object, const char *key, const char *where, con
 int json_opt_double(const cJSON *object, const char *key, const char *where, double *out, struct err *err) MUST_CHECK;
 int json_opt_int64(const cJSON *object, const char *key, const char *where, int64_t *out, struct err *err) MUST_CHECK;
 int json_opt_bool(const cJSON *object, const char *key, const char *where, bool *out, struct err *err) MUST_CHECK;
+int json_opt_object(const cJSON *object, const char *key, const char *where, const cJSON **out,
+                    struct err *err) MUST_CHECK;
+int json_opt_array(const cJSON *object, const char *key, const char *where, const cJSON **out,
+                   struct err *err) MUST_CHECK;
 
 /* "a number", "an array", … for messages that say what was found. */
 const char *json_type_name(const cJSON *value);

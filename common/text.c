@@ -128,6 +128,9 @@ void text_add_double(struct text *text, double value)
             break;
     }
     text_add(text, number);
+    /* Whole numbers beyond 2^53 are refused where JSON is read, since they may have lost digits; this one has not. */
+    if (fabs(value) > 9007199254740992.0 && !strpbrk(number, ".e"))
+        text_add(text, ".0");
 }
 
 int text_parse_double(const char *s, double *out, struct err *err)

@@ -161,7 +161,8 @@ static void add_listed(struct place *place, double low, double high, double q,
                        double (*below)(const struct place *place, double value))
 {
     double total = 0;
-    if (high - low >= LISTED_MAX) {
+    /* Beyond 2^53 k + 1 is k. Infinities make no difference at all. */
+    if (!(high - low < LISTED_MAX) || !(fabs(low) < 9007199254740992.0 && fabs(high) < 9007199254740992.0)) {
         problems_add(&place->reader->problems,
                      "%s.q: %.6g makes %.0f values, at most %d are listed; the distribution without q is likely meant",
                      place->where, q, high - low + 1, LISTED_MAX);

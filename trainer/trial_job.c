@@ -36,16 +36,15 @@ static int read_task(struct trial_job *job, struct err *err)
 
 static int read_objective(struct trial_job *job, struct err *err)
 {
-    const cJSON *objective = json_get(job->root, "objective");
+    const cJSON *objective = NULL;
     bool is_language = job->model_task != TASK_CLASSIFICATION;
     const char *metric = is_language ? "validation/loss" : "validation/accuracy";
     const char *goal = is_language ? "minimize" : "maximize";
-    int rc = 0;
-    if (objective && !cJSON_IsNull(objective)) {
+    int rc = json_opt_object(job->root, "objective", "job", &objective, err);
+    if (rc == 0)
         rc = json_opt_string(objective, "metric", "objective", &metric, err);
-        if (rc == 0)
-            rc = json_opt_string(objective, "goal", "objective", &goal, err);
-    }
+    if (rc == 0)
+        rc = json_opt_string(objective, "goal", "objective", &goal, err);
     if (rc < 0)
         return rc;
     if (strncmp(metric, "validation/", 11) != 0)
@@ -87,8 +86,8 @@ static int read_check(struct trial_check *check, const cJSON *item, struct err *
 
 static int read_checks(struct trial_job *job, struct err *err)
 {
-    const cJSON *checks = json_get(job->root, "checks");
-    int rc = 0;
+    const cJSON *checks = NULL;
+    int rc = json_opt_array(job->root, "checks", "job", &checks, err);
     for (const cJSON *item = checks ? checks->child : NULL; item && rc == 0; item = item->next) {
         struct trial_check *check = &job->checks[job->n_checks];
         if (job->n_checks == TRIAL_JOB_MAX_CHECKS)
@@ -105,10 +104,12 @@ static int read_checks(struct trial_job *job, struct err *err)
 
 static int read_limits(struct trial_job *job, struct err *err)
 {
-    const cJSON *limits = json_get(job->root, "limits");
+    const cJSON *limits = NULL;
     int64_t memory = 0, threads = 1;
-    int rc = limits ? json_opt_int64(limits, "memory_bytes", "limits", &memory, err) : 0;
-    if (rc == 0 && limits)
+    int rc = json_opt_object(job->root, "limits", "job", &limits, err);
+    if (rc == 0)
+        rc = json_opt_int64(limits, "memory_bytes", "limits", &memory, err);
+    if (rc == 0)
         rc = json_opt_int64(limits, "threads", "limits", &threads, err);
     if (rc == 0)
         rc = json_opt_double(job->root, "checkpoint_seconds", "job", &job->checkpoint_seconds, err);
@@ -166,9 +167,7 @@ static int read_header(struct trial_job *job, struct err *err)
     if (rc == 0 && seed < 0)
         rc = err_set(err, ERR_USAGE, "job: seed %lld is below 0", (long long)seed);
     job->seed = (uint64_t)seed;
-    const cJSON *hashes = json_get(job->root, "hashes");
-    job->hashes = cJSON_IsObject(hashes) ? hashes : NULL;
-    return rc;
+    return rc < 0 ? rc : json_opt_object(job->root, "hashes", "job", &job->hashes, err);
 }
 
 int trial_job_parse(struct trial_job *job, const char *text, size_t n, struct err *err)

@@ -116,3 +116,11 @@ for record in (
     add("record", line)
     add("record", line + line)
     add("json", line)
+for text in (
+    "program: train.py\nmethod: bayes\nmetric: {name: loss, goal: minimize}\nparameters:\n  lr: {distribution: log_uniform_values, min: 1e-5, max: 1e-2}\n  rank: {values: [2, 4, 8], probabilities: [0.2, 0.3, 0.5]}\n  d: {value: 3}\n",
+    "method: grid\nparameters:\n  a:\n    values: &v [1, 2]\n  b:\n    values: *v\nearly_terminate: {type: hyperband, min_iter: 3, eta: 2}\nrun_cap: 5\n",
+    "method: random\nname: x\nparameters:\n" + "".join(f"  p{i}: {{distribution: {d}, mu: 0, sigma: 1, min: 0, max: 1, q: 0.1}}\n" for i, d in enumerate(
+        "constant categorical int_uniform uniform q_uniform log_uniform q_log_uniform inv_log_uniform normal q_normal log_normal q_log_normal beta q_beta".split())),
+    "method: random\nparameters: {o: {parameters: {a: {min: 1, max: 3}, b: {min: 0.1, max: 1.0}}}}\n",
+):
+    add("wandb", text)

@@ -96,3 +96,43 @@ Test(json, readers_are_case_sensitive_and_name_the_place)
     cr_assert_str_eq(err.message, "settings: 'missing' is missing, a text was expected");
     json_free(root);
 }
+
+static int parse_values(size_t n)
+{
+    struct text text = {0};
+    struct err err = {0};
+    cJSON *root = NULL;
+    text_add(&text, "[0");
+    for (size_t i = 2; i < n; i++)
+        text_add(&text, ",0");
+    text_add(&text, "]");
+    int rc = json_parse(text.data, text.len, &root, &err);
+    cr_expect_eq(rc == 0, n <= JSON_MAX_VALUES, "%zu values: %s", n, err.message);
+    json_free(root);
+    text_done(&text);
+    return rc;
+}
+
+/* "[0,0,…" makes eighty bytes of memory out of two of text. */
+Test(json, the_number_of_values_is_bounded)
+{
+    cr_expect_eq(parse_values(JSON_MAX_VALUES), 0);
+    cr_expect_eq(parse_values(JSON_MAX_VALUES + 1), ERR_FORMAT);
+}
+
+/* A loss of 9e15 is a number like any other. */
+Test(json, whole_doubles_beyond_2_53_read_back)
+{
+    static const double values[] = {
+        9007199254740992.0, 9254744099292547.0, -9254744099292547.0, 12345678901234567.0, 1e17, 1e300};
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        struct text text = {0};
+        struct err err = {0};
+        cJSON *root = NULL;
+        text_add_double(&text, values[i]);
+        cr_expect_eq(json_parse(text.data, text.len, &root, &err), 0, "%s: %s", text.data, err.message);
+        cr_expect(root && root->valuedouble == values[i], "%s", text.data);
+        json_free(root);
+        text_done(&text);
+    }
+}
