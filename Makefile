@@ -88,6 +88,13 @@ FORCE:
 $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(SUPPORT) $(LIBFILES)
 	@mkdir -p $(@D)
 	$(CC) $(VFLAGS) -o $@ $< $(SUPPORT) $(BUILD)/liborchestrator.a $(BUILD)/libworker.a $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion
+# Allocations and calls to the file system that fail on request: linked into its test, preloaded into programs.
+FAULTS := $(BUILD)/tests/support/faults/faults.o
+$(BUILD)/unit/test_faults: $(BUILD)/tests/unit/test_faults.o $(SUPPORT) $(FAULTS) $(LIBFILES)
+	@mkdir -p $(@D)
+	$(CC) $(VFLAGS) -o $@ $< $(FAULTS) $(SUPPORT) $(BUILD)/liborchestrator.a $(BUILD)/libworker.a $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion
+$(BUILD)/faults.so: tests/support/faults/faults.c $(BUILD)/flags
+	$(CC) $(STD) $(WARN) -O2 -fPIC -shared -o $@ $< -ldl
 $(BUILD)/gradient/%: $(BUILD)/tests/gradient/%.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
 	@mkdir -p $(@D)
 	$(CC) $(VFLAGS) -o $@ $< $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion

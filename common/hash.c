@@ -1,9 +1,11 @@
-/* SHA-256 through libcrypto's EVP interface (which uses the processor's SHA instructions). */
+/* SHA-256 by libcrypto, which uses the processor's SHA instructions. Its older interface is taken because it allocates
+ * nothing: a hash cannot fail. */
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include "common/hash.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,10 +23,11 @@ void hash_hex(const unsigned char *digest, char hex[HASH_HEX_SIZE])
 
 void hash_bytes(const void *data, size_t n, char hex[HASH_HEX_SIZE])
 {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned int len = 0;
-    if (EVP_Digest(data, n, digest, &len, EVP_sha256(), NULL) != 1 || len != 32)
-        abort(); /* libcrypto without SHA-256 is no libcrypto */
+    unsigned char digest[SHA256_DIGEST_LENGTH];
+    SHA256_CTX context;
+    SHA256_Init(&context);
+    SHA256_Update(&context, data, n);
+    SHA256_Final(digest, &context);
     hash_hex(digest, hex);
 }
 
@@ -124,6 +127,8 @@ int hash_model(const char *folder, const char *cache_path, char hex[HASH_HEX_SIZ
     free(entries);
     if (rc == 0 && n == 0)
         rc = err_set(err, ERR_NOT_FOUND, "'%s' has neither config.json nor weights", folder);
+    if (rc == 0 && all.failed)
+        rc = err_set(err, ERR_NOMEM, "no memory to hash '%s'", folder);
     if (rc == 0)
         hash_bytes(all.data, all.len, hex);
     text_done(&all);

@@ -284,6 +284,29 @@ int json_read_file(const char *path, cJSON **root, struct err *err)
     return rc < 0 ? err_wrap(err, "'%s'", path) : 0;
 }
 
+static _Thread_local bool lacked_memory;
+
+static void *allocate(size_t size)
+{
+    void *block = malloc(size);
+    lacked_memory = lacked_memory || !block;
+    return block;
+}
+
+/* Before main: cJSON is called from many places, and its allocator is the process's. */
+__attribute__((constructor)) static void take_over_allocation(void)
+{
+    cJSON_Hooks hooks = {.malloc_fn = allocate, .free_fn = free};
+    cJSON_InitHooks(&hooks);
+}
+
+int json_check_memory(struct err *err)
+{
+    bool did_lack = lacked_memory;
+    lacked_memory = false;
+    return did_lack ? err_set(err, ERR_NOMEM, "no memory for JSON") : 0;
+}
+
 void json_free(cJSON *root)
 {
     cJSON_Delete(root);
@@ -482,6 +505,7 @@ bool json_equal(const cJSON *a, const cJSON *b)
     struct text x = {0}, y = {0};
     json_add_canonical(&x, a);
     json_add_canonical(&y, b);
+    lacked_memory = lacked_memory || x.failed || y.failed;
     bool equal = !x.failed && !y.failed && strcmp(x.data, y.data) == 0;
     text_done(&x);
     text_done(&y);

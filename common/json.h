@@ -27,6 +27,9 @@ int json_parse(const char *text, size_t n, cJSON **root, struct err *err) MUST_C
 /* The same for a file (at most JSON_MAX_FILE_BYTES); the path stands in front of the message. */
 int json_read_file(const char *path, cJSON **root, struct err *err) MUST_CHECK;
 void json_free(cJSON *root); /* NULL is fine */
+/* cJSON says of a member that could not be added as little as of one that has no value. ERR_NOMEM when it lacked memory
+ * on this thread since the last call: asked at the end of what builds trees that decide something. */
+int json_check_memory(struct err *err) MUST_CHECK;
 
 /* Case-sensitive member of an object, or NULL. */
 const cJSON *json_get(const cJSON *object, const char *key);

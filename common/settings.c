@@ -473,6 +473,8 @@ int settings_resolve(const cJSON *given, const char *where, cJSON **resolved, st
             rc = err_set(err, ERR_NOMEM, "%s: no memory", where);
         }
     }
+    if (rc == 0)
+        rc = json_check_memory(err);
     if (rc < 0)
         cJSON_Delete(out);
     else
@@ -488,7 +490,9 @@ cJSON *settings_without_defaults(const cJSON *resolved)
         cJSON *fallback = setting ? settings_default(setting, resolved) : NULL;
         bool is_default = fallback && json_equal(fallback, item);
         cJSON_Delete(fallback);
-        if (!is_default && !cJSON_AddItemToObject(out, item->string, cJSON_Duplicate(item, true))) {
+        cJSON *copy = is_default ? NULL : cJSON_Duplicate(item, true);
+        if (!is_default && !cJSON_AddItemToObject(out, item->string, copy)) {
+            cJSON_Delete(copy);
             cJSON_Delete(out);
             out = NULL;
         }

@@ -393,7 +393,17 @@ struct live_trial *coordinator_add_trial(struct coordinator *c, const struct sto
     if (stored->number > c->last_trial)
         c->last_trial = stored->number;
     c->trials[c->n_trials++] = trial;
+    c->n_in_state[trial->state]++;
     return trial;
+}
+
+void coordinator_set_state(struct coordinator *c, struct live_trial *trial, enum trial_state state)
+{
+    if (trial->is_wanted) {
+        c->n_in_state[trial->state]--;
+        c->n_in_state[state]++;
+    }
+    trial->state = state;
 }
 
 void coordinator_note_value(struct coordinator *c, double value)
@@ -420,6 +430,8 @@ static int make_trials(struct coordinator *c, struct err *err)
         if (!trial)
             return err_set(err, ERR_NOMEM, "no memory for %d trials", loaded->n_trials);
         trial->is_wanted = c->options->is_wanted[i];
+        if (!trial->is_wanted)
+            c->n_in_state[trial->state]--;
         if (stored->state == TRIAL_COMPLETE && !trial->is_baseline && stored->value.is_known)
             coordinator_note_value(c, stored->value.value);
     }

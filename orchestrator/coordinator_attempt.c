@@ -25,7 +25,7 @@ static void free_slot(struct coordinator *c, struct coordinator_slot *slot)
 /* From here the trial may be handed out again. */
 static void set_waiting(struct coordinator *c, struct live_trial *trial)
 {
-    trial->state = TRIAL_WAITING;
+    coordinator_set_state(c, trial, TRIAL_WAITING);
     if (trial->index < c->next)
         c->next = trial->index;
 }
@@ -200,7 +200,7 @@ static void begin(struct coordinator *c, struct coordinator_slot *slot, struct r
         .kind = STORE_BEGIN_ATTEMPT,
         .begin_attempt = {
             .id = slot->attempt, .trial_id = slot->trial->stored->id, .worker = worker, .slot = slot->number}};
-    slot->trial->state = TRIAL_RUNNING;
+    coordinator_set_state(c, slot->trial, TRIAL_RUNNING);
     coordinator_submit(c, &op, 1, on_begun, reservation);
 }
 
@@ -240,7 +240,7 @@ static void on_reused(const struct store_result *result, void *context)
         coordinator_fail(c, err_set(&err, result->rc, "%s", result->message), &err);
         return;
     }
-    slot->trial->state = TRIAL_COMPLETE;
+    coordinator_set_state(c, slot->trial, TRIAL_COMPLETE);
     tell_reused(c, slot->trial, result);
     progress_say(c->options->progress, "trial_reused", "trial %" PRId64 " (%s): an equal trial is in the store",
                  slot->trial->stored->number, slot->trial->method);
@@ -359,7 +359,7 @@ void attempt_complete(struct coordinator *c, struct coordinator_slot *slot, cons
     cJSON_Delete(metrics);
     text_done(&record);
     slot->is_closed = true;
-    trial->state = TRIAL_COMPLETE;
+    coordinator_set_state(c, trial, TRIAL_COMPLETE);
     trial->seconds += ops[0].end_attempt.seconds.value;
     c->trained_seconds += trial->seconds;
     c->n_trained++;
@@ -392,9 +392,9 @@ void attempt_fail(struct coordinator *c, struct coordinator_slot *slot, enum tri
     trial->seconds += ops[0].end_attempt.seconds.value;
     slot->pool->n_starts = 0;
     if (is_final)
-        trial->state = TRIAL_FAILED;
+        coordinator_set_state(c, trial, TRIAL_FAILED);
     else if (slot->goal != TRIAL_WAITING) /* what the stopping rule decided holds all the same */
-        trial->state = slot->goal;
+        coordinator_set_state(c, trial, slot->goal);
     else
         set_waiting(c, trial);
     progress_say(c->options->progress, is_final ? "trial_failed" : "attempt_failed",
@@ -416,7 +416,7 @@ void attempt_suspend(struct coordinator *c, struct coordinator_slot *slot, enum 
     slot->is_closed = true;
     trial->seconds += ops[0].end_attempt.seconds.value;
     if (is_decided)
-        trial->state = slot->goal;
+        coordinator_set_state(c, trial, slot->goal);
     else
         set_waiting(c, trial);
     if (is_decided)

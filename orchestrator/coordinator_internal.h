@@ -67,9 +67,10 @@ struct coordinator {
     int n_pools;
     struct store_thread *thread;
     struct live_trial **trials;
-    int n_trials, trials_capacity, next; /* the lowest index that may be WAITING */
-    struct study *study;                 /* NULL: the store has every trial from the start */
-    struct live_trial **by_study;        /* by the study's number − 1 */
+    int n_trials, trials_capacity, next;   /* the lowest index that may be WAITING */
+    int64_t n_in_state[TRIAL_STATE_COUNT]; /* wanted trials; kept by coordinator_set_state */
+    struct study *study;                   /* NULL: the store has every trial from the start */
+    struct live_trial **by_study;          /* by the study's number − 1 */
     int n_by_study, by_study_capacity;
     bool may_ask;                      /* something changed since the study had nothing to hand out */
     struct known_configuration *known; /* by the study's number − 1: id in the store */
@@ -109,6 +110,8 @@ struct coordinator_slot *coordinator_find_attempt(struct coordinator *c, int64_t
 void coordinator_event(struct coordinator *c, const struct live_trial *trial, const char *kind, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Every change of a trial's state goes through here: the display counts states, and there may be many trials. */
+void coordinator_set_state(struct coordinator *c, struct live_trial *trial, enum trial_state state);
 /* A value of the first objective: the best so far is shown. */
 void coordinator_note_value(struct coordinator *c, double value);
 /* Adds a trial behind the others; NULL (and the run has failed) without memory. */

@@ -103,14 +103,12 @@ void coordinator_show(struct coordinator *c)
     struct progress_slot *slots = calloc((size_t)c->n_slots, sizeof(*slots));
     if (!slots)
         return;
-    for (int i = 0; i < c->n_trials; i++) {
-        const struct live_trial *trial = c->trials[i];
-        state.n_trials += trial->is_wanted;
-        state.n_complete += trial->is_wanted && trial->state == TRIAL_COMPLETE;
-        state.n_pruned += trial->is_wanted && trial->state == TRIAL_PRUNED;
-        state.n_failed += trial->is_wanted && trial->state == TRIAL_FAILED;
-        state.n_running += trial->is_wanted && trial->state == TRIAL_RUNNING;
-    }
+    for (int i = 0; i < TRIAL_STATE_COUNT; i++)
+        state.n_trials += c->n_in_state[i];
+    state.n_complete = c->n_in_state[TRIAL_COMPLETE];
+    state.n_pruned = c->n_in_state[TRIAL_PRUNED];
+    state.n_failed = c->n_in_state[TRIAL_FAILED];
+    state.n_running = c->n_in_state[TRIAL_RUNNING];
     state.n_trials = expected_trials(c, state.n_trials);
     for (int i = 0; i < c->n_slots; i++) {
         slots[i] = c->slots[i].shown;

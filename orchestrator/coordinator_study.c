@@ -89,7 +89,7 @@ static void settle(struct coordinator *c, struct live_trial *trial)
         return;
     trial->is_settled = state == TRIAL_PAUSED || state == TRIAL_PRUNED;
     if (trial->is_settled)
-        trial->state = state;
+        coordinator_set_state(c, trial, state);
 }
 
 int study_take_up(struct coordinator *c, struct err *err)
@@ -235,7 +235,7 @@ static struct live_trial *resume_trial(struct coordinator *c, const struct study
     text_done(&record);
     progress_say(c->options->progress, "trial_resumed", "trial %" PRId64 " (%s) goes on: %s", trial->stored->number,
                  trial->method, proposal->reason);
-    trial->state = TRIAL_WAITING;
+    coordinator_set_state(c, trial, TRIAL_WAITING);
     trial->is_settled = false;
     return trial;
 }
@@ -340,7 +340,7 @@ void study_close(struct coordinator *c)
             .kind = STORE_MOVE_TRIAL,
             .move_trial = {.trial_id = trial->stored->id, .to = TRIAL_PRUNED, .message = "paused, and never promoted"}};
         coordinator_submit(c, &op, 1, attempt_on_through, c);
-        trial->state = TRIAL_PRUNED;
+        coordinator_set_state(c, trial, TRIAL_PRUNED);
         trial->is_settled = false;
     }
 }

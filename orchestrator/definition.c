@@ -10,7 +10,7 @@
 #include "orchestrator/definition_internal.h"
 #include "orchestrator/wandb.h"
 
-enum { DEFINITION_MAX_BYTES = 4 << 20, NAME_MAX_LENGTH = 64, CHECKS_MAX = 16 };
+enum { DEFINITION_MAX_BYTES = 4 << 20, NAME_MAX_LENGTH = 64 };
 
 int definition_note(struct definition_reader *r, int rc)
 {
@@ -584,6 +584,8 @@ static int parse(struct definition *definition, const char *text, const char *fo
     if (rc < 0)
         rc = err_set(err, ERR_NOMEM, "'%s': no memory to read it", path);
     else
+        rc = json_check_memory(err);
+    if (rc == 0)
         rc = problems_result(&r.problems, path, err);
     problems_done(&r.problems);
     return rc;

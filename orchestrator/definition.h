@@ -6,7 +6,7 @@
 #include "common/hash.h"
 #include "orchestrator/space.h"
 
-enum { OBJECTIVES_MAX = 8 };
+enum { OBJECTIVES_MAX = 8, CHECKS_MAX = 16 };
 
 struct objective {
     const char *metric;

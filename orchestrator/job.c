@@ -28,6 +28,9 @@ int job_hash_inputs(struct input_hashes *hashes, const struct definition *defini
     for (int i = 0; i < 3 && rc == 0; i++)
         if (task_file(definition, keys[i]))
             rc = hash_file_cached(task_file(definition, keys[i]), cache_path, out[i], err);
+    for (int i = 0; i < definition->n_checks && rc == 0; i++)
+        if (definition->checks[i].file)
+            rc = hash_file(definition->checks[i].file, hashes->checks[i], err);
     return rc;
 }
 
@@ -110,16 +113,12 @@ static void add_task(struct text *out, const struct definition *definition)
     text_add(out, "}");
 }
 
-static int add_checks(struct text *out, const struct definition *definition, struct err *err)
+static void add_checks(struct text *out, const struct definition *definition, const struct input_hashes *hashes)
 {
     text_add(out, "[");
     for (int i = 0; i < definition->n_checks; i++) {
         const struct check *check = &definition->checks[i];
-        char hash[HASH_HEX_SIZE] = "";
-        int rc = check->file ? hash_file(check->file, hash, err) : 0;
-        if (rc < 0)
-            return rc;
-        text_printf(out, "%s[\"%s\",\"%s\"", i ? "," : "", check->kind, hash);
+        text_printf(out, "%s[\"%s\",\"%s\"", i ? "," : "", check->kind, hashes->checks[i]);
         for (int k = 0; k < CHECK_MAX_OPTIONS; k++)
             if (check->options[k]) {
                 text_printf(out, ",\"%s\",", check_find(check->kind)->options[k].name);
@@ -128,7 +127,6 @@ static int add_checks(struct text *out, const struct definition *definition, str
         text_add(out, "]");
     }
     text_add(out, "]");
-    return 0;
 }
 
 /* Which of the definition's adapters the settings start from: its index, or −1 for none. */
@@ -191,12 +189,11 @@ int job_identity(const struct definition *definition, const struct input_hashes 
     text_printf(&out, ",\"maximize\":%d,\"task\":", definition->objectives[0].is_maximized);
     add_task(&out, definition);
     text_add(&out, ",\"checks\":");
-    int rc = add_checks(&out, definition, err);
+    add_checks(&out, definition, hashes);
     text_add(&out, ",\"settings\":");
     json_add_canonical(&out, deciding);
     text_add(&out, "}");
-    if (rc == 0 && out.failed)
-        rc = err_set(err, ERR_NOMEM, "no memory for an identity");
+    int rc = out.failed ? err_set(err, ERR_NOMEM, "no memory for an identity") : json_check_memory(err);
     if (rc == 0)
         hash_bytes(out.data, out.len, identity);
     cJSON_Delete(deciding);

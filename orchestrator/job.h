@@ -11,6 +11,7 @@ struct input_hashes {
     char tokenizer[HASH_HEX_SIZE];
     char train[HASH_HEX_SIZE], validation[HASH_HEX_SIZE], test[HASH_HEX_SIZE]; /* "" when there is no such file */
     char init_adapters[INIT_ADAPTERS_MAX][HASH_HEX_SIZE];                      /* of the definition's, in its order */
+    char checks[CHECKS_MAX][HASH_HEX_SIZE]; /* of each check's item file, "" where the kind has none */
 };
 int job_hash_inputs(struct input_hashes *hashes, const struct definition *definition, const char *cache_path,
                     struct err *err) MUST_CHECK;

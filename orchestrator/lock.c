@@ -37,8 +37,14 @@ static int write_holder(int fd, const char *path, struct err *err)
     if (gethostname(host, sizeof host - 1) != 0 || host[0] == '\0')
         memcpy(host, "unknown", sizeof "unknown");
     int n = snprintf(text, sizeof text, "%jd %s\n", (intmax_t)getpid(), host);
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)n, 0) != n)
+    if (ftruncate(fd, 0) != 0)
         return err_set_errno(err, "cannot write the lock file '%s'", path);
+    for (int at = 0; at < n;) {
+        ssize_t written = pwrite(fd, text + at, (size_t)(n - at), at);
+        if (written < 0 && errno != EINTR)
+            return err_set_errno(err, "cannot write the lock file '%s'", path);
+        at += written > 0 ? (int)written : 0;
+    }
     return 0;
 }
 

@@ -4,8 +4,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
+#include "common/table.h"
 #include "common/text.h"
 #include "orchestrator/search.h"
 
@@ -44,7 +44,7 @@ static int index_put(struct plan *plan, struct plan_entry **index, bool is_basel
     make_key(entry->key, is_baseline, identity);
     entry->index = value;
     HASH_ADD_STR(*index, key, entry);
-    return 0;
+    return entry->hh.tbl ? 0 : no_memory(err);
 }
 
 static int index_get(struct plan_entry *index, bool is_baseline, const char *identity)

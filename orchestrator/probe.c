@@ -4,8 +4,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <uthash.h>
 
+#include "common/table.h"
 #include "common/text.h"
 
 /* Settings that change neither size nor time of a trial. */
@@ -155,6 +155,8 @@ static int group(struct probes *probes, struct group_entry **groups, const struc
         entry->key = key;
         entry->index = probes->n - 1;
         HASH_ADD_KEYPTR(hh, *groups, entry->key, strlen(entry->key), entry);
+        if (!entry->hh.tbl)
+            return no_memory(err);
     }
     struct probe *probe = &probes->items[entry->index];
     probe->n_configurations++;

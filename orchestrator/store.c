@@ -106,6 +106,13 @@ static int look(struct store *store, bool *is_new, struct err *err)
     int rc = connect(store, SQLITE_OPEN_READONLY, err);
     if (rc == 0)
         rc = read_identity(store, &identity, err);
+    /* A rollback journal of the moment in which it was created: SQLite must be allowed to roll it back. */
+    if (rc != 0 && store->mode == STORE_WRITE && sqlite3_errcode(store->db) == SQLITE_READONLY) {
+        disconnect(store);
+        rc = connect(store, SQLITE_OPEN_READWRITE, err);
+        if (rc == 0)
+            rc = read_identity(store, &identity, err);
+    }
     if (rc == 0)
         *is_new = identity.n_objects == 0 && identity.version == 0 && identity.application_id == 0;
     if (rc == 0 && !*is_new)

@@ -2,6 +2,7 @@
  *
  * A batch is one operation: the attempt is checked once, a metric's name is looked up in a hash in memory, and each
  * point is one step of one prepared statement. Only the names are held in memory, never the points. */
+#include "common/table.h"
 #include "orchestrator/store_internal.h"
 
 #include <inttypes.h>
@@ -9,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
 struct metric_name {
     char *name;
@@ -59,7 +59,11 @@ static int remember_name(struct store *store, const char *name, int64_t id, stru
     }
     entry->id = id;
     HASH_ADD_KEYPTR(hh, store->metric_names, entry->name, strlen(entry->name), entry);
-    return 0;
+    if (entry->hh.tbl != NULL)
+        return 0;
+    free(entry->name);
+    free(entry);
+    return err_set(err, ERR_NOMEM, "no memory for the metric '%s'", name);
 }
 
 /* The id of a name that is not in memory; adds it to the store when it is new. */

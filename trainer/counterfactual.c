@@ -212,14 +212,17 @@ static int add_sentences(struct counterfactual *set, const cJSON *items, const s
     return rc;
 }
 
-static void hash_pairs(struct counterfactual *set)
+static int hash_pairs(struct counterfactual *set, struct err *err)
 {
     struct text all = {0};
     for (size_t i = 0; i < set->count; i++)
         text_printf(&all, "%zu:%s%zu:%s", strlen(set->pairs[i].first), set->pairs[i].first,
                     strlen(set->pairs[i].second), set->pairs[i].second);
-    hash_bytes(all.data ? all.data : "", all.len, set->item_set_sha256);
+    int rc = all.failed ? err_set(err, ERR_NOMEM, "no memory for sentence pairs") : 0;
+    if (rc == 0)
+        hash_bytes(all.data ? all.data : "", all.len, set->item_set_sha256);
     text_done(&all);
+    return rc;
 }
 
 int counterfactual_read(struct counterfactual *set, const char *path, const struct rows *test, struct arena *arena,
@@ -241,9 +244,10 @@ int counterfactual_read(struct counterfactual *set, const char *path, const stru
         rc = add_sentences(set, items, test, arena, err);
     if (rc == 0 && set->count == 0)
         rc = err_set(err, ERR_DATA, "no sentence pair comes out of it");
+    if (rc == 0)
+        rc = hash_pairs(set, err);
     if (rc < 0)
         err_wrap(err, "'%s'", path);
-    hash_pairs(set);
     json_free(items);
     return rc;
 }

@@ -8,8 +8,8 @@
 
 #include <cjson/cJSON.h>
 #include <stddef.h>
-#include <uthash.h>
 
+#include "common/table.h"
 #include "trainer/tokenizer.h"
 #include "trainer/tokenizer_text.h"
 

@@ -32,6 +32,8 @@ int vocabulary_add(struct tokenizer *t, const char *text, int32_t id, bool is_ad
     t->free_bytes += n + 1;
     t->n_free_bytes -= n + 1;
     HASH_ADD_KEYPTR(hh, t->vocabulary, token->text, token->n, token);
+    if (!token->hh.tbl)
+        return err_set(err, ERR_NOMEM, "no memory for the vocabulary");
     t->vocab_size = id + 1 > t->vocab_size ? id + 1 : t->vocab_size;
     return 0;
 }
