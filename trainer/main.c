@@ -19,11 +19,13 @@
 #include "trainer/kernels.h"
 #include "trainer/tokens_command.h"
 #include "trainer/trial.h"
+#include "trainer/weights_command.h"
 
 static const char usage[] =
     "usage: nightsweep-trainer [--supervised] [--trap-nan] < JOB\n"
     "       nightsweep-trainer --check-grad < JOB\n"
     "       nightsweep-trainer --tokens | --tokens-decode | --tokens-time MODEL MAX_TOKENS < LINES\n"
+    "       nightsweep-trainer --weights MODEL\n"
     "       nightsweep-trainer --data-check < REQUEST\n"
     "       nightsweep-trainer --doctor | --help | --version\n"
     "\n"
@@ -36,6 +38,7 @@ static const char usage[] =
     "  --tokens       print the token ids of JSON texts, a line each; --tokens-decode prints the texts of lists of "
     "ids,\n"
     "                 --tokens-time the processor seconds that encoding took\n"
+    "  --weights      print the tensors of a model folder: name, type, shape, hash of the float32 values\n"
     "  --doctor       print what this program computes with, as JSON\n"
     "\n"
     "A line {\"v\":1,\"type\":\"stop\"} after the job writes a checkpoint and ends. SIGINT and SIGTERM do the same "
@@ -267,6 +270,11 @@ int main(int argc, char **argv)
         } else if (strcmp(argv[i], "--help") == 0) {
             fputs(usage, stdout);
             return 0;
+        } else if (strcmp(argv[i], "--weights") == 0 && i + 2 == argc) {
+            int rc = weights_command(argv[i + 1], stdout, &err);
+            if (rc < 0)
+                fprintf(stderr, "nightsweep-trainer: %s\n", err.message);
+            return err_exit_status(rc);
         } else if (strncmp(argv[i], "--tokens", 8) == 0 && tokens_mode(argv[i] + 8) >= 0 && i + 3 == argc) {
             int rc = tokens_command((enum tokens_mode)tokens_mode(argv[i] + 8), argv[i + 1],
                                     (int)strtol(argv[i + 2], NULL, 10), stdin, stdout, &err);

@@ -9,6 +9,7 @@
 
 #include "common/file.h"
 #include "common/json.h"
+#include "trainer/gguf.h"
 #include "trainer/safetensors.h"
 
 extern const struct model_kind model_bert, model_roberta, model_distilbert, model_gpt2, model_llama, model_mistral,
@@ -50,12 +51,22 @@ static int check_task(const struct model_kind *kind, enum model_task task, struc
 
 static int read_config(cJSON **config, const char *folder, struct err *err)
 {
-    char *path = file_join(folder, "config.json");
-    if (!path)
-        return err_set(err, ERR_NOMEM, "no memory");
-    int rc = file_is_folder(folder) ? json_read_file(path, config, err)
-                                    : err_set(err, ERR_NOT_FOUND, "'%s': there is no such model folder", folder);
+    struct gguf *gguf = NULL;
+    char *path = file_join(folder, "config.json"), *gguf_path = NULL;
+    int rc = !path                     ? err_set(err, ERR_NOMEM, "no memory")
+             : !file_is_folder(folder) ? err_set(err, ERR_NOT_FOUND, "'%s': there is no such model folder", folder)
+             : file_exists(path)       ? 0
+                                       : gguf_find(&gguf_path, folder, err);
+    if (rc == 0 && !gguf_path) {
+        rc = json_read_file(path, config, err);
+    } else if (rc == 0) {
+        rc = gguf_open(&gguf, gguf_path, err);
+        if (rc == 0 && (rc = gguf_config(gguf, config, err)) < 0)
+            err_wrap(err, "'%s'", gguf_path);
+        gguf_close(gguf);
+    }
     free(path);
+    free(gguf_path);
     return rc;
 }
 

@@ -9,6 +9,8 @@
 #include "common/arena.h"
 #include "common/file.h"
 #include "common/json.h"
+#include "trainer/gguf.h"
+#include "trainer/quant.h"
 
 struct safetensors {
     struct arena arena; /* names and shapes */
@@ -92,6 +94,27 @@ static int read_offsets(const cJSON *entry, const char *where, size_t data_bytes
     return 0;
 }
 
+int safetensors_add_tensor(struct safetensors *file, const struct tensor *tensor, struct err *err)
+{
+    if (file->n_tensors == SAFETENSORS_MAX_TENSORS)
+        return err_set(err, ERR_FORMAT, "more than %d tensors", SAFETENSORS_MAX_TENSORS);
+    if (file->n_tensors == file->capacity) {
+        size_t capacity = file->capacity ? 2 * file->capacity : 256;
+        struct tensor *grown = realloc(file->tensors, capacity * sizeof(*grown));
+        if (!grown)
+            return err_set(err, ERR_NOMEM, "no memory for %zu tensors", capacity);
+        file->tensors = grown;
+        file->capacity = capacity;
+    }
+    struct tensor *added = &file->tensors[file->n_tensors];
+    *added = *tensor;
+    added->name = arena_strdup(&file->arena, tensor->name);
+    if (!added->name)
+        return err_set(err, ERR_NOMEM, "no memory for a tensor's name");
+    file->n_tensors++;
+    return 0;
+}
+
 static int add_tensor(struct safetensors *file, const cJSON *entry, const unsigned char *data, size_t data_bytes,
                       struct err *err)
 {
@@ -107,21 +130,8 @@ static int add_tensor(struct safetensors *file, const cJSON *entry, const unsign
         rc = read_offsets(entry, entry->string, data_bytes, element_bytes, data, &tensor, err);
     if (rc < 0)
         return rc;
-    if (file->n_tensors == SAFETENSORS_MAX_TENSORS)
-        return err_set(err, ERR_FORMAT, "more than %d tensors", SAFETENSORS_MAX_TENSORS);
-    if (file->n_tensors == file->capacity) {
-        size_t capacity = file->capacity ? 2 * file->capacity : 256;
-        struct tensor *grown = realloc(file->tensors, capacity * sizeof(*grown));
-        if (!grown)
-            return err_set(err, ERR_NOMEM, "no memory for %zu tensors", capacity);
-        file->tensors = grown;
-        file->capacity = capacity;
-    }
-    tensor.name = arena_strdup(&file->arena, entry->string);
-    if (!tensor.name)
-        return err_set(err, ERR_NOMEM, "no memory for a tensor's name");
-    file->tensors[file->n_tensors++] = tensor;
-    return 0;
+    tensor.name = entry->string;
+    return safetensors_add_tensor(file, &tensor, err);
 }
 
 static int compare_begin(const void *a, const void *b)
@@ -175,7 +185,7 @@ static int read_header(struct safetensors *file, const struct file_map *map, str
     return rc;
 }
 
-static int add_file(struct safetensors *file, const char *path, struct err *err)
+static int make_room(struct safetensors *file, struct err *err)
 {
     struct file_map *maps = realloc(file->maps, (file->n_maps + 1) * sizeof(*maps));
     if (!maps)
@@ -185,10 +195,27 @@ static int add_file(struct safetensors *file, const char *path, struct err *err)
     if (!files)
         return err_set(err, ERR_NOMEM, "no memory for a file map");
     file->files = files;
-    int rc = file_map_open_file(&maps[file->n_maps], &files[file->n_maps], path, err);
+    return 0;
+}
+
+int safetensors_own_map(struct safetensors *file, const struct file_map *map, int fd, struct err *err)
+{
+    int rc = make_room(file, err);
     if (rc < 0)
         return rc;
-    rc = read_header(file, &maps[file->n_maps++], err);
+    file->maps[file->n_maps] = *map;
+    file->files[file->n_maps++] = fd;
+    return 0;
+}
+
+static int add_file(struct safetensors *file, const char *path, struct err *err)
+{
+    int rc = make_room(file, err);
+    if (rc == 0)
+        rc = file_map_open_file(&file->maps[file->n_maps], &file->files[file->n_maps], path, err);
+    if (rc < 0)
+        return rc;
+    rc = read_header(file, &file->maps[file->n_maps++], err);
     return rc < 0 ? err_wrap(err, "'%s'", path) : 0;
 }
 
@@ -245,9 +272,12 @@ int safetensors_open_model(struct safetensors **file, const char *folder, struct
     char *single = file_join(folder, "model.safetensors");
     char *index_path = file_join(folder, "model.safetensors.index.json");
     char *pickle = file_join(folder, "pytorch_model.bin");
+    char *gguf = NULL;
     cJSON *index = NULL;
-    int rc;
-    if (!opened || !single || !index_path || !pickle) {
+    int rc = gguf_find(&gguf, folder, err);
+    if (rc < 0) {
+        /* said already */
+    } else if (!opened || !single || !index_path || !pickle) {
         rc = err_set(err, ERR_NOMEM, "no memory to open '%s'", folder);
     } else if (file_exists(single)) {
         rc = add_file(opened, single, err);
@@ -255,6 +285,8 @@ int safetensors_open_model(struct safetensors **file, const char *folder, struct
         rc = json_read_file(index_path, &index, err);
         if (rc == 0)
             rc = add_shards(opened, folder, index, err);
+    } else if (gguf) {
+        rc = gguf_add_tensors(gguf, opened, err);
     } else if (file_exists(pickle)) {
         rc =
             err_set(err, ERR_UNSUPPORTED,
@@ -262,12 +294,14 @@ int safetensors_open_model(struct safetensors **file, const char *folder, struct
                     "them once with model.save_pretrained(folder, safe_serialization=True)",
                     folder);
     } else {
-        rc = err_set(err, ERR_NOT_FOUND, "'%s' has no model.safetensors and no model.safetensors.index.json", folder);
+        rc = err_set(err, ERR_NOT_FOUND,
+                     "'%s' has no model.safetensors, no model.safetensors.index.json and no GGUF file", folder);
     }
     json_free(index);
     free(single);
     free(index_path);
     free(pickle);
+    free(gguf);
     if (!opened)
         return rc;
     return finish(file, opened, rc, err);
@@ -332,51 +366,31 @@ const real *safetensors_view(const struct tensor *tensor)
 #else
     enum tensor_type own = TENSOR_F32;
 #endif
-    if (tensor->type != own || (uintptr_t)tensor->data % sizeof(real) != 0)
+    if (tensor->type != own || tensor->interleaved_heads || (uintptr_t)tensor->data % sizeof(real) != 0)
         return NULL;
     return (const real *)(const void *)tensor->data;
 }
 
-static float half_to_float(uint16_t half)
+/* Row r of a head of d comes from row 2 (r mod d/2) + r div (d/2). */
+static void read_apart(const struct tensor *tensor, const struct quant *quant, real *out)
 {
-    int exponent = half >> 10 & 31, fraction = half & 1023;
-    float magnitude = exponent == 0    ? ldexpf((float)fraction, -24)
-                      : exponent == 31 ? (fraction ? NAN : INFINITY)
-                                       : ldexpf((float)(fraction + 1024), exponent - 25);
-    return half & 0x8000 ? -magnitude : magnitude;
+    size_t rows = (size_t)tensor->shape[0], width = tensor->n / rows;
+    size_t bytes = width / quant->elements * quant->bytes, d = rows / (size_t)tensor->interleaved_heads;
+    for (size_t row = 0; row < rows; row++) {
+        size_t head = row / d, r = row % d, from = head * d + 2 * (r % (d / 2)) + r / (d / 2);
+        quant_expand(tensor->type, tensor->data + from * bytes, width / quant->elements, out + row * width);
+    }
 }
 
 int safetensors_read(const struct tensor *tensor, real *out, struct err *err)
 {
-    const unsigned char *at = tensor->data;
-    for (size_t i = 0; i < tensor->n; i++) {
-        float single;
-        double wide;
-        uint16_t half;
-        uint32_t bits;
-        switch (tensor->type) {
-        case TENSOR_F32:
-            memcpy(&single, at + 4 * i, 4);
-            out[i] = (real)single;
-            break;
-        case TENSOR_F64:
-            memcpy(&wide, at + 8 * i, 8);
-            out[i] = (real)wide;
-            break;
-        case TENSOR_F16:
-            memcpy(&half, at + 2 * i, 2);
-            out[i] = (real)half_to_float(half);
-            break;
-        case TENSOR_BF16:
-            memcpy(&half, at + 2 * i, 2);
-            bits = (uint32_t)half << 16;
-            memcpy(&single, &bits, 4);
-            out[i] = (real)single;
-            break;
-        case TENSOR_OTHER:
-            return err_set(err, ERR_UNSUPPORTED, "tensor '%s' does not hold floats", tensor->name);
-        }
-    }
+    if (tensor->type == TENSOR_OTHER)
+        return tensor->n == 0 ? 0 : err_set(err, ERR_UNSUPPORTED, "tensor '%s' does not hold floats", tensor->name);
+    const struct quant *quant = quant_of(tensor->type);
+    if (tensor->interleaved_heads && tensor->n)
+        read_apart(tensor, quant, out);
+    else
+        quant_expand(tensor->type, tensor->data, tensor->n / quant->elements, out);
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #include "common/file.h"
 #include "common/hash.h"
 #include "common/json.h"
+#include "trainer/gguf.h"
 #include "trainer/tokenizer_parts.h"
 
 static const struct model_type *const model_types[] = {&tokenizer_word_piece, &tokenizer_word_level, &tokenizer_bpe,
@@ -92,14 +93,36 @@ static struct tokenizer *tokenizer_new(void)
     return t;
 }
 
+/* What tokenizer.json says, or the metadata of the folder's GGUF file when there is none; `path` (heap, owned by the
+ * caller) is where it was found. */
+static int read_description(const char *folder, cJSON **json, char **path, struct err *err)
+{
+    struct gguf *gguf = NULL;
+    char *own = file_join(folder, "tokenizer.json"), *other = NULL;
+    if (!own)
+        return err_set(err, ERR_NOMEM, "no memory for the tokenizer");
+    if (file_exists(own)) {
+        *path = own;
+        return json_read_file(own, json, err);
+    }
+    free(own);
+    int rc = gguf_find(&other, folder, err);
+    if (rc < 0 || !other)
+        return rc < 0 ? rc : hash_no_tokenizer(folder, err);
+    *path = other;
+    rc = gguf_open(&gguf, other, err);
+    if (rc == 0 && (rc = gguf_tokenizer(gguf, json, err)) < 0)
+        err_wrap(err, "'%s'", other);
+    gguf_close(gguf);
+    return rc;
+}
+
 int tokenizer_open(struct tokenizer **tokenizer, const char *folder, struct err *err)
 {
     cJSON *json = NULL;
-    char *path = file_join(folder, "tokenizer.json");
+    char *path = NULL;
     struct tokenizer *t = tokenizer_new();
-    int rc = !path || !t          ? err_set(err, ERR_NOMEM, "no memory for the tokenizer")
-             : !file_exists(path) ? hash_no_tokenizer(folder, err)
-                                  : json_read_file(path, &json, err);
+    int rc = t ? read_description(folder, &json, &path, err) : err_set(err, ERR_NOMEM, "no memory for the tokenizer");
     if (rc == 0 && ((rc = read_json(t, json, err)) < 0 || (rc = finish(t, err)) < 0))
         err_wrap(err, "'%s'", path);
     json_free(json);

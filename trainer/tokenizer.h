@@ -22,8 +22,8 @@ enum { TOKENIZER_MAX_VOCABULARY = 1 << 21, TOKENIZER_MAX_ADDED = 4096 };
 
 struct tokenizer;
 
-/* Reads <folder>/tokenizer.json. ERR_NOT_FOUND (says how to make one), ERR_FORMAT with the place, ERR_UNSUPPORTED for a
- * component that is not built in. */
+/* Reads <folder>/tokenizer.json, or the metadata of the folder's GGUF file when there is none. ERR_NOT_FOUND (says how
+ * to make one), ERR_FORMAT with the place, ERR_UNSUPPORTED for a component that is not built in. */
 int tokenizer_open(struct tokenizer **tokenizer, const char *folder, struct err *err) MUST_CHECK;
 void tokenizer_close(struct tokenizer *tokenizer); /* NULL is fine */
 /* Largest id + 1. */

@@ -205,10 +205,6 @@ int added_normalize(struct tokenizer *t, struct err *err) MUST_CHECK;
 
 int template_read(struct tokenizer *t, const cJSON *json, struct err *err) MUST_CHECK;
 
-/* The tokenizer of a GGUF file's metadata; see tokenizer_gguf.c. */
-struct gguf;
-int tokenizer_read_gguf(struct tokenizer *t, const struct gguf *gguf, struct err *err) MUST_CHECK;
-
 void tokenizer_normalize(const struct tokenizer *t, struct codes *codes);
 /* At least `bytes` of the workspace for the model; NULL (and failed) when memory is used up. */
 void *workspace_memory(struct workspace *work, size_t bytes);

@@ -26,7 +26,7 @@ import tokenizers  # noqa: E402
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-TRAINER = pathlib.Path(os.environ.get("BUILD", "build/release")) / "nightsweep-trainer"
+TRAINER = pathlib.Path(os.environ.get("BUILD", ROOT / "build/release")).absolute() / "nightsweep-trainer"
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
           r"\s+(?!\S)|\s+")
 QWEN2 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
@@ -270,7 +270,6 @@ def main():
     options = parser.parse_args()
     if options.fixture:
         return fixture(options.fixture)
-    os.chdir(ROOT)
     corpus = [t for t in texts_of(3000, 1) if not any(c in t for c in "<>")]
     texts = texts_of(options.texts, 2)
     different = sum(compare(name, reference, texts, options.speed) for name, reference in kinds(corpus) if options.only in name)
