@@ -17,7 +17,8 @@ enum rng_purpose {
     RNG_FEW_SHOT,  /* which examples a few-shot sample takes */
     RNG_SEARCH,    /* what a search algorithm draws */
     RNG_BOOTSTRAP, /* resampling */
-    RNG_SPLIT      /* stratified splits */
+    RNG_SPLIT,     /* stratified splits */
+    RNG_GENERATE   /* tokens that are drawn */
 };
 
 struct rng {

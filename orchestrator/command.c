@@ -20,6 +20,7 @@ const struct command *const commands[] = {
     &command_serve,
     &command_train,
     &command_data,
+    &command_generate,
     &command_doctor,
     &command_suggest,
     &command_tell,

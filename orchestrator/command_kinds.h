@@ -12,6 +12,7 @@ extern const struct command command_compare;
 extern const struct command command_slurm;
 extern const struct command command_score;
 extern const struct command command_data;
+extern const struct command command_generate;
 extern const struct command command_import;
 
 #endif

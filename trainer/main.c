@@ -16,6 +16,7 @@
 #include "trainer/data_check.h"
 #include "trainer/gemm.h"
 #include "trainer/gemm_bf16.h"
+#include "trainer/generate_command.h"
 #include "trainer/kernels.h"
 #include "trainer/tokens_command.h"
 #include "trainer/trial.h"
@@ -26,6 +27,7 @@ static const char usage[] =
     "       nightsweep-trainer --check-grad < JOB\n"
     "       nightsweep-trainer --tokens | --tokens-decode | --tokens-time MODEL MAX_TOKENS < LINES\n"
     "       nightsweep-trainer --weights MODEL\n"
+    "       nightsweep-trainer --generate < REQUEST\n"
     "       nightsweep-trainer --data-check < REQUEST\n"
     "       nightsweep-trainer --doctor | --help | --version\n"
     "\n"
@@ -38,6 +40,7 @@ static const char usage[] =
     "  --tokens       print the token ids of JSON texts, a line each; --tokens-decode prints the texts of lists of "
     "ids,\n"
     "                 --tokens-time the processor seconds that encoding took\n"
+    "  --generate     go on with prompts (`nightsweep generate` asks for it)\n"
     "  --weights      print the tensors of a model folder: name, type, shape, hash of the float32 values\n"
     "  --doctor       print what this program computes with, as JSON\n"
     "\n"
@@ -270,6 +273,11 @@ int main(int argc, char **argv)
         } else if (strcmp(argv[i], "--help") == 0) {
             fputs(usage, stdout);
             return 0;
+        } else if (strcmp(argv[i], "--generate") == 0) {
+            int rc = generate_command(stdin, stdout, &err);
+            if (rc < 0)
+                fprintf(stderr, "nightsweep-trainer: %s\n", err.message);
+            return err_exit_status(rc);
         } else if (strcmp(argv[i], "--weights") == 0 && i + 2 == argc) {
             int rc = weights_command(argv[i + 1], stdout, &err);
             if (rc < 0)

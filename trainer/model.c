@@ -100,6 +100,24 @@ void model_close(struct model *model)
     *model = (struct model){0};
 }
 
+int model_language_task(const char *folder, enum model_task *task, struct err *err)
+{
+    cJSON *config = NULL;
+    const char *model_type = NULL;
+    const struct model_kind *kind = NULL;
+    int rc = read_config(&config, folder, err);
+    if (rc == 0)
+        rc = json_get_string(config, "model_type", "config.json", &model_type, err);
+    if (rc == 0 && !(kind = find_kind(model_type)))
+        rc = unknown_kind(folder, model_type, err);
+    if (rc == 0 && !kind->decode)
+        rc = err_set(err, ERR_UNSUPPORTED, "'%s': a '%s' model is no language model", folder, kind->name);
+    if (rc == 0)
+        *task = kind->is_seq2seq ? TASK_SEQ2SEQ : TASK_CAUSAL;
+    json_free(config);
+    return rc;
+}
+
 int model_head_classes(const char *folder, int *n_classes, struct err *err)
 {
     struct safetensors *weights = NULL;

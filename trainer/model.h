@@ -31,6 +31,7 @@ struct pass {
     struct value *extra_loss; /* what methods add to the loss (1 × 1, already weighted), or NULL; see pass_add_loss */
     double extra_share;       /* of a group of a batch: what part of extra_loss it carries; 0: all */
     struct pass_value *kept;  /* what methods compute once a pass */
+    struct kv_cache *cache;   /* generation: keys and values of the rows before these (kv_cache.h), or NULL */
 };
 
 struct pass_value {
@@ -149,6 +150,8 @@ void pass_add_loss(struct pass *pass, struct value *loss);
 /* For methods: a value of this pass under a key (an address of theirs), and that again, NULL when there is none. */
 void pass_keep(struct pass *pass, const void *key, struct value *value);
 struct value *pass_kept(const struct pass *pass, const void *key);
+/* What its language model does: TASK_CAUSAL or TASK_SEQ2SEQ; ERR_UNSUPPORTED when it has none. */
+int model_language_task(const char *folder, enum model_task *task, struct err *err) MUST_CHECK;
 /* The number of classes of the head the model folder itself carries (0: none), without loading it. */
 int model_head_classes(const char *folder, int *n_classes, struct err *err) MUST_CHECK;
 /* Forward FLOPs of one sequence of n tokens: 2·in·out a token in each linear + 4·n·hidden a token and layer in

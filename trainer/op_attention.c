@@ -22,6 +22,7 @@ struct attention_node {
 struct head {
     const struct segment *queries, *keys;
     int index, kv_index, size, n_extra, n_keys;
+    int before; /* keys of rows in front of the first query's */
 };
 
 struct scratch {
@@ -43,6 +44,7 @@ static struct head head_of(const struct attention *options, const struct value *
         .size = q->cols / options->n_heads,
         .n_extra = n_extra,
         .n_keys = n_extra + keys->keys,
+        .before = options->is_continued ? keys->keys - q->layout->segments[sequence].rows : 0,
     };
 }
 
@@ -68,6 +70,7 @@ struct range {
 static struct range visible_keys(const struct attention *options, const struct head *head, int row)
 {
     struct range range = {0, head->n_keys};
+    row += head->before;
     if (options->is_causal && row + 1 < head->keys->keys)
         range.end = head->n_extra + row + 1;
     if (options->window > 0 && head->n_extra + row + 1 > options->window)
@@ -198,7 +201,7 @@ static void position_bias(const struct value *table, const int32_t *buckets, con
 {
     for (int i = 0; i < head->queries->rows; i++)
         for (int j = 0; j < head->n_keys; j++) {
-            int at = buckets[j - head->n_extra - i] * table->cols + head->index;
+            int at = buckets[j - head->n_extra - head->before - i] * table->cols + head->index;
             real *score = &scores[(size_t)i * (size_t)head->n_keys + (size_t)j];
             if (grad)
                 grad[at] += *score;
@@ -268,7 +271,8 @@ static bool scratch_alloc(struct tape *tape, const struct attention *options, co
         struct head head = head_of(options, q, k, s, 0);
         size_t n = (size_t)head.queries->rows * (size_t)head.n_keys;
         largest = n > largest ? n : largest;
-        rows = head.queries->rows + head.n_extra > rows ? head.queries->rows + head.n_extra : rows;
+        int reach = head.queries->rows + head.n_extra + head.before;
+        rows = reach > rows ? reach : rows;
         keys = head.n_keys > keys ? head.n_keys : keys;
     }
     scratch->scores = tape_alloc(tape, "attention", largest * sizeof(real));

@@ -84,7 +84,8 @@ struct attention {
     int n_heads, n_kv_heads; /* q: (n, n_heads·size); k, v: (m, n_kv_heads·size) */
     double scale;            /* 1/√size, usually */
     bool is_causal;
-    int window; /* above 0: a row sees only the last `window` keys up to its own */
+    bool is_continued; /* queries are the last rows of their sequence: as many keys stand in front as there are more */
+    int window;        /* above 0: a row sees only the last `window` keys up to its own */
     struct position_bias bias;
     double dropout; /* of the probabilities */
     uint32_t site;

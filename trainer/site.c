@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/json.h"
+#include "trainer/kv_cache.h"
 #include "trainer/model.h"
 
 int site_hook(struct site *site, struct arena *trial, const struct hook *hook, struct err *err)
@@ -119,7 +120,7 @@ struct value *site_embedding(struct pass *pass, struct site *site, const int32_t
         x = op_scale(tape, x, site->scale);
     for (struct hook *hook = site->hooks; hook; hook = hook->next) {
         bool behind_first = false;
-        if (hook->insert) {
+        if (hook->insert && !(pass->cache && kv_cache_rows(pass->cache) > 0)) { /* only once in front of a sequence */
             struct value *rows = hook->insert(hook->state, pass, &behind_first);
             x = op_insert_rows(tape, x, rows, behind_first);
         }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/json.h"
+#include "trainer/kv_cache.h"
 #include "trainer/model.h"
 #include "trainer/safetensors.h"
 
@@ -402,10 +403,17 @@ static struct value *attend(struct pass *pass, const struct bart *bart, const st
         .site = sublayer->inner_dropout_site,
     };
     struct value *q = site_linear(pass, sublayer->query, h);
-    struct value *k = site_linear(pass, sublayer->key, memory ? memory : h);
-    struct value *v = site_linear(pass, sublayer->value, memory ? memory : h);
+    struct value *k = NULL, *v = NULL;
+    if (!memory || !kv_recall(pass, sublayer->attention, &k, &v)) {
+        k = site_linear(pass, sublayer->key, memory ? memory : h);
+        v = site_linear(pass, sublayer->value, memory ? memory : h);
+        if (memory)
+            kv_keep(pass, sublayer->attention, &k, &v);
+    }
     site_attention(pass, sublayer->attention, h, &attention);
-    h = site_linear(pass, sublayer->out, op_attention(tape, q, k, v, &attention));
+    h = attention.is_causal ? kv_attention(pass, sublayer->attention, q, k, v, &attention)
+                            : op_attention(tape, q, k, v, &attention);
+    h = site_linear(pass, sublayer->out, h);
     h = op_dropout(tape, h, pass->model->dropout, sublayer->dropout_site);
     return site_sublayer(pass, sublayer->sublayer, h, x);
 }
@@ -453,7 +461,9 @@ static struct value *bart_decode(struct pass *pass)
 {
     struct bart *bart = pass->model->state;
     const struct batch *batch = pass->batch;
-    struct value *memory = run_stack(pass, bart, &bart->encoder, batch->ids, &batch->layout, NULL);
+    struct value *memory = kv_memory(pass);
+    if (!memory)
+        memory = run_stack(pass, bart, &bart->encoder, batch->ids, &batch->layout, NULL);
     return memory ? run_stack(pass, bart, &bart->decoder, batch->decoder_ids, &batch->decoder_layout, memory) : NULL;
 }
 

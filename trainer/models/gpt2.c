@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "trainer/kv_cache.h"
 #include "trainer/models/decoder.h"
 
 struct gpt2_layer {
@@ -185,7 +186,7 @@ static struct value *layer_forward(struct pass *pass, const struct gpt2 *gpt2, c
     struct value *q = op_columns(tape, qkv, 0, d), *k = op_columns(tape, qkv, d, d),
                  *v = op_columns(tape, qkv, 2 * d, d);
     site_attention(pass, layer->sites.attention, h, &attention);
-    h = site_linear(pass, layer->attention_out, op_attention(tape, q, k, v, &attention));
+    h = site_linear(pass, layer->attention_out, kv_attention(pass, layer->sites.attention, q, k, v, &attention));
     h = op_dropout(tape, h, model->dropout, layer->attention_out_dropout_site);
     x = site_sublayer(pass, layer->sites.attention_sublayer, h, x);
     h = op_layer_norm(tape, x, &layer->norm2->value, &layer->norm2_bias->value, gpt2->norm_epsilon);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/json.h"
+#include "trainer/kv_cache.h"
 #include "trainer/models/decoder.h"
 #include "trainer/models/rope.h"
 
@@ -212,7 +213,7 @@ static struct value *layer_forward(struct pass *pass, const struct llama *llama,
     struct value *k = op_rotate(tape, site_linear(pass, layer->key, h), attention.n_kv_heads, rotation);
     struct value *v = site_linear(pass, layer->value, h);
     site_attention(pass, layer->sites.attention, h, &attention);
-    h = site_linear(pass, layer->attention_out, op_attention(tape, q, k, v, &attention));
+    h = site_linear(pass, layer->attention_out, kv_attention(pass, layer->sites.attention, q, k, v, &attention));
     x = site_sublayer(pass, layer->sites.attention_sublayer, h, x);
     h = op_rms_norm(tape, x, &layer->norm2->value, llama->norm_epsilon);
     struct value *gate = site_linear(pass, layer->gate, h), *up = site_linear(pass, layer->up, h);

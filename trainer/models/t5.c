@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/json.h"
+#include "trainer/kv_cache.h"
 #include "trainer/model.h"
 #include "trainer/safetensors.h"
 
@@ -270,10 +271,17 @@ static struct value *attend(struct pass *pass, const struct t5 *t5, const struct
     if (!memory)
         attention.bias = (struct position_bias){&stack->distances->value, !stack->is_decoder, t5->max_distance};
     struct value *q = site_linear(pass, sublayer->query, h);
-    struct value *k = site_linear(pass, sublayer->key, memory ? memory : h);
-    struct value *v = site_linear(pass, sublayer->value, memory ? memory : h);
+    struct value *k = NULL, *v = NULL;
+    if (!memory || !kv_recall(pass, sublayer->attention, &k, &v)) {
+        k = site_linear(pass, sublayer->key, memory ? memory : h);
+        v = site_linear(pass, sublayer->value, memory ? memory : h);
+        if (memory)
+            kv_keep(pass, sublayer->attention, &k, &v);
+    }
     site_attention(pass, sublayer->attention, h, &attention);
-    h = site_linear(pass, sublayer->out, op_attention(tape, q, k, v, &attention));
+    h = attention.is_causal ? kv_attention(pass, sublayer->attention, q, k, v, &attention)
+                            : op_attention(tape, q, k, v, &attention);
+    h = site_linear(pass, sublayer->out, h);
     h = op_dropout(tape, h, pass->model->dropout, sublayer->dropout_site);
     return site_sublayer(pass, sublayer->sublayer, h, x);
 }
@@ -312,7 +320,9 @@ static struct value *t5_decode(struct pass *pass)
 {
     const struct t5 *t5 = pass->model->state;
     const struct batch *batch = pass->batch;
-    struct value *memory = run_stack(pass, t5, &t5->encoder, batch->ids, &batch->layout, NULL);
+    struct value *memory = kv_memory(pass);
+    if (!memory)
+        memory = run_stack(pass, t5, &t5->encoder, batch->ids, &batch->layout, NULL);
     if (!memory)
         return NULL;
     struct value *x = run_stack(pass, t5, &t5->decoder, batch->decoder_ids, &batch->decoder_layout, memory);
