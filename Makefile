@@ -110,8 +110,8 @@ deps:                   ## installs what is missing to build and test (Debian 12
 	@tools/deps.sh
 models:                 ## brings the model of the ready sweeps into models/
 	@tools/fetch.py models
-models-all: models      ## brings a language model too: SmolLM2-135M-Instruct, a GGUF file of 98 MB
-	@tools/fetch.py smollm2
+models-all: models      ## brings a language model too, SmolLM2-135M-Instruct (a GGUF file of 98 MB), and instructions for it
+	@tools/fetch.py smollm2 instructions
 data:                   ## brings the data of the ready sweeps into data/
 	@tools/fetch.py data
 demo: deps              ## trains a real sweep of five methods in a few minutes and leaves its page in runs/

@@ -23,6 +23,7 @@ static const char *const prefix_positions[] = {"shifted", "kept", NULL};
 static const char *const lora_biases[] = {"none", "all", "lora_only", NULL};
 static const char *const lora_inits[] = {"kaiming", "gaussian", NULL};
 static const char *const poolings[] = {"pooler", "mean", "first", NULL};
+static const char *const chat_templates[] = {"auto", "chatml", "llama-2", "llama-3", "alpaca", "plain", NULL};
 static const char *const heads[] = {"seeded", "model", NULL};
 static const char *const weightings[] = {"none", "balanced", NULL};
 static const char *const orders[] = {"shuffle", "file", NULL};
@@ -196,6 +197,9 @@ const struct setting settings_table[] = {
     {"attention_dropout", "optimisation", NUMBER(0, 1), .max_is_open = true,
      .help = "dropout of attention probabilities (default: the model's)"},
 
+    {"chat_template", "data", CHOICE(chat_templates),
+     .help = "causal with a target: text is a user's message and target the answer, written as this template has them; "
+             "auto: the model's own"},
     {"max_tokens", "data", INT(1, 1048576), .default_json = "128",
      .help = "tokens an example is cut to (at most the model's positions)"},
     {"train_fraction", "data", NUMBER(0, 1), .min_is_open = true, .default_json = "1",

@@ -3,6 +3,7 @@
 
     tools/fetch.py models      models/minilm/{config.json,tokenizer.json,model.safetensors}
     tools/fetch.py smollm2     models/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+    tools/fetch.py instructions    data/instructions/{train,validation}.jsonl, written here: nothing is fetched
     tools/fetch.py data        data/{movies,products,tweets,editorials}/{train,validation,test}.jsonl
 
 Files that are already there and have the right hash are left alone, so a machine without a network takes files put
@@ -20,6 +21,7 @@ import io
 import json
 import os
 import pathlib
+import random
 import subprocess
 import sys
 import tarfile
@@ -162,10 +164,48 @@ def fetch_data():
             print(f"data/{key}: {len(lines)} rows")
 
 
+WORDS = """river mountain window garden letter winter summer morning evening paper stone bridge forest island engine market
+kitchen teacher farmer doctor pilot singer writer village harbour valley castle meadow lantern basket""".split()
+
+
+def instruction(draw):
+    """One task and its answer: what a small model can learn from a few hundred of them."""
+    words = draw.sample(WORDS, draw.randint(3, 5))
+    numbers = draw.sample(range(10, 100), 4)
+    listed, counted = ", ".join(words), ", ".join(map(str, numbers))
+    return draw.choice([
+        (f"Write these words in reverse order: {listed}", ", ".join(reversed(words))),
+        (f"Sort these words by the alphabet: {listed}", ", ".join(sorted(words))),
+        (f"Which of these words is the longest? {listed}", max(words, key=len)),
+        (f"Write in capital letters: {words[0]} {words[1]}", f"{words[0]} {words[1]}".upper()),
+        (f"Which number is the largest: {counted}?", str(max(numbers))),
+        (f"Sort from small to large: {counted}", ", ".join(map(str, sorted(numbers)))),
+        (f"How many words are in this list? {listed}", str(len(words))),
+        (f"Is the word '{words[0]}' in this list: {', '.join(words[draw.randrange(2):])}?", "")])
+
+
+def write_instructions():
+    draw = random.Random(20)
+    rows, seen = [], set()
+    while len(rows) < 720:
+        text, answer = instruction(draw)
+        if text in seen:
+            continue
+        seen.add(text)
+        if not answer:
+            answer = "Yes" if text.count(text.split("'")[1]) > 1 else "No"
+        rows.append(json.dumps({"instruction": text, "answer": answer}) + "\n")
+    folder = ROOT / "data" / "instructions"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, part in (("train", rows[:640]), ("validation", rows[640:])):
+        (folder / f"{name}.jsonl").write_text("".join(part), encoding="utf-8")
+    print("data/instructions is ready")
+
+
 def main():
-    actions = {"models": lambda: fetch_model("minilm"), "smollm2": lambda: fetch_model("smollm2"), "data": fetch_data}
+    actions = {"instructions": write_instructions, "models": lambda: fetch_model("minilm"), "smollm2": lambda: fetch_model("smollm2"), "data": fetch_data}
     if len(sys.argv) < 2 or any(name not in actions for name in sys.argv[1:]):
-        fail("usage: tools/fetch.py models|smollm2|data ...")
+        fail("usage: tools/fetch.py models|smollm2|instructions|data ...")
     for name in sys.argv[1:]:
         actions[name]()
 

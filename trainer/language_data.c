@@ -60,6 +60,7 @@ struct encoder {
     struct dataset *dataset;
     const struct tokenizer *tokenizer;
     const struct language_ids *ids;
+    const struct chat *chat;
     int max_tokens;
 };
 
@@ -76,13 +77,14 @@ static int set_targets(const struct encoder *e, struct example *example, const s
     return 0;
 }
 
-static int encode_causal(const struct encoder *e, const struct row *row, struct example *example, struct err *err)
+static int encode_texts(const struct encoder *e, const char *prompt, const char *answer, int32_t end,
+                        struct example *example, struct err *err)
 {
     struct arena *arena = &e->dataset->arena;
     struct encoding text, target = {0}, all;
-    int rc = tokenizer_encode(e->tokenizer, row->text, NULL, e->max_tokens, arena, &text, err);
-    if (rc == 0 && row->pair) {
-        rc = tokenizer_encode_plain(e->tokenizer, row->pair, e->max_tokens, arena, &target, err);
+    int rc = tokenizer_encode(e->tokenizer, prompt, NULL, e->max_tokens, arena, &text, err);
+    if (rc == 0 && answer) {
+        rc = tokenizer_encode_plain(e->tokenizer, answer, e->max_tokens, arena, &target, err);
         if (rc == 0 && text.n + target.n > e->max_tokens) { /* the prompt gives way, from its front */
             int cut = text.n + target.n - e->max_tokens < text.n ? text.n + target.n - e->max_tokens : text.n;
             text.ids += cut;
@@ -91,12 +93,30 @@ static int encode_causal(const struct encoder *e, const struct row *row, struct 
         }
     }
     if (rc == 0)
-        rc = join(arena, &text, &target, e->ids->end, e->max_tokens, &all, err);
+        rc = join(arena, &text, &target, end, e->max_tokens, &all, err);
     if (rc < 0)
         return rc;
     *example = (struct example){.ids = all.ids, .type_ids = all.type_ids, .n_tokens = all.n};
     e->dataset->n_truncated += all.is_truncated;
-    return set_targets(e, example, &all, row->pair ? text.n : 0, err);
+    return set_targets(e, example, &all, answer ? text.n : 0, err);
+}
+
+static int encode_causal(const struct encoder *e, const struct row *row, struct example *example, struct err *err)
+{
+    if (!e->chat)
+        return encode_texts(e, row->text, row->pair, e->ids->end, example, err);
+    struct text prompt = {0}, answer = {0};
+    const struct chat_message message = {"user", row->text};
+    const char *end = chat_end(e->chat);
+    int rc = chat_add(e->chat, &message, 1, true, &prompt, err);
+    text_printf(&answer, "%s%s", row->pair, end);
+    if (rc == 0 && (prompt.failed || answer.failed))
+        rc = err_set(err, ERR_NOMEM, "no memory for a conversation");
+    if (rc == 0)
+        rc = encode_texts(e, prompt.data, answer.data, end[0] ? -1 : e->ids->end, example, err);
+    text_done(&prompt);
+    text_done(&answer);
+    return rc;
 }
 
 static int encode_seq2seq(const struct encoder *e, const struct row *row, struct example *example, struct err *err)
@@ -137,10 +157,11 @@ int language_predicted(const struct example *example)
 }
 
 int language_encode(struct dataset *dataset, const struct rows *rows, const struct tokenizer *tokenizer,
-                    enum model_task task, const struct language_ids *ids, int max_tokens, struct err *err)
+                    enum model_task task, const struct language_ids *ids, const struct chat *chat, int max_tokens,
+                    struct err *err)
 {
     *dataset = (struct dataset){0};
-    const struct encoder e = {dataset, tokenizer, ids, max_tokens};
+    const struct encoder e = {dataset, tokenizer, ids, chat, max_tokens};
     dataset->examples = arena_calloc(&dataset->arena, rows->count + 1, sizeof(*dataset->examples));
     int rc = dataset->examples ? 0 : err_set(err, ERR_NOMEM, "no memory for %zu examples", rows->count);
     for (size_t i = 0; i < rows->count && rc == 0; i++) {

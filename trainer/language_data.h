@@ -2,6 +2,7 @@
 #ifndef TRAINER_LANGUAGE_DATA_H
 #define TRAINER_LANGUAGE_DATA_H
 
+#include "trainer/chat.h"
 #include "trainer/dataset.h"
 #include "trainer/model.h"
 
@@ -17,11 +18,13 @@ int language_ids_read(struct language_ids *ids, const struct model *model, struc
 
 /* Tokens and labels of all rows, each cut to max_tokens (a seq2seq target by itself).
  * causal without a target: text and end, each token is predicted from those in front. causal with one: text, target and
- * end, only the target and the end are predicted. seq2seq: the text with the tokenizer's special tokens, or the end
+ * end, only the target and the end are predicted; with a chat template (NULL: none) the text is a user's message and
+ * the target the answer, which ends as a turn does. seq2seq: the text with the tokenizer's special tokens, or the end
  * when it has none; the decoder gets its start and the target, and predicts the target and the end.
  * ERR_DATA for a row of which nothing is left to predict. Done also after a failure. */
 int language_encode(struct dataset *dataset, const struct rows *rows, const struct tokenizer *tokenizer,
-                    enum model_task task, const struct language_ids *ids, int max_tokens, struct err *err) MUST_CHECK;
+                    enum model_task task, const struct language_ids *ids, const struct chat *chat, int max_tokens,
+                    struct err *err) MUST_CHECK;
 /* How many tokens of an example are predicted: a causal one's first token never is. */
 int language_predicted(const struct example *example);
 /* Adds the rows' labels, and the decoder's stream, to a batch whose inputs are packed already; false when the arena is

@@ -134,10 +134,15 @@ static int encode_language(struct trial *trial, struct err *err)
     } parts[] = {{&trial->train, &trial->train_rows},
                  {&trial->validation, &trial->validation_rows},
                  {&trial->test, &trial->test_rows}};
+    struct chat chat = {0};
+    const char *template = setting_text(trial->job->settings, "chat_template", NULL);
     int rc = language_ids_read(&ids, &trial->model, err);
+    if (rc == 0 && template)
+        rc = chat_open(&chat, template, trial->job->model, err);
     for (size_t i = 0; i < (trial->job->test ? 3 : 2) && rc == 0; i++)
         rc = language_encode(parts[i].dataset, parts[i].rows, trial->tokenizer, trial->model.task, &ids,
-                             trial->max_tokens, err);
+                             template ? &chat : NULL, trial->max_tokens, err);
+    chat_close(&chat);
     return rc;
 }
 
@@ -149,6 +154,9 @@ static int encode_rows(const struct trial *trial, struct dataset *dataset, const
 
 static int encode(struct trial *trial, struct err *err)
 {
+    bool has_answers = trial->job->model_task == TASK_CAUSAL && json_get(trial->job->task, "target");
+    if (json_get(trial->job->settings, "chat_template") && !has_answers)
+        return err_set(err, ERR_USAGE, "settings.chat_template: it takes a causal task with a target, the answer");
     if (trial->job->model_task != TASK_CLASSIFICATION)
         return encode_language(trial, err);
     int rc = encode_rows(trial, &trial->train, &trial->train_rows, err);

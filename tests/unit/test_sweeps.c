@@ -13,6 +13,21 @@ static void write_empty(struct temp *temp, const char *name)
     temp_write(temp, name, "{}", 2);
 }
 
+/* What the sweep of a language model asks for. */
+static void make_language_project(struct temp *temp)
+{
+    static const char *const names[][2] = {{"models/smollm2", "model.gguf"},
+                                           {"data/instructions", "train.jsonl"},
+                                           {"data/instructions", "validation.jsonl"}};
+    struct err err;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char *path = file_join(names[i][0], names[i][1]);
+        cr_assert_eq(file_make_folders(temp_path(temp, names[i][0]), &err), 0, "%s", err.message);
+        write_empty(temp, path);
+        free(path);
+    }
+}
+
 /* A project with the model and data of the ready sweeps; a definition only asks whether they are there. */
 static void make_project(struct temp *temp)
 {
@@ -29,6 +44,7 @@ static void make_project(struct temp *temp)
         cr_assert_eq(file_make_folders(temp_path(temp, folders[i]), &err), 0, "%s", err.message);
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
         write_empty(temp, files[i]);
+    make_language_project(temp);
 }
 
 static char *read_text(const char *path)

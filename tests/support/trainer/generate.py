@@ -5,7 +5,7 @@ import os
 import pathlib
 import subprocess
 
-from common import MODELS, ROOT, TRAINER, Run, check, finish, folder, job, write_rows
+from common import MODELS, ROOT, TRAINER, Run, check, finish, folder, items_of, job, write_rows
 
 PROMPTS = ["w6 w9", "w7", "w11 w20 w21 w8 w9 w10"]
 NIGHTSWEEP = pathlib.Path(os.environ.get("BUILD", ROOT / "build/release")) / "nightsweep"
@@ -68,6 +68,20 @@ def chats():
         check(answers and answers[0]["prompt"] == text, name, answers, said)
 
 
+def learns_answers_in_chats(base):
+    """Only the answer's tokens and its end are predicted: 3 words and the end of the text."""
+    rows = [{"text": f"w{6 + i % 9} w8", "answer": "w30 w31 w32"} for i in range(40)]
+    task = {"kind": "causal", "train": write_rows(base / "train.jsonl", rows), "validation": write_rows(base / "validation.jsonl", rows[:8]),
+            "text": "text", "target": "answer"}
+    settings = {"method": "full", "chat_template": "plain", "epochs": 20, "learning_rate": 0.01}
+    run = Run(job(base / "chat", task, settings, "llama"))
+    if check(run.finished(), "chat", run.why()):
+        check([i[0] for i in items_of(run.final("validation"))] == [4] * 8, "predicted tokens", run.final("validation"))
+        check(run.final("validation")["metrics"]["loss"] < 0.1, "learns", run.final("validation")["metrics"])
+    run = Run(job(base / "chat", {k: v for k, v in task.items() if k != "target"}, settings, "llama"))
+    check(not run.finished() and "chat_template" in run.why(), "without a target:", run.why())
+
+
 def refusals():
     base = {"model": str(MODELS / "llama"), "prompts": ["w6"]}
     for more, words in (({"generation": {"beams": 0}}, "beams: 0"), ({"generation": {"top_p": 2}}, "top_p: 2"),
@@ -95,6 +109,7 @@ with folder() as base:
     cache_changes_nothing()
     adapters_are_used(base)
     chats()
+    learns_answers_in_chats(base)
     refusals()
     command()
 finish()
