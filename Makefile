@@ -138,7 +138,7 @@ uninstall:              ## removes what install put there
 	rm -f $(INSTALL_MAN)/nightsweep.1 $(INSTALL_MAN)/nightsweep-*.1 $(INSTALL_COMPLETION)/nightsweep
 
 # Tests -------------------------------------------------------------------------------------------------------------
-.PHONY: check unit gradient golden e2e check-interop check-page fuzz fuzz-run torture lint format
+.PHONY: check unit gradient golden e2e check-interop check-page page-images fuzz fuzz-run torture lint format
 check: deps             ## all tests: unit, gradient, golden, end to end (VARIANT=asan: under the sanitizers)
 	@$(MAKE) --no-print-directory -s all
 	@$(MAKE) --no-print-directory -s unit
@@ -171,6 +171,8 @@ check-page: all         ## the page in headless Chromium (apt: chromium, npm; pl
 	@npm --prefix build/page-tests install --silent --no-audit --no-fund playwright-core@1.65.1 axe-core@4.14.1
 	@BUILD=$(BUILD) nice node tests/page/check.mjs
 	@BUILD=$(BUILD) nice node tests/page/large.mjs
+page-images:            ## the pictures of docs/page.md, of the page that make demo leaves in runs/
+	@node tests/page/images.mjs runs/demo.html
 fuzz:                   ## the parsers under libFuzzer and the sanitizers, RUNS executions each (100,000; apt: clang)
 	@tools/deps.sh --fuzz
 	@$(MAKE) --no-print-directory -s VARIANT=fuzz CC="$(FUZZ_CC)" fuzz-run

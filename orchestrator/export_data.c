@@ -36,6 +36,11 @@ static const char parameters_sql[] =
     "SELECT t.number AS trial, p.name, p.value FROM trial t JOIN parameter_value p ON p.trial_id = t.id"
     " WHERE t.sweep_id = ?1 ORDER BY t.number, p.name";
 
+/* Everything that applies to a configuration, defaults included; of a large sweep it stays in the store. */
+static const char configurations_sql[] =
+    "SELECT number AS configuration, settings FROM configuration WHERE sweep_id = ?1"
+    " AND (SELECT COUNT(*) FROM trial WHERE sweep_id = ?1) <= 5000 ORDER BY number";
+
 static const char objective_values_sql[] =
     "SELECT t.number AS trial, v.position, v.value FROM trial t JOIN objective_value v ON v.trial_id = t.id"
     " WHERE t.sweep_id = ?1 AND v.position > 0 ORDER BY t.number, v.position";
@@ -96,6 +101,7 @@ static const struct {
     {"objectives", objectives_sql, true},
     {"trials", trials_sql, false},
     {"parameters", parameters_sql, true},
+    {"configurations", configurations_sql, true},
     {"objective_values", objective_values_sql, false},
     {"attempts", attempts_sql, false},
     {"evaluations", evaluations_sql, false},

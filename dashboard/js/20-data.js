@@ -31,6 +31,7 @@ function rowsOf(table) {
     const read = lazily(() => decodeColumn(spec));
     Object.defineProperty(Row.prototype, name, { configurable: true, get() { return read()(this.place); }, set(value) { Object.defineProperty(this, name, { value, writable: true }); } });
   }
+  Row.prototype.pairs = function () { return Object.keys(table.columns).map((name) => [name, this[name]]); };
   const rows = new Array(table.n);
   for (let i = 0; i < table.n; i++) rows[i] = new Row(i);
   return rows;
@@ -129,6 +130,7 @@ class Sweep {
       const find = lazily(() => finderOf(this[name]()));
       this[name + "Of"] = (trial) => find()(trial);
     }
+    this.settings = lazily(() => new Map(rowsOf(raw.configurations).map((row) => [row.configuration, row.settings])));
     this.checkKinds = lazily(() => this.readCheckKinds());
     this.readMethods();
     this.fields = this.makeFields();

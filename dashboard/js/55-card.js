@@ -1,8 +1,10 @@
 /* A chart with everything that belongs to one: title, controls, tooltip, keyboard, brush, and the same numbers as table,
  * CSV and SVG.
  *
- * spec: {id, title, wide, height: number or (width) → number, note, controls: [{key, label, values: () → [[value, text]],
- *   start}], draw(p, w, h, get) → {brush?: {x?: {field, invert, from, to}, y?: …}} or "why there is nothing to see",
+ * spec: {id, title, wide, height: number or (width, get) → number, reserve: height until it is painted, note,
+ *   isNeeded: () → whether this sweep has anything for it,
+ *   controls: [{key, label, values: () → [[value, text]], start}],
+ *   draw(p, w, h, get) → {brush?: {x?: {field, invert, from, to}, y?: …}} or "why there is nothing to see",
  *   table(get) → {columns: [{title, format?}], rows: [[…]]}, summary(get) → one sentence} */
 const manyTrials = 8000, paintQueue = [];
 function paintNext() {
@@ -77,6 +79,9 @@ class Card {
       select.parentNode.hidden = list.length < 2;
     }
     this.isDirty = true;
+    this.node.hidden = Boolean(this.spec.isNeeded) && !this.spec.isNeeded();
+    // The room is kept before the chart is painted, so that nothing moves while somebody scrolls or jumps.
+    if (!this.canvas.style.height) this.canvas.style.height = (this.spec.reserve || this.size()[1]) + "px";
     this.paintSoon();
     this.updateTwin(values);
   }

@@ -12,7 +12,7 @@ function curveTrials(name) {
 }
 const curvesCard = {
   id: "curves", title: "Learning curves", height: 320,
-  controls: [{ key: "metric", label: "of", start: () => { const n = page.sweep.curves().long; return n.includes(page.sweep.metric) ? page.sweep.metric : n[0]; }, values: curveNames },
+  controls: [{ key: "metric", label: "of", start: () => { const n = page.sweep.curves().long; return [page.sweep.metric, "validation/loss", "train/loss"].find((m) => n.includes(m)) || n[0]; }, values: curveNames },
     { key: "scale", label: "scale", start: "linear", values: () => [["linear", "linear"], ["log", "log"]] }],
   draw(p, w, h, get) {
     const list = get.metric ? curveTrials(get.metric) : [];
@@ -226,7 +226,7 @@ function importances() {
   return out.sort((a, b) => b.share - a.share);
 }
 const importanceCard = {
-  id: "importance", title: "What mattered", height: () => 60 + 28 * Math.max(1, few(page.importances(), 14).length),
+  id: "importance", title: "What mattered", reserve: 228, height: () => 60 + 28 * Math.max(1, few(page.importances(), 14).length),
   draw(p, w, h) {
     const list = few(page.importances(), 14);
     if (!list.length) return "Too few finished configurations to say what mattered.";

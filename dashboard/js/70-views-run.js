@@ -145,7 +145,7 @@ function cells(get) {
 }
 const familyRows = (get) => { const family = families().find(([key]) => key === get.check); return family ? Math.min(20, family[1].rows.size) : 0; };
 const safetyCard = {
-  id: "safety", title: "Safety matrix", height: (w, get) => (familyRows(get) ? 58 + 46 * familyRows(get) : 60),
+  id: "safety", title: "Safety matrix", isNeeded: () => families().length > 0, height: (w, get) => (familyRows(get) ? 58 + 46 * familyRows(get) : 60),
   controls: [{ key: "check", label: "", start: () => (families()[0] || [""])[0], values: () => families().map(([key, f]) => [key, f.title]) },
     { key: "method", label: "of", start: () => (page.lines[0] || { method: "" }).method, values: () => page.lines.map((l) => [l.method, l.method]) }],
   draw(p, w, h, get) {

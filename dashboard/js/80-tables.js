@@ -82,11 +82,18 @@ function trialsCsv() {
 // One trial -----------------------------------------------------------------------------------------------------------
 const pairs = (label, list) => scrolling(label, element("table", { class: "pairs" }, element("tbody", {}, list.filter(([, v]) => v !== null && v !== undefined && v !== missing).map(([k, v]) => element("tr", {}, element("th", { scope: "row" }, k), element("td", {}, v))))));
 const titled = (title, ...nodes) => [element("h3", {}, title), ...nodes];
+function settingsOf(t) {
+  try {
+    return Object.entries(JSON.parse(page.sweep.settings().get(t.configuration))).map(([k, v]) => [words(k), typeof v === "string" || typeof v === "number" ? valueText(v) : JSON.stringify(v)]);
+  } catch { return []; }
+}
 function trialDetail(t) {
   const own = (name) => page.sweep[name + "Of"](t.trial), attempts = own("attempts"), parts = [];
   parts.push(pairs("What it is", [["state", t.state.toLowerCase() + (t.reason ? ": " + words(t.reason) : "")], ["what happened", t.message], [page.sweep.metric, score(t.value)], ["test", score(t.test)], ["configuration", `no. ${t.configuration}${t.role === "baseline" ? " (baseline)" : ""}`], ["seed", t.seed],
     ["steps", `${count(t.steps)} of ${count(t.total_steps)}`], ["trained parameters", count(t.trained_parameters)], ["stored", bytes(t.stored_bytes)], ["time", seconds(t.seconds)], ["peak memory", bytes(t.peak_bytes)], ["FLOPs", compact(t.flops)]]));
   parts.push(titled("Searched values", pairs("Searched values", [["method", t.method], ...Object.keys(t.parameters).sort().filter((k) => k !== "method").map((k) => [words(k), valueText(t.parameters[k])])])));
+  const settings = settingsOf(t);
+  if (settings.length) parts.push(element("details", { class: "settings" }, element("summary", {}, `The whole configuration (${count(settings.length)} settings)`), pairs("The whole configuration", settings)));
   if (attempts.length) parts.push(titled("Attempts", plainTable({ columns: ["attempt", "state", "where", "from step", "time", "tokens/s", "exit"].map((title) => ({ title })), rows: attempts.map((a) => [a.attempt, a.state.toLowerCase() + (a.reason ? ": " + words(a.reason) : ""), `${a.worker} slot ${a.slot}`, a.resumed_step, seconds(a.seconds), count(a.tokens_per_second), a.signal ? "signal " + a.signal : a.exit_status]) }, "Attempts")));
   for (const a of attempts) if (a.log_tail) parts.push(titled(`Last lines of attempt ${a.attempt}`, element("pre", { tabindex: "0" }, a.log_tail)));
   for (const e of own("evaluations")) parts.push(evaluationPart(e));
@@ -133,6 +140,6 @@ function reproduceSection() {
   return [element("p", {}, "Save the definition as ", element("code", {}, file), " where its relative paths hold, then:"), element("pre", { tabindex: "0" }, `nightsweep plan ${file}\nnightsweep run ${file}\nnightsweep export ${s.name} --output ${s.name}.html`),
     element("p", { class: "note" }, "Equal hashes, program version and environment give equal bits."),
     element("details", {}, element("summary", {}, "Definition"), element("pre", { tabindex: "0" }, s.definition)),
-    element("details", {}, element("summary", {}, "Hashes, versions, machine"), pairs("Hashes", [["definition SHA-256", s.sha256], ["seed", s.seed], ...environments.flatMap((e, i) => Object.entries(e).map(([k, v]) => [(environments.length > 1 ? `${i + 1}: ` : "") + words(k).replace("sha256", "SHA-256"), v]))])),
+    element("details", {}, element("summary", {}, "Hashes, versions, machine"), pairs("Hashes", [["definition SHA-256", s.sha256], ["seed", s.seed], ...environments.flatMap((e, i) => e.pairs().map(([k, v]) => [(environments.length > 1 ? `${i + 1}: ` : "") + words(k).replace("sha256", "SHA-256"), v]))])),
     s.events().length ? element("details", {}, element("summary", {}, `Events (${count(s.events().length)})`), plainTable({ columns: [{ title: "when", format: clock }, { title: "trial" }, { title: "what" }, { title: "in words" }], rows: s.events().map((e) => [clock(e.created_at), e.trial, e.kind, e.message]) }, "Events")) : null];
 }

@@ -57,7 +57,7 @@ function build() {
   page.choice = element("select", { id: "sweep", change: () => setState({ ...startState(), theme: page.state.theme, sweep: page.choice.value }) }, page.data.sweeps.map((s) => element("option", { value: s.name }, s.name)));
   page.themeButton = element("button", { type: "button", click: () => setState({ theme: themeName() === "dark" ? "light" : "dark" }) });
   page.liveMark = element("span", { class: "live", role: "status" });
-  const jump = (id, text) => element("button", { type: "button", click: () => { const node = document.getElementById(id); node.scrollIntoView({ block: "start" }); const to = node.querySelector("canvas, table, h2"); if (to) { if (!to.hasAttribute("tabindex")) to.setAttribute("tabindex", "-1"); to.focus({ preventScroll: true }); } } }, text);
+  const jump = (id, text) => element("button", { type: "button", "data-to": id, click: () => { const node = document.getElementById(id); node.scrollIntoView({ block: "start" }); const to = node.querySelector("canvas, table, h2"); if (to) { if (!to.hasAttribute("tabindex")) to.setAttribute("tabindex", "-1"); to.focus({ preventScroll: true }); } } }, text);
   const head = element("header", { class: "bar" }, element("span", { class: "brand" }, "Nightsweep"), page.data.sweeps.length > 1 ? element("label", {}, element("span", { class: "hidden" }, "Sweep"), page.choice) : null,
     element("div", { class: "filter" }, element("label", { for: "filter" }, "Filter"), page.input, element("button", { type: "button", click: () => setState({ filter: "", rows: "" }) }, "Clear"), page.note), page.liveMark, page.themeButton);
   page.title = element("h1");
@@ -137,6 +137,9 @@ function update() {
   });
   if (page.reproduced !== s.raw) { page.reproduced = s.raw; page.reproduce.replaceChildren(...reproduceSection().filter(Boolean)); }
   for (const card of page.cards) card.update();
+  // Without a matrix beside it the overview of checks takes the whole width, and no button leads to what is not there.
+  document.getElementById("matrix").classList.toggle("wide", document.getElementById("safety").hidden);
+  for (const button of document.querySelectorAll(".jumps button")) button.hidden = document.getElementById(button.dataset.to).hidden;
   updateDetail();
 }
 /* Tables are built anew; what had the focus gets it back under the same name. */

@@ -25,6 +25,12 @@ function makePage(name, ...options) {
 const plain = makePage("plain", "--more-checks"), hostile = makePage("hostile", "--hostile", "--configurations", "100", "--seeds", "1", "--state", "OPEN", "--objectives", "2", "--more-checks"),
   small = makePage("small", "--configurations", "1", "--seeds", "1", "--no-checks", "--seed", "3"), none = makePage("none", "--configurations", "0", "--seeds", "1", "--no-checks");
 
+const failing = makePage("failing", "--configurations", "6", "--seeds", "1");
+execFileSync("sqlite3", [failing.store, "UPDATE trial SET state = 'FAILED', reason = 'out_of_memory', message = '3.1 GiB are needed, 2.0 GiB are allowed', value = NULL"]);
+execFileSync(program, ["export", "methods", "--store", failing.store, "--output", failing.file]);
+const sql = (store, question) => execFileSync("sqlite3", ["-json", store, question], { encoding: "utf8" }).trim();
+const rowsOf = (store, question) => JSON.parse(sql(store, question) || "[]");
+
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
 let passed = 0, failed = 0;
 function expect(is, what) { if (!is) throw new Error(what); }
@@ -153,7 +159,7 @@ await test("works with keys alone", plain.url, {}, async (page) => {
   expect((await page.evaluate(() => document.activeElement.dataset.sort)) === "seed", "sorting keeps the focus");
 });
 await test("shows every chart as table, CSV and SVG", plain.url, {}, async (page) => {
-  const cards = await page.$$eval(".card:has(canvas)", (l) => l.map((c) => c.id));
+  const cards = await page.$$eval(".card:has(canvas):not([hidden])", (l) => l.map((c) => c.id));
   expect(cards.length === 14, `${cards.length} charts`);
   for (const id of cards) {
     await show(page, id);
@@ -199,6 +205,74 @@ await test("tells of bias, safety and forgetting before and after", plain.url, {
   expect(/More is better/.test(await page.textContent("#checks figcaption")), await page.textContent("#checks figcaption"));
   expect((await page.$$eval("#checks .twin tbody tr", (l) => l.length)) === (await page.$$eval("#lines tbody tr", (l) => l.length)), "a row a method");
 });
+const twinOf = async (page, id) => {
+  await show(page, id);
+  if (await page.getAttribute(`#${id} .tools button`, "aria-expanded") !== "true") await page.click(`#${id} .tools button:has-text("Table")`);
+  await page.waitForTimeout(150);
+  return page.$eval(`#${id} .twin table`, (t) => ({ heads: [...t.querySelectorAll("th")].map((h) => h.textContent), rows: [...t.querySelectorAll("tbody tr")].map((r) => [...r.children].map((c) => c.textContent)) }));
+};
+await test("every view follows the filter", plain.url, {}, async (page) => {
+  await setFilter(page, "method in [lora, full]");
+  for (const id of await page.$$eval(".card:has(canvas):not([hidden])", (l) => l.map((c) => c.id))) {
+    if (id === "timeline" || id === "importance") continue; // the first pales what is filtered out, the second has no methods
+    const { heads, rows } = await twinOf(page, id), at = heads.indexOf("method"), shown = heads.indexOf("shown");
+    const methods = new Set(rows.filter((r) => shown < 0 || r[shown] === "yes").map((r) => r[at]));
+    if (at >= 0) expect(rows.length > 0 && [...methods].every((m) => m === "lora" || m === "full"), `${id}: ${[...methods]}`);
+  }
+  const listed = await page.$$eval("#trials tbody tr .name", (l) => l.map((n) => n.textContent));
+  expect(listed.length > 0 && listed.every((m) => m === "lora" || m === "full"), "the trials: " + listed);
+  expect(!/adapter|bitfit/.test(await page.textContent(".finding")), await page.textContent(".finding"));
+});
+await test("the address brings everything back", plain.url, {}, async (page) => {
+  await setFilter(page, "state = COMPLETE and not method = bitfit");
+  await page.click('#trials th button[data-sort="test"]');
+  await page.waitForTimeout(150);
+  await page.click("#trials .pager >> text=Next");
+  await page.waitForTimeout(150);
+  await page.selectOption("#size select", "rank");
+  await page.selectOption("#pareto select >> nth=2", "flip_rate.after");
+  await twinOf(page, "size");
+  await page.click("text=Dark");
+  for (const n of [1, 5]) { await (await page.$$("#trials tbody input"))[n].click(); await page.waitForTimeout(120); }
+  const look = (p) => p.evaluate(() => [document.documentElement.dataset.theme, document.querySelector("#filter").value, [...document.querySelectorAll("select")].map((s) => s.value), ...["#trials", "#compare", "#size .twin", "#lines", ".finding", "#filter-note"].map((q) => document.querySelector(q).textContent)]);
+  const here = await look(page), other = await open(page.url());
+  expect(JSON.stringify(await look(other)) === JSON.stringify(here), "the page of the link differs");
+  expect(other.trouble.length === 0, other.trouble.join());
+  await other.context().close();
+});
+await test("a trial tells configuration, attempts, log and files", plain.url, {}, async (page) => {
+  const read = async (number) => { await page.evaluate((n) => { location.hash = "trial=" + n; }, number); await page.waitForTimeout(200); return page.textContent("dialog"); };
+  const [bad] = rowsOf(plain.store, "SELECT t.number, t.message, a.log_tail FROM trial t JOIN attempt a ON a.trial_id = t.id WHERE t.reason = 'diverged' LIMIT 1");
+  const failedText = await read(bad.number);
+  expect(failedText.includes("failed: diverged") && failedText.includes(bad.message) && failedText.includes(bad.log_tail.split("\n")[0]), failedText);
+  const [good] = rowsOf(plain.store, "SELECT t.number, c.settings, f.path, f.sha256, (SELECT COUNT(*) FROM attempt a WHERE a.trial_id = t.id) AS attempts FROM trial t JOIN configuration c ON c.id = t.configuration_id JOIN artifact f ON f.trial_id = t.id WHERE t.state = 'COMPLETE' AND attempts = 2 LIMIT 1");
+  const text = await read(good.number);
+  for (const [key, value] of Object.entries(JSON.parse(good.settings))) expect(text.includes(key.replaceAll("_", " ")) && (typeof value !== "string" || text.includes(value)), `${key} is missing`);
+  expect(text.includes(good.path) && text.includes(good.sha256) && /interrupted/.test(text) && /true ↓ predicted →/.test(text), text);
+  const [stopped] = rowsOf(plain.store, "SELECT t.number, d.reason FROM trial t JOIN decision d ON d.trial_id = t.id WHERE d.action = 'prune' LIMIT 1");
+  expect((await read(stopped.number)).includes(stopped.reason), "why it was stopped");
+});
+await test("tells how to reproduce", plain.url, {}, async (page) => {
+  const text = await page.textContent("#reproduce"), [sweep] = rowsOf(plain.store, "SELECT definition, definition_sha256 FROM sweep"), [environment] = rowsOf(plain.store, "SELECT program_version, git_commit, blas_version, model_sha256, data_sha256 FROM environment");
+  for (const part of [sweep.definition, sweep.definition_sha256, "nightsweep run methods.json", ...Object.values(environment)]) expect(text.includes(part), `'${part}' is missing`);
+});
+await test("three objectives, rank on a log axis, contour, importance with interval and n", plain.url, {}, async (page) => {
+  const drawn = async (id) => { const [download] = await Promise.all([page.waitForEvent("download"), page.click(`#${id} .tools button:has-text("SVG")`)]); return fs.readFileSync(await download.path(), "utf8"); };
+  await page.selectOption("#pareto select >> nth=2", "flip_rate.after");
+  await page.waitForTimeout(150);
+  const two = 5, three = (await twinOf(page, "pareto")).heads.length - two;
+  expect(three === 2 && /all three/.test(await page.textContent("#pareto figcaption")), await page.textContent("#pareto figcaption"));
+  await show(page, "size");
+  expect((await drawn("size")).includes("trained parameters (log)"), "size has a log axis");
+  await page.selectOption("#size select", "rank");
+  await page.waitForTimeout(150);
+  expect((await drawn("size")).includes("rank (log)"), "rank has a log axis");
+  await page.selectOption("#slice select >> nth=1", "rank");
+  await page.waitForTimeout(200);
+  expect((await drawn("slice")).split("<rect").length > 100, "the contour has a ground");
+  const { heads, rows } = await twinOf(page, "importance"), [n] = rowsOf(plain.store, "SELECT COUNT(DISTINCT c.id) AS n FROM configuration c JOIN trial t ON t.configuration_id = c.id JOIN parameter_value p ON p.trial_id = t.id WHERE p.name = 'rank' AND t.state = 'COMPLETE'");
+  expect(heads.join() === "parameter,share,low,high,configurations" && rows.find((r) => r[0] === "rank")[4] === String(n.n), `${heads}: ${rows.join("; ")}`);
+});
 await test("compares trials side by side", plain.url, {}, async (page) => {
   const boxes = await page.$$("#trials tbody input");
   for (const n of [4, 9, 14]) { await (await page.$$("#trials tbody input"))[n].click(); await page.waitForTimeout(120); }
@@ -229,7 +303,7 @@ await test("prints", plain.url, { colorScheme: "dark" }, async (page) => {
   expect((await page.getAttribute("html", "data-theme")) === "dark", "dark again");
 });
 await test("100 hostile names have no effect", hostile.url, {}, async (page) => {
-  for (const id of await page.$$eval(".card:has(canvas)", (l) => l.map((c) => c.id))) { await show(page, id); await page.click(`#${id} .tools button:has-text("Table")`); }
+  for (const id of await page.$$eval(".card:has(canvas):not([hidden])", (l) => l.map((c) => c.id))) { await show(page, id); await page.click(`#${id} .tools button:has-text("Table")`); }
   const numbers = await page.$$eval("#trials tbody button", (l) => l.map((b) => b.textContent));
   for (const n of numbers.slice(0, 40)) { await page.evaluate((k) => { location.hash = "trial=" + k; }, n); await page.waitForTimeout(40); }
   await page.evaluate(() => { location.hash = ""; });
@@ -244,6 +318,27 @@ await test("100 hostile names have no effect", hostile.url, {}, async (page) => 
   await page.waitForTimeout(200);
 });
 await test("hostile: axe-core finds nothing", hostile.url, {}, async (page) => blameless(page, "hostile"));
+await test("nothing but failures", failing.url, {}, async (page) => {
+  expect(/No finished trial/.test(await page.textContent(".finding")) && /failed: \d+ out of memory/.test(await page.textContent(".chips")), await page.textContent(".chips"));
+  for (const id of await page.$$eval(".card:has(canvas):not([hidden])", (l) => l.map((c) => c.id))) {
+    await show(page, id);
+    expect(await page.$eval(`#${id}`, (c) => c.hidden || !c.querySelector("canvas").hidden || c.querySelector(".empty").textContent.length > 10), `${id} says nothing`);
+  }
+  await blameless(page, "failures");
+});
+if (!only || "colours".includes(only)) {
+  // Machado, Oliveira and Fernandes 2009, severity 1; distance in CIE Lab. Shapes tell methods apart beside it.
+  const source = fs.readFileSync(path.join(root, "dashboard/js/10-basics.js"), "utf8").match(/palettes = (\{[\s\S]*?\n\});/)[1], palettes = Function("return " + source)();
+  const kinds = { protan: [0.152, 1.053, -0.205, 0.115, 0.786, 0.099, -0.004, -0.048, 1.052], deutan: [0.367, 0.861, -0.228, 0.280, 0.673, 0.047, -0.012, 0.043, 0.969], tritan: [1.256, -0.077, -0.179, -0.078, 0.931, 0.148, 0.005, 0.691, 0.304], none: [1, 0, 0, 0, 1, 0, 0, 0, 1] };
+  const linear = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16) / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+  const lab = ([r, g, b]) => { const f = (t) => (t > 0.008856 ? Math.cbrt(t) : 7.787 * t + 16 / 116), x = f((0.4124 * r + 0.3576 * g + 0.1805 * b) / 0.9505), y = f(0.2126 * r + 0.7152 * g + 0.0722 * b), z = f((0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.089); return [116 * y - 16, 500 * (x - y), 200 * (y - z)]; };
+  let nearest = [1e9];
+  for (const [name, list] of Object.entries(palettes)) for (const [kind, m] of Object.entries(kinds)) {
+    const seen = list.slice(0, 6).map((hex) => { const c = linear(hex); return lab([0, 1, 2].map((i) => Math.min(Math.max(m[3 * i] * c[0] + m[3 * i + 1] * c[1] + m[3 * i + 2] * c[2], 0), 1))); });
+    for (let i = 0; i < seen.length; i++) for (let k = 0; k < i; k++) { const d = Math.hypot(...seen[i].map((v, j) => v - seen[k][j])); if (d < nearest[0]) nearest = [d, name, kind, list[i], list[k]]; }
+  }
+  if (nearest[0] >= 15) { passed++; console.log(`ok      colours of six methods stay apart for every kind of vision: at least ${nearest[0].toFixed(0)} in Lab`); } else { failed++; console.log("FAILED  colours too near: " + nearest); }
+}
 await test("a sweep of one trial", small.url, {}, async (page) => expect(/one seed/.test(await page.textContent(".finding")), await page.textContent(".finding")));
 await test("a sweep without a trial", none.url, {}, async (page) => { expect(/No finished trial/.test(await page.textContent(".finding")), await page.textContent(".finding")); await blameless(page, "empty"); });
 
@@ -255,7 +350,9 @@ if (!only || "live".includes(only)) {
     await page.waitForFunction(() => document.querySelector(".live").textContent === "live");
     await setFilter(page, "method = lora");
     execFileSync("sqlite3", [plain.store, "UPDATE trial SET state = 'FAILED', reason = 'crashed', value = NULL WHERE number = (SELECT MIN(t.number) FROM trial t JOIN configuration c ON c.id = t.configuration_id WHERE t.state = 'COMPLETE' AND c.settings LIKE '%lora%')"]);
+    const changed = Date.now();
     await page.waitForFunction(() => /crashed/.test(document.querySelector(".chips").textContent), null, { timeout: 10000 });
+    console.log(`        followed after ${Date.now() - changed} ms`);
     expect((await page.inputValue("#filter")) === "method = lora", "the filter stays");
     await blameless(page, "live");
   });
