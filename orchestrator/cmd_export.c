@@ -90,13 +90,16 @@ static int run(const struct command_line *line, struct err *err)
         rc = store_open(&store, line->store, STORE_READ, err);
     if (rc == 0)
         rc = check_names(store, line, err);
+    bool is_stream = text_equal(output ? output : "", "-");
+    if (rc == 0 && is_stream && format != &export_html && format != &export_live)
+        rc = err_set(err, ERR_USAGE, "export: --output -: the format '%s' is no single stream, only html is", name);
     if (rc == 0 && !(path = output ? strdup(output) : default_path(line, format)))
         rc = err_set(err, ERR_NOMEM, "no memory for a path");
     struct export_request request = {path,   store,   (const char *const *)line->arguments, line->n_arguments,
                                      trials, n_trials};
     if (rc == 0)
         rc = format->write(&request, err);
-    if (rc == 0)
+    if (rc == 0 && !is_stream)
         printf("%s\n", path);
     free(path);
     free(trials);
@@ -105,8 +108,9 @@ static int run(const struct command_line *line, struct err *err)
 }
 
 static const struct command_option options[] = {
-    {"output", "FILE", "file or folder to write (default: named after the sweep, in the store's folder)"},
-    {"format", "FORMAT", "html (default), csv, jsonl, tensorboard, mlflow, optuna-journal or adapters"},
+    {"output", "FILE",
+     "file or folder to write (default: named after the sweep, in the store's folder); - is standard output"},
+    {"format", "FORMAT", "html (default), live (serve's), csv, jsonl, tensorboard, mlflow, optuna-journal or adapters"},
     {"trials", "N,N,...", "trials whose adapters are wanted (default: the best of each method)"},
     {NULL, NULL, NULL},
 };

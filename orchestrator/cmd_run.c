@@ -256,7 +256,7 @@ static int finish_sweep(struct text *out, struct running *r, struct store *store
     int rc = page ? store_find_sweep(store, name, &id, err) : no_memory(err);
     if (rc < 0 || id == 0)
         return rc;
-    rc = export_page_file(page, store, &name, 1, err);
+    rc = export_page_file(page, store, &name, 1, false, err);
     if (rc == 0)
         rc = summary_read(store, name, &arena, &summary, err);
     if (rc == 0) {

@@ -5,7 +5,7 @@
 #include "orchestrator/store.h"
 
 struct export_request {
-    const char *path; /* file or folder to write */
+    const char *path; /* file or folder to write; "-", of a page: standard output */
     struct store *store;
     const char *const *names; /* sweeps, at least one */
     int n_names;
@@ -22,7 +22,7 @@ struct export_format {
 };
 
 extern const struct export_format *const export_formats[]; /* NULL-terminated */
-extern const struct export_format export_html, export_csv, export_jsonl, export_tensorboard, export_mlflow,
+extern const struct export_format export_html, export_live, export_csv, export_jsonl, export_tensorboard, export_mlflow,
     export_optuna_journal, export_adapters;
 
 #endif

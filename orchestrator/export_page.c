@@ -4,8 +4,10 @@
  * so nothing else can run, whatever a name says. */
 #include "orchestrator/export_page.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/file.h"
 #include "common/hash.h"
@@ -136,27 +138,48 @@ void export_page_shell(struct text *out, const char *json, bool is_live)
     }
 }
 
-int export_page(struct text *out, struct store *store, const char *const *names, int n_names, struct err *err)
+static int add_page(struct text *out, struct store *store, const char *const *names, int n_names, bool is_live,
+                    struct err *err)
 {
     struct text json = {0};
     int rc = export_page_data(&json, store, names, n_names, err);
     if (rc == 0)
-        export_page_shell(out, json.data, false);
+        export_page_shell(out, json.data, is_live);
     if (rc == 0 && out->failed)
         rc = err_set(err, ERR_NOMEM, "no memory for the page of %d sweeps", n_names);
     text_done(&json);
     return rc;
 }
 
-int export_page_file(const char *path, struct store *store, const char *const *names, int n_names, struct err *err)
+int export_page(struct text *out, struct store *store, const char *const *names, int n_names, struct err *err)
+{
+    return add_page(out, store, names, n_names, false, err);
+}
+
+static int write_output(const struct text *page, struct err *err)
+{
+    for (size_t done = 0; done < page->len;) {
+        ssize_t n = write(STDOUT_FILENO, page->data + done, page->len - done);
+        if (n < 0 && errno != EINTR)
+            return err_set_errno(err, "cannot write the page to standard output");
+        done += n > 0 ? (size_t)n : 0;
+    }
+    return 0;
+}
+
+int export_page_file(const char *path, struct store *store, const char *const *names, int n_names, bool is_live,
+                     struct err *err)
 {
     struct text page = {0};
+    bool is_stream = text_equal(path, "-");
     char *folder = file_folder(path);
-    int rc = folder ? file_make_folders(folder, err) : err_set(err, ERR_NOMEM, "%s: no memory", path);
+    int rc = folder ? 0 : err_set(err, ERR_NOMEM, "%s: no memory", path);
+    if (rc == 0 && !is_stream)
+        rc = file_make_folders(folder, err);
     if (rc == 0)
-        rc = export_page(&page, store, names, n_names, err);
+        rc = add_page(&page, store, names, n_names, is_live, err);
     if (rc == 0)
-        rc = file_write_atomic(path, page.data, page.len, err);
+        rc = is_stream ? write_output(&page, err) : file_write_atomic(path, page.data, page.len, err);
     free(folder);
     text_done(&page);
     return rc;

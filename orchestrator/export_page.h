@@ -16,8 +16,8 @@ int export_page_data(struct text *out, struct store *store, const char *const *n
                      struct err *err) MUST_CHECK;
 /* Appends the page around data that is there already. A live page asks its own server for newer data, and only it. */
 void export_page_shell(struct text *out, const char *json, bool is_live);
-/* Writes the page to `path` (replaced atomically, folders made). */
-int export_page_file(const char *path, struct store *store, const char *const *names, int n_names,
+/* Writes the page to `path` (replaced atomically, folders made), or to standard output where that is "-". */
+int export_page_file(const char *path, struct store *store, const char *const *names, int n_names, bool is_live,
                      struct err *err) MUST_CHECK;
 
 #endif

@@ -1,11 +1,17 @@
-/* One loop: a listener, connections, a timer that looks for changes, and one reading thread at a time. */
+/* One loop: a listener, connections, a timer that looks for changes, and one reading thread at a time, which has the
+ * page written by a program of its own. */
 #include "orchestrator/serve.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "common/log.h"
@@ -19,13 +25,13 @@ enum {
     REQUEST_MS = 10000,   /* for a request to be sent */
     TAKE_MS = 30000,      /* for a piece of an answer to be taken */
     BEAT_MS = 15000,      /* between signs of life on a stream */
-    PIECE_BYTES = 1 << 18 /* of an answer at a time */
+    PIECE_BYTES = 1 << 15 /* of an answer at a time */
 };
 
-/* The page as it was at one moment; shared by all who are sent it. */
+/* The page as it was at one moment, in a file without a name; shared by all who are sent it. */
 struct snapshot {
-    struct text page;
-    size_t data_start, data_len; /* of the JSON inside it */
+    int file;
+    size_t len, data_start, data_len; /* of the whole, and of the JSON inside it */
     int64_t version;
     int n_users;
 };
@@ -42,9 +48,9 @@ struct connection {
     size_t n_head;
     struct text answer; /* head of the answer, or all of a short one */
     struct snapshot *snapshot;
-    const char *body; /* within the snapshot */
-    size_t body_len, n_sent;
-    int n_handles; /* still to be closed */
+    size_t body_start, body_len, n_sent; /* within the snapshot */
+    char *piece;                         /* PIECE_BYTES, while a snapshot is sent */
+    int n_handles;                       /* still to be closed */
     bool is_waiting, is_stream, is_writing, has_news, is_closing, wants_data;
 };
 
@@ -80,7 +86,8 @@ static void snapshot_release(struct snapshot *snapshot)
 {
     if (!snapshot || --snapshot->n_users > 0)
         return;
-    text_done(&snapshot->page);
+    if (snapshot->file >= 0)
+        close(snapshot->file);
     free(snapshot);
 }
 
@@ -105,11 +112,64 @@ static int read_version(struct server *server, int64_t *version)
     return rc;
 }
 
-static int build(struct server *server, struct snapshot *snapshot)
+/* A program of its own writes the page, so that the server stays small however large the store is: `export` of this
+ * very executable, with the file as its standard output. */
+static int write_page(struct server *server, int file, const char *const *names, int n)
+{
+    const struct serve_options *o = server->options;
+    const char *head[] = {"nightsweep", "export", "--store", o->store, "--format", "live", "--output", "-"};
+    const size_t n_head = sizeof(head) / sizeof(head[0]);
+    char **argv = calloc(n_head + (size_t)n + 1, sizeof(*argv));
+    posix_spawn_file_actions_t actions;
+    pid_t child = 0;
+    int status = 0;
+    if (!argv)
+        return err_set(&server->work_err, ERR_NOMEM, "no memory for the page");
+    for (size_t i = 0; i < n_head + (size_t)n; i++)
+        argv[i] = (char *)(uintptr_t)(i < n_head ? head[i] : names[i - n_head]);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, file, STDOUT_FILENO);
+    int failure = posix_spawn(&child, "/proc/self/exe", &actions, NULL, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    free(argv);
+    if (failure == 0)
+        while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+            ;
+    return failure == 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0
+               ? 0
+               : err_set(&server->work_err, ERR_IO, "%s: the page could not be written", o->store);
+}
+
+static int open_nameless_file(struct err *err)
+{
+    const char *folder = getenv("TMPDIR");
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/nightsweep-page-XXXXXX", folder && folder[0] ? folder : "/tmp");
+    int file = mkostemp(path, O_CLOEXEC);
+    if (file < 0)
+        return err_set_errno(err, "cannot make a temporary file '%s'", path);
+    unlink(path);
+    return file;
+}
+
+/* Where the data lies: behind what the page has without any, up to what follows. */
+static void measure(struct snapshot *snapshot, size_t len)
 {
     static const char mark[] = "id=\"data\">\n";
+    struct text shell = {0};
+    export_page_shell(&shell, "", true);
+    const char *at = shell.failed ? NULL : strstr(shell.data, mark);
+    if (at && len >= shell.len) {
+        snapshot->data_start = (size_t)(at - shell.data) + sizeof(mark) - 1;
+        snapshot->data_len = len - shell.len;
+        snapshot->len = len;
+    }
+    text_done(&shell);
+}
+
+static int build(struct server *server, struct snapshot *snapshot)
+{
     struct arena arena = {0};
-    struct text json = {0};
     const char *const *names = server->options->names;
     int n = server->options->n_names, rc = 0;
     if (n == 0) {
@@ -118,19 +178,14 @@ static int build(struct server *server, struct snapshot *snapshot)
             n++;
     }
     if (rc == 0)
-        rc = export_page_data(&json, server->store, names, n, &server->work_err);
-    if (rc == 0)
-        export_page_shell(&snapshot->page, json.data, true);
-    text_done(&json);
+        rc = snapshot->file = open_nameless_file(&server->work_err);
+    if (rc >= 0)
+        rc = write_page(server, snapshot->file, names, n);
     arena_done(&arena);
-    if (rc == 0 && snapshot->page.failed)
-        rc = err_set(&server->work_err, ERR_NOMEM, "no memory for the page");
-    if (rc == 0) {
-        const char *start = strstr(snapshot->page.data, mark) + sizeof(mark) - 1;
-        snapshot->data_start = (size_t)(start - snapshot->page.data);
-        snapshot->data_len = strcspn(start, "<"); /* inside the data '<' is \u003c */
-    }
-    return rc;
+    if (rc < 0)
+        return rc;
+    measure(snapshot, (size_t)lseek(snapshot->file, 0, SEEK_END));
+    return snapshot->len > 0 ? 0 : err_set(&server->work_err, ERR_IO, "the page is incomplete");
 }
 
 static void work(uv_work_t *request)
@@ -147,6 +202,7 @@ static void work(uv_work_t *request)
     /* The version before the reading: a change in between is one more change, never one missed. */
     snapshot->version = server->seen;
     snapshot->n_users = 1;
+    snapshot->file = -1;
     server->work_rc = build(server, snapshot);
     if (server->work_rc == 0)
         server->built = snapshot;
@@ -168,6 +224,7 @@ static void on_closed(uv_handle_t *handle)
     *place = c->next;
     c->server->n_connections--;
     snapshot_release(c->snapshot);
+    free(c->piece);
     text_done(&c->answer);
     free(c);
 }
@@ -219,8 +276,12 @@ static void send_more(struct connection *c)
         return;
     if (c->n_sent < c->body_len) {
         size_t n = c->body_len - c->n_sent < PIECE_BYTES ? c->body_len - c->n_sent : PIECE_BYTES;
-        c->n_sent += n;
-        write_bytes(c, c->body + c->n_sent - n, n);
+        ssize_t got = pread(c->snapshot->file, c->piece, n, (off_t)(c->body_start + c->n_sent));
+        c->n_sent += got > 0 ? (size_t)got : 0;
+        if (got > 0)
+            write_bytes(c, c->piece, (size_t)got);
+        else
+            drop(c);
     } else if (!c->is_stream) {
         drop(c);
     } else if (c->has_news) {
@@ -257,11 +318,12 @@ static void answer_snapshot(struct connection *c, struct snapshot *snapshot)
 {
     c->is_waiting = false;
     c->snapshot = snapshot_hold(snapshot);
-    c->body = snapshot->page.data + (c->wants_data ? snapshot->data_start : 0);
-    c->body_len = c->wants_data ? snapshot->data_len : snapshot->page.len;
+    c->piece = malloc(PIECE_BYTES);
+    c->body_start = c->wants_data ? snapshot->data_start : 0;
+    c->body_len = c->wants_data ? snapshot->data_len : snapshot->len;
     http_add_head(&c->answer, 200, c->wants_data ? "application/json" : "text/html; charset=utf-8",
                   (long long)c->body_len);
-    if (c->answer.failed)
+    if (c->answer.failed || !c->piece)
         drop(c);
     else
         write_bytes(c, c->answer.data, c->answer.len);

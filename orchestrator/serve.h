@@ -3,8 +3,9 @@
  * GET /        the page as it stands now
  * GET /data    its data alone
  * GET /events  server-sent events: "changed" within half a second of a change of the store
- * Each asks for ?token=… and a Host that is ours; anything else is refused. Nothing is ever written. The store is read
- * in a thread, so that no client waits for another's answer; what is sent is one copy that all share. A client that
+ * Each asks for ?token=… and a Host that is ours; anything else is refused. Nothing is ever written. The page
+ * is written by a process of its own into a file without a name, which all who are sent it share: the server stays as
+ * small whatever the store's size, and no client waits for another's answer. A client that
  * does not send its request in ten seconds, or takes nothing for thirty, is dropped; at most 64 are served at a time.
  */
 #ifndef ORCHESTRATOR_SERVE_H

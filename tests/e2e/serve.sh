@@ -16,7 +16,7 @@ grep -q "there is no sweep 'nobody'" "$folder/err"
 server=$!
 for _ in $(seq 100); do [ -s "$folder/url" ] && break; sleep 0.1; done
 python3 - "$folder" "$server" <<'PYTHON'
-import json, re, socket, sqlite3, sys, time
+import json, os, re, socket, sqlite3, sys, time
 folder, pid = sys.argv[1], int(sys.argv[2])
 url = open(folder + "/url").read().strip()
 port, token = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/\?token=([0-9a-f]{32})", url).groups()
@@ -105,9 +105,36 @@ for _ in range(100):
     time.sleep(0.1)
 else:
     raise SystemExit("nobody is served after a crowd")
-rss = int(re.search(r"VmRSS:\s+(\d+) kB", open("/proc/%d/status" % pid).read()).group(1))
-print("resident after all this: %.1f MB" % (rss / 1000))
+peak = int(re.search(r"VmHWM:\s+(\d+) kB", open("/proc/%d/status" % pid).read()).group(1)) / 1000
+print("resident at most: %.1f MB" % peak)
+assert peak < 15 or "asan" in os.environ["BUILD"] or "tsan" in os.environ["BUILD"], peak
 PYTHON
+kill "$server"
+wait "$server"
+server=
+
+# A larger store: the server stays as small, and what it sends is the page and the data of `export`.
+python3 "$root/tests/support/make_store.py" "$folder/y.db" --configurations 700 --seeds 2 --no-items >/dev/null
+"$BUILD/nightsweep" serve --store "$folder/y.db" >"$folder/url" 2>>"$folder/log" &
+server=$!
+for _ in $(seq 100); do [ -s "$folder/url" ] && break; sleep 0.1; done
+"$BUILD/nightsweep" export methods --store "$folder/y.db" --format live --output - >"$folder/y.html"
+python3 - "$folder" "$server" <<'PYTHON'
+import json, os, re, sys, urllib.request
+folder, pid = sys.argv[1], int(sys.argv[2])
+url = open(folder + "/url").read().strip()
+sent = [urllib.request.urlopen(url, timeout=60).read() for _ in range(3)]
+moment = re.compile(rb'"exported_at":"[^"]*"')
+written = open(folder + "/y.html", "rb").read()
+assert len(written) > 1000000 and all(moment.sub(b"", s) == moment.sub(b"", written) for s in sent), [len(s) for s in sent + [written]]
+data = json.loads(urllib.request.urlopen(url.replace("/?", "/data?"), timeout=60).read())
+assert data["sweeps"][0]["trials"]["n"] == 1402, data["sweeps"][0]["trials"]["n"]
+peak = int(re.search(r"VmHWM:\s+(\d+) kB", open("/proc/%d/status" % pid).read()).group(1)) / 1000
+print("with a page of %.1f MB: %.1f MB" % (len(written) / 1e6, peak))
+assert peak < 15 or "asan" in os.environ["BUILD"] or "tsan" in os.environ["BUILD"], peak
+PYTHON
+if "$BUILD/nightsweep" export methods --store "$folder/y.db" --format csv --output - 2>"$folder/err"; then echo "a csv stream"; exit 1; fi
+grep -q "only html is" "$folder/err"
 kill "$server"
 wait "$server"
 server=
