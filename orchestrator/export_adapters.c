@@ -16,9 +16,10 @@ enum { MAX_ADAPTER_BYTES = 2000 << 20 };
 struct adapters {
     const struct export_request *request;
     struct summary summary;
-    struct text output;       /* the sweep's output folder, as it is in the store */
-    struct text model, files; /* of the definition: model; names of the copied files */
-    struct text folder;       /* of the trial that is being written */
+    struct text output;      /* the sweep's output folder, as it is in the store */
+    struct text model, task; /* of the definition: the model's name, the task as JSON */
+    struct text files;       /* of the trial, those that were copied */
+    struct text folder;      /* of the trial that is being written */
     struct text card, rows;
     const struct export_trial *trial;
     int64_t *chosen;
@@ -167,6 +168,23 @@ static void add_rows(struct adapters *a, const char *title, const char *head)
     text_reset(&a->rows);
 }
 
+static int add_pair(sqlite3_stmt *row, void *context, struct err *err)
+{
+    (void)err;
+    struct adapters *a = context;
+    text_printf(&a->rows, "| %s | `", (const char *)sqlite3_column_text(row, 0));
+    add_cell(&a->rows, (const char *)sqlite3_column_text(row, 1));
+    text_add(&a->rows, "` |\n");
+    return 0;
+}
+
+/* The data and the model as their hashes, and how many items were evaluated. */
+static const char data_sql[] =
+    "SELECT 'data, SHA-256', e.data_sha256 FROM attempt a JOIN environment e ON e.id = a.environment_id"
+    " WHERE a.trial_id = ?1 GROUP BY e.data_sha256"
+    " UNION ALL SELECT 'model, SHA-256', e.model_sha256 FROM attempt a JOIN environment e ON e.id = a.environment_id"
+    " WHERE a.trial_id = ?1 GROUP BY e.model_sha256"
+    " UNION ALL SELECT split || ' items', CAST(n_items AS TEXT) FROM evaluation WHERE trial_id = ?1 AND is_final";
 static const char scores_sql[] =
     "SELECT e.split, j.key, j.value, e.n_items FROM evaluation e, json_each(e.metrics) j WHERE e.trial_id = ?1"
     " AND e.is_final AND j.type IN ('real', 'integer') ORDER BY e.split, j.key";
@@ -180,7 +198,11 @@ static int write_card(struct adapters *a, struct err *err)
     text_reset(&a->card);
     text_reset(&a->rows);
     add_head(a);
-    int rc = export_each(store, scores_sql, a->trial->id, add_score, a, err);
+    add_settings(&a->rows, a->task.data ? a->task.data : "{}");
+    int rc = export_each(store, data_sql, a->trial->id, add_pair, a, err);
+    add_rows(a, "Data", "Paths start at the folder of the sweep's definition.\n\n| task | |\n|---|---|\n");
+    if (rc == 0)
+        rc = export_each(store, scores_sql, a->trial->id, add_score, a, err);
     add_rows(a, "Scores of this trial", "| split | metric | value | items |\n|---|---|---:|---:|\n");
     if (rc == 0)
         rc = export_each(store, checks_sql, a->trial->id, add_check, a, err);
@@ -292,10 +314,13 @@ static int read_sweep(sqlite3_stmt *row, void *context, struct err *err)
     struct adapters *a = context;
     text_reset(&a->output);
     text_reset(&a->model);
+    text_reset(&a->task);
     text_add(&a->output, (const char *)sqlite3_column_text(row, 0));
     const char *model = (const char *)sqlite3_column_text(row, 1);
     const char *slash = model ? strrchr(model, '/') : NULL;
     text_add(&a->model, slash ? slash + 1 : model ? model : "");
+    const char *task = (const char *)sqlite3_column_text(row, 2);
+    text_add(&a->task, task ? task : "{}");
     return 0;
 }
 
@@ -306,10 +331,11 @@ static int write_sweep(int64_t sweep_id, const char *name, void *context, struct
     int written = a->n_written;
     int rc = summary_read(a->request->store, name, &arena, &a->summary, err);
     if (rc == 0)
-        rc = export_each(a->request->store,
-                         "SELECT output_folder, iif(json_valid(definition), json_extract(definition, '$.model'), '')"
-                         " FROM sweep WHERE id = ?1",
-                         sweep_id, read_sweep, a, err);
+        rc = export_each(
+            a->request->store,
+            "SELECT output_folder, iif(json_valid(definition), json_extract(definition, '$.model'), ''),"
+            " iif(json_valid(definition), json_extract(definition, '$.task'), NULL) FROM sweep WHERE id = ?1",
+            sweep_id, read_sweep, a, err);
     if (rc == 0)
         rc = choose(a, sweep_id, err);
     if (rc == 0)
@@ -324,7 +350,7 @@ static int write_adapters(const struct export_request *request, struct err *err)
 {
     struct adapters a = {.request = request};
     int rc = export_each_sweep(request, write_sweep, &a, err);
-    struct text *texts[] = {&a.output, &a.model, &a.files, &a.folder, &a.card, &a.rows};
+    struct text *texts[] = {&a.output, &a.model, &a.task, &a.files, &a.folder, &a.card, &a.rows};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         text_done(texts[i]);
     free(a.chosen);

@@ -161,7 +161,11 @@ Test(export, adapters_are_checked_against_their_hash)
     struct err err = {0};
     temp_write(&temp, "weights", "WEIGHTS", 7);
     hash_bytes("WEIGHTS", 7, hash);
-    snprintf(sql, sizeof(sql), "UPDATE sweep SET output_folder = '%s'", temp.folder);
+    snprintf(
+        sql, sizeof(sql),
+        "UPDATE sweep SET output_folder = '%s',"
+        " definition = '{\"model\":\"models/tiny\",\"task\":{\"kind\":\"classification\",\"train\":\"a|b.jsonl\"}}'",
+        temp.folder);
     cr_assert_eq(sqlite3_exec(store_database(store), sql, NULL, NULL, NULL), SQLITE_OK);
     snprintf(sql, sizeof(sql), "INSERT INTO artifact VALUES (%d, 'adapter', 'weights', 7, '%s')", (int)trials[0], hash);
     cr_assert_eq(sqlite3_exec(store_database(store), sql, NULL, NULL, NULL), SQLITE_OK);
@@ -173,6 +177,9 @@ Test(export, adapters_are_checked_against_their_hash)
     cr_assert_eq(file_read(temp_path(&temp, "out/s-0001-lora/README.md"), 1 << 20, &card, &n, &err), 0, "%s",
                  err.message);
     cr_expect_not_null(strstr(card, hash));
+    cr_expect_not_null(strstr(card, "base_model: \"tiny\""));
+    cr_expect_not_null(strstr(card, "## Data"));
+    cr_expect_not_null(strstr(card, "| `train` | `\"a\\|b.jsonl\"` |"), "%s", card);
     cr_expect(file_exists(temp_path(&temp, "out/s-0001-lora/weights")));
     free(card);
     temp_write(&temp, "weights", "CHANGED", 7);
