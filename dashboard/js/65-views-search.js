@@ -87,7 +87,8 @@ const parallelCard = {
     const place = fields.map((f, i) => ({ f, x: 60 + gap * i, ...parallelScale(f, all, top, bottom) }));
     p.rect(30, band - 9, w - 60, 18, { fill: p.theme.line, alpha: 0.45 });
     p.text("not applicable", 34, band + 4, { size: 10 });
-    const known = extremes(finished().map((t) => t.value)), path = (t) => place.flatMap((a) => { const v = a.y(a.f.get(t)); return [a.x, Number.isNaN(v) ? band : v]; });
+    const known = extremes(finished().map((t) => t.value)), xy = place.flatMap((a) => [a.x, band]);
+    const path = (t) => { for (let i = 0; i < place.length; i++) { const v = place[i].y(place[i].f.get(t)); xy[2 * i + 1] = Number.isNaN(v) ? band : v; } return xy; }; // one array for all of them
     const off = all.filter((t) => !t.isOn), on = all.filter((t) => t.isOn).sort((a, b) => (isNumber(a.value) ? 1 : 0) - (isNumber(b.value) ? 1 : 0) || (page.sweep.isBetter(a.value, b.value) ? 1 : -1));
     for (const t of off) p.line(path(t), { stroke: p.theme.dim, alpha: 0.35 });
     const alpha = on.length > 3000 ? 0.12 : on.length > 400 ? 0.3 : 0.65;
