@@ -2,6 +2,9 @@
 #include "orchestrator/search_kinds.h"
 #include "orchestrator/study_internal.h"
 
+/* Whole trials that the budget's steps amount to at most where a model is worth it. */
+enum { WHOLE_TRIALS_MAX = 200 };
+
 static const struct search_kind *choose(struct study *study, const char **reason)
 {
     int64_t expected = study_expected_configurations(study);
@@ -9,12 +12,13 @@ static const struct search_kind *choose(struct study *study, const char **reason
         *reason = "the budget covers every configuration of the space";
         return &search_grid;
     }
-    /* Where rungs end trials after a few steps and only steps are counted, many looks are cheap: spread evenly they
-     * found more than a model of unfinished curves (docs/search.md). */
-    const struct stop_kind *rule = study->definition->stopping.kind;
-    bool is_cheap = rule && rule->can_pause && study->definition->budget.steps > 0 && expected == INT64_MAX;
-    if (is_cheap && study->n_objectives == 1 && !study->definition->cost && !study->definition->warm_start) {
-        *reason = "the rule's rungs make looks cheap and only steps are counted: evenly spread points";
+    /* Where rungs end trials after a few steps and only steps are counted looks are cheap. Enough steps for thousands
+     * are more than a model takes; spread evenly they find more than one of unfinished curves (docs/search.md). */
+    const struct stopping *stopping = &study->definition->stopping;
+    bool is_cheap = stopping->kind && stopping->kind->can_pause && expected == INT64_MAX &&
+                    (double)study->definition->budget.steps > WHOLE_TRIALS_MAX * stopping->max_resource;
+    if (is_cheap && study->n_objectives == 1) {
+        *reason = "the rule's rungs make looks cheap and the budget has steps for thousands: evenly spread points";
         return &search_sobol;
     }
     *reason = study->n_objectives > 1 ? "several objectives: gains of hypervolume are modelled"

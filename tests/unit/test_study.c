@@ -447,6 +447,45 @@ Test(study, each_branch_has_its_share_before_it_is_given_up)
     definition_done(&definition);
 }
 
+/* Values with noise of 0.1 around a valley: the last tenth of the trials goes to its floor, found to 0.15 by 54 of
+ * them. */
+Test(study, a_noisy_search_ends_on_the_best_expected_value)
+{
+    struct definition definition;
+    read_definition(&definition, "{\"parameters\": {\"a\": {\"min\": 0, \"max\": 1}}, \"budget\": {\"trials\": 60}}");
+    struct study *study = make(&definition, false);
+    int n = 0;
+    for (struct study_proposal p = ask(study); p.answer == STUDY_TRIAL; p = ask(study), n++) {
+        double a = json_get(p.parameters, "a")->valuedouble, noise = 0.1 * sin(12.9898 * n * n);
+        if (n >= 54)
+            cr_expect(fabs(a - 0.6) < 0.15, "trial %d: %g", n, a);
+        tell(study, p.trial, 4 * (a - 0.6) * (a - 0.6) + noise);
+    }
+    cr_expect_eq(n, 60);
+    study_free(study);
+    definition_done(&definition);
+}
+
+/* Few steps: the model. Enough for thousands of looks: evenly spread points. */
+Test(study, auto_chooses_by_what_the_steps_are_worth)
+{
+    static const char *const names[] = {"gp:", "sobol:"};
+    for (int i = 0; i < 2; i++) {
+        struct definition definition;
+        char text[256];
+        snprintf(
+            text, sizeof(text),
+            "{\"parameters\": {\"a\": {\"min\": 0, \"max\": 1}}, \"budget\": {\"steps\": %d}, \"stopping\": {\"rule\": "
+            "\"asha\", \"max_resource\": 81}}",
+            (i ? 201 : 200) * 81);
+        read_definition(&definition, text);
+        struct study *study = make(&definition, false);
+        cr_expect_eq(strncmp(study_explain(study), names[i], strlen(names[i])), 0, "%s", study_explain(study));
+        study_free(study);
+        definition_done(&definition);
+    }
+}
+
 /* More dimensions than the Gaussian process takes: the Parzen estimator stands in. */
 Test(study, a_thousand_parameters)
 {
