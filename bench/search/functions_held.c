@@ -1,4 +1,4 @@
-/* Functions held out: nothing in the search was set by them, they show whether a change carries over. Optima are 0. */
+/* Functions beside the suite: they show whether a change made for it carries over. Optima are 0. */
 #include "bench/search/functions_held.h"
 
 #include <math.h>

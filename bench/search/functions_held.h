@@ -1,4 +1,4 @@
-/* Functions held out of the suite of functions.py. Everything is minimised; optima are 0. */
+/* Functions beside the suite of functions.py. Everything is minimised; optima are 0. */
 #ifndef BENCH_SEARCH_FUNCTIONS_HELD_H
 #define BENCH_SEARCH_FUNCTIONS_HELD_H
 
