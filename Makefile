@@ -167,6 +167,7 @@ check-interop: all      ## our store and exports in the tools people have; more 
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/language_adapters.py
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/measures.py
 	@BUILD=$(BUILD) nice build/interop/bin/python bench/tokenizer/kinds.py --texts 10000
+	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/checks.py
 check-page: all         ## the page in headless Chromium (apt: chromium, npm; playwright-core and axe-core go under build/)
 	@tools/deps.sh --page
 	@npm --prefix build/page-tests install --silent --no-audit --no-fund playwright-core@1.65.1 axe-core@4.14.1

@@ -25,7 +25,14 @@ struct association_result {
     bool is_exact;
 };
 
-/* ERR_USAGE for an empty set or a vector of zeros, ERR_NOMEM. Draws are of (seed, RNG_BOOTSTRAP). */
+/* s of the words of X, then of Y, into s (n_x + n_y): NaN for a word without direction (a vector of zeros). */
+void association_scores(const struct association *association, double *s);
+/* The effect size from such scores, word i counted weights[i] times (NULL: once). NaN for an empty set. */
+double association_effect(const double *s, int n_x, int n_y, const uint32_t *weights);
+/* Effect size and p from such scores. ERR_USAGE for an empty set or a score that is no number, ERR_NOMEM. */
+int association_of_scores(const double *s, int n_x, int n_y, int64_t max_divisions, uint64_t seed,
+                          struct association_result *result, struct err *err) MUST_CHECK;
+/* Both at once. Draws are of (seed, RNG_BOOTSTRAP). */
 int association_test(const struct association *association, int64_t max_divisions, uint64_t seed,
                      struct association_result *result, struct err *err) MUST_CHECK;
 
@@ -45,6 +52,8 @@ struct pair_scores {
 /* As CrowS-Pairs scores (Nangia et al. 2020, arXiv:2010.00133): likelihoods rounded to three decimals and compared, in
  * either kind of pair. metric is NaN for n = 0. */
 struct pair_scores pair_scores(const struct sentence_pair *pairs, int n);
+/* The same numbers with pair i counted weights[i] times (NULL: once): n and n_neutral are of the counted ones. */
+struct pair_scores pair_scores_weighted(const struct sentence_pair *pairs, int n, const uint32_t *weights);
 
 /* One StereoSet item: scores (higher: likelier) of the three continuations, and which target term it belongs to. */
 struct stereo_item {
@@ -57,7 +66,8 @@ struct stereo_scores {
 };
 
 /* ss = 100·P(stereotype > anti), lms = 100·(#(stereotype > unrelated) + #(anti > unrelated))/2n, each the mean over
- * terms that have items. NaN for n = 0; ERR_NOMEM. */
-int stereo_scores(const struct stereo_item *items, int n, struct stereo_scores *scores, struct err *err) MUST_CHECK;
+ * terms that have items; item i counts weights[i] times (NULL: once). NaN for n = 0; ERR_NOMEM. */
+int stereo_scores(const struct stereo_item *items, int n, const uint32_t *weights, struct stereo_scores *scores,
+                  struct err *err) MUST_CHECK;
 
 #endif

@@ -43,6 +43,7 @@ const char *const *check_names(void);
 const char *check_refuses_task(const struct check_info *info, const char *task);
 
 /* Their metrics (common/check_metrics.c); formulas in docs/checks.md. */
-check_metric_fn check_metric_counterfactual, check_metric_group_fairness;
+check_metric_fn check_metric_counterfactual, check_metric_group_fairness, check_metric_perplexity, check_metric_probe,
+    check_metric_weat, check_metric_crows_pairs, check_metric_stereoset, check_metric_bbq;
 
 #endif

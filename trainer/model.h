@@ -60,6 +60,9 @@ struct model_kind {
     int (*load)(struct model *model, const struct model_options *options, struct err *err);
     /* Logits (n_segments, n_classes) of a classification batch; NULL when not built in. */
     struct value *(*classify)(struct pass *pass);
+    /* Encoders: hidden states of the last layer, (rows, hidden); the layout tells which rows a method inserted. NULL
+     * for the others. */
+    struct value *(*encode)(struct pass *pass);
     /* Language models: what goes into the output embedding, (rows, hidden), a row a token of the (decoder's) sequence;
      * its layout tells which rows a method inserted. NULL when not built in. See language_model.h. */
     struct value *(*decode)(struct pass *pass);

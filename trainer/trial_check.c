@@ -7,7 +7,9 @@
 #include "common/checks.h"
 #include "trainer/check.h"
 
-const struct check_kind *const check_kinds[] = {&check_counterfactual, &check_group_fairness, &check_weights, NULL};
+const struct check_kind *const check_kinds[] = {
+    &check_counterfactual, &check_group_fairness, &check_weights,   &check_perplexity, &check_probe,
+    &check_weat,           &check_crows_pairs,    &check_stereoset, &check_bbq,        NULL};
 
 struct text *check_begin(struct trial *trial, const struct trial_check *check)
 {
@@ -49,8 +51,11 @@ void check_send(struct trial *trial, const struct trial_check *check, const doub
                 const char *item_set_sha256)
 {
     const struct check_info *info = check_find(check->kind);
-    for (const char *const *name = info->metrics; *name; name++)
-        check_point(trial, check, *name, info->metric(*name, items, (int)n, NULL));
+    for (const char *const *name = info->metrics; *name; name++) {
+        double value = info->metric(*name, items, (int)n, NULL);
+        if (isfinite(value)) /* what is undefined has no point */
+            check_point(trial, check, *name, value);
+    }
     struct text *line = check_begin(trial, check);
     text_add(line, ",\"metrics\":");
     for (const char *const *name = info->metrics; *name; name++) {

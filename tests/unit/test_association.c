@@ -83,12 +83,12 @@ Test(association, icat_is_of_the_means_over_terms)
     const struct stereo_item items[] = {{3, 2, 1, 0}, {1, 2, 1.5, 2}, {1, 1, 1, 2}};
     struct stereo_scores scores;
     struct err err;
-    cr_assert_eq(stereo_scores(items, 3, &scores, &err), 0);
+    cr_assert_eq(stereo_scores(items, 3, NULL, &scores, &err), 0);
     cr_expect_float_eq(scores.ss, 50, 1e-12);
     cr_expect_float_eq(scores.lms, 62.5, 1e-12);
     cr_expect_float_eq(scores.icat, 62.5, 1e-12);
-    cr_assert_eq(stereo_scores(items, 1, &scores, &err), 0);
+    cr_assert_eq(stereo_scores(items, 1, NULL, &scores, &err), 0);
     cr_expect_float_eq(scores.icat, 0, 1e-12, "always the stereotype");
-    cr_assert_eq(stereo_scores(NULL, 0, &scores, &err), 0);
+    cr_assert_eq(stereo_scores(NULL, 0, NULL, &scores, &err), 0);
     cr_expect(isnan(scores.ss) && isnan(scores.icat));
 }

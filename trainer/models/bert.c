@@ -26,6 +26,11 @@ static int bert_load(struct model *model, const struct model_options *options, s
     return rc < 0 ? rc : model_head_tensor(model, &bert->head_bias, options, 1, shape, "classifier.bias", err);
 }
 
+static struct value *bert_encode(struct pass *pass)
+{
+    return encoder_forward(pass, &((const struct bert *)pass->model->state)->encoder);
+}
+
 static struct value *bert_classify(struct pass *pass)
 {
     const struct bert *bert = pass->model->state;
@@ -48,4 +53,5 @@ const struct model_kind model_bert = {
     .prefix = "bert.",
     .load = bert_load,
     .classify = bert_classify,
+    .encode = bert_encode,
 };

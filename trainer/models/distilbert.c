@@ -58,6 +58,11 @@ static int distilbert_load(struct model *model, const struct model_options *opti
     return rc < 0 ? rc : load_head(model, distilbert, options, err);
 }
 
+static struct value *distilbert_encode(struct pass *pass)
+{
+    return encoder_forward(pass, &((const struct distilbert *)pass->model->state)->encoder);
+}
+
 static struct value *distilbert_classify(struct pass *pass)
 {
     const struct distilbert *distilbert = pass->model->state;
@@ -77,4 +82,5 @@ const struct model_kind model_distilbert = {
     .prefix = "distilbert.",
     .load = distilbert_load,
     .classify = distilbert_classify,
+    .encode = distilbert_encode,
 };

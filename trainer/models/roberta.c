@@ -34,6 +34,11 @@ static int roberta_load(struct model *model, const struct model_options *options
     return rc;
 }
 
+static struct value *roberta_encode(struct pass *pass)
+{
+    return encoder_forward(pass, &((const struct roberta *)pass->model->state)->encoder);
+}
+
 static struct value *roberta_classify(struct pass *pass)
 {
     const struct roberta *roberta = pass->model->state;
@@ -55,4 +60,5 @@ const struct model_kind model_roberta = {
     .prefix = "roberta.",
     .load = roberta_load,
     .classify = roberta_classify,
+    .encode = roberta_encode,
 };
