@@ -26,6 +26,8 @@ static const char *const poolings[] = {"pooler", "mean", "first", NULL};
 static const char *const chat_templates[] = {"auto", "chatml", "llama-2", "llama-3", "alpaca", "plain", NULL};
 static const char *const heads[] = {"seeded", "model", NULL};
 static const char *const weightings[] = {"none", "balanced", NULL};
+static const char *const augmentations[] = {"none",   "synonym",          "swap", "delete", "insert",
+                                            "cutout", "back_translation", "copy", NULL};
 static const char *const orders[] = {"shuffle", "file", NULL};
 static const char *const computes[] = {"fp32", "bf16", NULL};
 
@@ -210,6 +212,18 @@ const struct setting settings_table[] = {
      .help = "at most so many rows from the top of the training file; 0: all"},
     {"validation_examples", "data", INT(0, 1e9), .default_json = "0", .help = "the same for validation"},
     {"test_examples", "data", INT(0, 1e9), .default_json = "0", .help = "the same for test"},
+    {"augmentation", "data", .types = SETTING_CHOICE | SETTING_CHOICES, .choices = augmentations,
+     .default_json = "\"none\"",
+     .help = "altered copies of the training rows, by one operation or by several in turn; copy alters nothing"},
+    {"augmentation_copies", "data", INT(1, 64), .default_json = "1",
+     WHEN("augmentation", "synonym swap delete insert cutout back_translation copy"),
+     .help = "altered copies of each training row"},
+    {"augmentation_rate", "data", NUMBER(0, 1), .min_is_open = true, .default_json = "0.1",
+     WHEN("augmentation", "synonym swap delete insert cutout"), .help = "share of a text's words that is altered"},
+    {"augmentation_words", "data", .types = SETTING_TEXT, WHEN("augmentation", "synonym insert"),
+     .help = "file of synonyms, 'word: synonym, synonym' a line"},
+    {"augmentation_column", "data", .types = SETTING_TEXT, WHEN("augmentation", "back_translation"),
+     .help = "column of the training file with each text translated and back"},
     {"order", "data", CHOICE(orders), .default_json = "\"shuffle\"", .help = "order of the training examples"},
     {"seed", "data", INT(0, 9007199254740991.0), .help = "seed of the trial (default: derived from the sweep's seed)"},
 

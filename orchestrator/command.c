@@ -15,6 +15,7 @@ const struct command *const commands[] = {
     &command_status,
     &command_show,
     &command_compare,
+    &command_advise,
     &command_score,
     &command_export,
     &command_serve,

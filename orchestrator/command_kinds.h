@@ -8,7 +8,7 @@ extern const struct command command_plan, command_run, command_status, command_s
     command_doctor;
 extern const struct command command_suggest, command_tell;
 extern const struct command command_serve;
-extern const struct command command_compare;
+extern const struct command command_advise, command_compare;
 extern const struct command command_slurm;
 extern const struct command command_score;
 extern const struct command command_data;

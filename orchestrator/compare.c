@@ -443,6 +443,8 @@ int compare_sweeps(struct store *store, const char *const *sweeps, int n_sweeps,
     if (rc == 0)
         rc = describe_methods(store, &c, arena, err);
     if (rc == 0)
+        rc = compare_add_sizes(store, &c, arena, err);
+    if (rc == 0)
         rc = compare_methods(store, &c, arena, err);
     if (rc == 0)
         rc = add_inferiority(&c, arena, err);

@@ -9,6 +9,7 @@
 #include "common/stats_bootstrap.h"
 #include "common/stats_difference.h"
 #include "common/text.h"
+#include "orchestrator/fit.h"
 #include "orchestrator/store.h"
 
 enum { COMPARE_MAX_METHODS = 64, COMPARE_MAX_SEEDS = 1024, COMPARE_ORDER_RESAMPLES = 1000 };
@@ -36,6 +37,9 @@ struct compare_configuration {
     const char *method;
     int64_t number;
     const char *parameters; /* searched values, canonical JSON */
+    const char *settings;   /* all that apply, JSON */
+    const char *size;       /* how many training rows: "500", "8 a class", "10 %", "all" */
+    double size_order;      /* the same as a number to sort by */
     struct compare_trial *trials;
     int n_trials;
     bool has_plain_loss; /* no label smoothing, no class weights: training and validation loss are the same formula */
@@ -62,6 +66,17 @@ struct compare_method {
     int n_expected;
     struct compare_check *checks;
     int n_checks;
+    double kept;         /* knowledge kept, 1: all; see compare_kept. NaN: no such check */
+    const char *kept_by; /* "probe" or "perplexity"; NULL */
+    struct fit fit;
+};
+
+/* A size of the training set, where several were tried: the overfitting gap of each method's best configuration of it,
+ * by the methods' order; NaN: none. */
+struct compare_size {
+    const char *label;
+    double order;
+    double *gaps;
 };
 
 /* a − b of the compared scores. NaN: cannot be said. */
@@ -105,12 +120,18 @@ struct comparison {
     int reference;           /* index into methods; −1: none */
     struct compare_inferiority *inferiority;
     int n_inferiority;
+    struct compare_size *sizes; /* smallest first; n_sizes 0: all configurations have the same */
+    int n_sizes;
 };
 
 /* Reads and compares; all in `arena`. ERR_NOT_FOUND for an unknown sweep, ERR_USAGE for sweeps of different objectives,
  * an unknown reference, or when no trial is finished. */
 int compare_sweeps(struct store *store, const char *const *sweeps, int n_sweeps, const struct compare_options *options,
                    struct arena *arena, struct comparison *comparison, struct err *err) MUST_CHECK;
+/* Knowledge kept by a method's checks: the mean over the probes of accuracy after/before; without probes the mean over
+ * the texts of perplexity (or pseudo-perplexity) before/after; each at most 1, since a gain makes up for no loss. Sets
+ * kept and kept_by. */
+void compare_kept(struct compare_method *method);
 /* For people, and for programs (--json, docs/json-output.md). */
 void compare_add_text(struct text *out, const struct comparison *comparison);
 void compare_add_json(struct text *out, const struct comparison *comparison);

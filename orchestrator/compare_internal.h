@@ -11,6 +11,11 @@ int compare_read_sweep(struct store *store, const char *sweep, struct arena *are
 int compare_read_chosen(struct store *store, struct compare_method *method, struct arena *arena,
                         struct err *err) MUST_CHECK;
 
+/* The gaps of a configuration's trials (validation loss − training loss at the best checkpoint). */
+int compare_read_gaps(struct store *store, struct compare_configuration *x, struct err *err) MUST_CHECK;
+/* The table of sizes of the training set, when there are several. */
+int compare_add_sizes(struct store *store, struct comparison *c, struct arena *arena, struct err *err) MUST_CHECK;
+
 /* The items of an evaluation (docs/protocol.md), decoded. */
 struct compare_items {
     int n, n_classes;

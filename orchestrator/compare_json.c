@@ -44,6 +44,33 @@ static void add_axes(struct text *out, const struct compare_configuration *x)
         add_number(out, compare_axis_names[axis], x->axes[axis]);
 }
 
+static void add_fit(struct text *out, const struct compare_method *m)
+{
+    struct text words = {0};
+    fit_add_words(&words, &m->fit, m->chosen->method, m->chosen->settings);
+    add_string(out, "fit", fit_names[m->fit.verdict]);
+    add_string(out, "fit_words", words.data ? words.data : "");
+    text_done(&words);
+}
+
+static void add_sizes(struct text *out, const struct comparison *c)
+{
+    text_add(out, ",\"overfitting_by_size\":[");
+    for (int s = 0; s < c->n_sizes; s++) {
+        text_add(out, s ? ",{\"training_rows\":" : "{\"training_rows\":");
+        printable_add_json(out, c->sizes[s].label);
+        text_add(out, ",\"gaps\":{");
+        for (int i = 0; i < c->n_methods; i++) {
+            text_add(out, i ? "," : "");
+            printable_add_json(out, c->methods[i].label);
+            text_add_char(out, ':');
+            add_value(out, c->sizes[s].gaps[i]);
+        }
+        text_add(out, "}}");
+    }
+    text_add_char(out, ']');
+}
+
 static void add_method(struct text *out, const struct comparison *c, const struct compare_method *m)
 {
     text_add(out, "{\"method\":");
@@ -56,6 +83,9 @@ static void add_method(struct text *out, const struct comparison *c, const struc
     add_interval(out, "test", m->test);
     add_interval(out, "overfitting", m->gap);
     add_axes(out, m->chosen);
+    add_number(out, "knowledge_kept", m->kept);
+    add_string(out, "knowledge_kept_by", m->kept_by ? m->kept_by : "");
+    add_fit(out, m);
     add_number(out, "flops", m->chosen->flops);
     add_number(out, "peak_bytes", m->chosen->peak_bytes > 0 ? m->chosen->peak_bytes : (double)NAN);
     text_add(out, ",\"expected_best\":[");
@@ -181,6 +211,7 @@ void compare_add_json(struct text *out, const struct comparison *c)
     text_add_char(out, ']');
     add_number(out, "order_confidence", c->order_confidence);
     add_inferiority(out, c);
+    add_sizes(out, c);
     text_add(out, ",\"configurations\":[");
     for (int i = 0; i < c->n_configurations; i++) {
         text_add(out, i ? "," : "");

@@ -70,16 +70,21 @@ static const char trials_sql[] =
     " (SELECT json_extract(e.metrics, '$.' || substr(?2, instr(?2, '/') + 1)) FROM evaluation e"
     "   WHERE e.trial_id = t.id AND e.split = 'test' AND e.is_final ORDER BY e.step DESC LIMIT 1),"
     " t.trained_parameters, t.stored_bytes, (SELECT SUM(a.seconds) FROM attempt a WHERE a.trial_id = t.id),"
-    /* The bias axis is the first metric of the first check. */
-    " (SELECT ABS(b.after) FROM bias_check b WHERE b.trial_id = t.id ORDER BY b.check_name, b.id LIMIT 1),"
+    /* The bias axis is the first metric of the first check of bias, of those that are 0 without any. */
+    " (SELECT ABS(b.after) FROM bias_check b WHERE b.trial_id = t.id"
+    "   AND substr(b.check_name, instr(b.check_name, ':') + 1) NOT IN ('weights', 'perplexity', 'probe')"
+    "   AND b.metric NOT IN ('stereotype_share', 'ss', 'lms', 'icat') AND b.metric NOT LIKE 'accuracy%'"
+    "   ORDER BY b.check_name, b.id LIMIT 1),"
     " t.flops, (SELECT MAX(a.peak_bytes) FROM attempt a WHERE a.trial_id = t.id),"
     " COALESCE(json_extract(c.settings, '$.label_smoothing'), 0) = 0"
-    "   AND COALESCE(json_extract(c.settings, '$.class_weights'), 'none') = 'none'"
+    "   AND COALESCE(json_extract(c.settings, '$.class_weights'), 'none') = 'none',"
+    " c.settings, json_extract(c.settings, '$.examples_per_class'), json_extract(c.settings, '$.train_fraction'),"
+    " json_extract(c.settings, '$.train_examples')"
     " FROM trial t JOIN configuration c ON c.id = t.configuration_id"
     " WHERE t.sweep_id = ?1 AND t.state = 'COMPLETE' AND c.role = 'search' AND t.value IS NOT NULL"
     " ORDER BY c.number, t.seed";
 
-enum { COLUMN_TEST = 7, COLUMN_AXES = 8, COLUMN_FLOPS = 12, COLUMN_PEAK, COLUMN_PLAIN };
+enum { COLUMN_TEST = 7, COLUMN_AXES = 8, COLUMN_FLOPS = 12, COLUMN_PEAK, COLUMN_PLAIN, COLUMN_SETTINGS, COLUMN_SIZES };
 
 /* Room for one more of `size` bytes: doubled when n is a power of two. NULL without memory. */
 static void *grow(struct arena *arena, void *items, int n, size_t size)
@@ -92,6 +97,18 @@ static void *grow(struct arena *arena, void *items, int n, size_t size)
     return larger;
 }
 
+/* Which part of the training rows a configuration learns from. */
+static void set_size(struct compare_configuration *x, sqlite3_stmt *row, struct arena *arena)
+{
+    double per_class = column_real(row, COLUMN_SIZES), fraction = column_real(row, COLUMN_SIZES + 1),
+           rows = column_real(row, COLUMN_SIZES + 2);
+    x->size_order = per_class > 0 ? per_class : fraction < 1 ? fraction : rows > 0 ? rows : 1e18;
+    x->size = per_class > 0  ? arena_printf(arena, "%g a class", per_class)
+              : fraction < 1 ? arena_printf(arena, "%g %%", 100 * fraction)
+              : rows > 0     ? arena_printf(arena, "%g", rows)
+                             : "all";
+}
+
 static int add_configuration(struct comparison *c, sqlite3_stmt *row, struct arena *arena, struct err *err)
 {
     c->configurations = grow(arena, c->configurations, c->n_configurations, sizeof(*c->configurations));
@@ -102,8 +119,12 @@ static int add_configuration(struct comparison *c, sqlite3_stmt *row, struct are
                                                     .method = summary_method_label(arena, column_text(row, 2)),
                                                     .number = sqlite3_column_int64(row, 1),
                                                     .parameters = arena_strdup(arena, column_text(row, 3)),
+                                                    .settings = arena_strdup(arena, column_text(row, COLUMN_SETTINGS)),
                                                     .has_plain_loss = sqlite3_column_int(row, COLUMN_PLAIN) != 0};
-    return configuration->method && configuration->parameters ? 0 : no_memory(err);
+    set_size(configuration, row, arena);
+    return configuration->method && configuration->parameters && configuration->settings && configuration->size
+               ? 0
+               : no_memory(err);
 }
 
 /* Adds the row's trial; axes hold sums until compare.c divides them. */
@@ -217,11 +238,23 @@ static int read_checks(struct store *store, struct compare_method *method, struc
     return rc;
 }
 
+int compare_read_gaps(struct store *store, struct compare_configuration *x, struct err *err)
+{
+    int rc = 0;
+    for (int i = 0; i < x->n_trials && rc == 0 && x->has_plain_loss; i++)
+        rc = read_gap(store, &x->trials[i], err);
+    return rc;
+}
+
 int compare_read_chosen(struct store *store, struct compare_method *method, struct arena *arena, struct err *err)
 {
     struct compare_configuration *chosen = method->chosen;
     int rc = read_checks(store, method, arena, err);
+    if (rc == 0)
+        rc = compare_read_gaps(store, chosen, err);
     for (int i = 0; i < chosen->n_trials && rc == 0 && chosen->has_plain_loss; i++)
-        rc = read_gap(store, &chosen->trials[i], err);
+        rc = fit_read(store, chosen->trials[i].id, &method->fit, err);
+    fit_judge(&method->fit);
+    compare_kept(method);
     return rc;
 }

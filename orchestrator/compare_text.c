@@ -317,17 +317,131 @@ static void add_cost(struct columns *columns, const struct compare_method *m)
     add_bytes(columns, x->peak_bytes);
     add_real(columns, "%+.4f", m->gap.mean);
     add_bytes(columns, x->axes[AXIS_BYTES]);
+    add_real(columns, "%.1f %%", 100 * m->kept);
+}
+
+/* The best of the traditional methods beside the best of the others, with the survey's rows. */
+static const struct compare_method *best_method(const struct comparison *c, bool is_traditional)
+{
+    for (int i = 0; i < c->n_methods; i++)
+        if (c->methods[i].is_traditional == is_traditional)
+            return &c->methods[i];
+    return NULL;
+}
+
+static void add_ratio(struct columns *columns, double traditional, double efficient)
+{
+    if (isfinite(traditional) && isfinite(efficient) && traditional > 0)
+        columns_printf(columns, "%.3g", efficient / traditional);
+    else
+        columns_add(columns, NULL);
+}
+
+static void add_row(struct columns *columns, const char *name, const char *format, double traditional, double efficient,
+                    bool is_bytes)
+{
+    columns_add(columns, name);
+    if (is_bytes)
+        add_bytes(columns, traditional);
+    else
+        add_real(columns, format, traditional);
+    if (is_bytes)
+        add_bytes(columns, efficient);
+    else
+        add_real(columns, format, efficient);
+}
+
+static void add_overview(struct text *out, const struct comparison *c)
+{
+    const struct compare_method *t = best_method(c, true), *e = best_method(c, false);
+    struct columns columns;
+    if (!t || !e)
+        return;
+    const struct compare_configuration *a = t->chosen, *b = e->chosen;
+    const char *const titles[] = {"", ">traditional", ">parameter-efficient", ">ratio"};
+    text_add(out, "\nthe best of each kind: ");
+    printable_add(out, t->label);
+    text_add(out, " and ");
+    printable_add(out, e->label);
+    text_add_char(out, '\n');
+    columns_init(&columns, 4, titles);
+    add_row(&columns, "score (validation)", "%.4f", t->validation.mean, e->validation.mean, false);
+    columns_add(&columns, NULL);
+    add_row(&columns, "parameters updated", "%.0f", a->axes[AXIS_PARAMETERS], b->axes[AXIS_PARAMETERS], false);
+    add_ratio(&columns, a->axes[AXIS_PARAMETERS], b->axes[AXIS_PARAMETERS]);
+    add_row(&columns, "cost (FLOPs)", "%.3g", a->flops, b->flops, false);
+    add_ratio(&columns, a->flops, b->flops);
+    add_row(&columns, "time (seconds)", "%.1f", a->axes[AXIS_SECONDS], b->axes[AXIS_SECONDS], false);
+    add_ratio(&columns, a->axes[AXIS_SECONDS], b->axes[AXIS_SECONDS]);
+    add_row(&columns, "memory", NULL, a->peak_bytes, b->peak_bytes, true);
+    add_ratio(&columns, a->peak_bytes, b->peak_bytes);
+    add_row(&columns, "overfitting (validation − training loss)", "%+.4f", t->gap.mean, e->gap.mean, false);
+    columns_add(&columns, NULL);
+    add_row(&columns, "stored size", NULL, a->axes[AXIS_BYTES], b->axes[AXIS_BYTES], true);
+    add_ratio(&columns, a->axes[AXIS_BYTES], b->axes[AXIS_BYTES]);
+    add_row(&columns, "knowledge kept (%)", "%.1f", 100 * t->kept, 100 * e->kept, false);
+    columns_add(&columns, NULL);
+    finish(out, &columns);
+}
+
+static void add_fits(struct text *out, const struct comparison *c)
+{
+    int n = 0;
+    for (int i = 0; i < c->n_methods; i++) {
+        const struct compare_method *m = &c->methods[i];
+        if (m->fit.verdict == FIT_UNKNOWN)
+            continue;
+        text_add(out, n++ ? "" : "\nfit of the chosen configurations\n");
+        text_add(out, indent);
+        printable_add(out, m->label);
+        text_add(out, ": ");
+        fit_add_words(out, &m->fit, m->chosen->method, m->chosen->settings);
+        text_add_char(out, '\n');
+    }
+}
+
+/* Small training sets are where methods part: a row a size, a column a method. */
+static void add_sizes(struct text *out, const struct comparison *c)
+{
+    const char *titles[COLUMNS_MAX] = {"training rows"};
+    struct text names = {0};
+    size_t starts[COLUMNS_MAX];
+    struct columns columns;
+    int n = c->n_methods < COLUMNS_MAX - 1 ? c->n_methods : COLUMNS_MAX - 1;
+    if (c->n_sizes == 0)
+        return;
+    for (int i = 0; i < n; i++) {
+        starts[i] = names.len;
+        text_printf(&names, ">%s", c->methods[i].label);
+        text_add_n(&names, "", 1);
+    }
+    if (!names.failed) {
+        for (int i = 0; i < n; i++)
+            titles[i + 1] = names.data + starts[i];
+        text_add(out,
+                 "\noverfitting (validation loss − training loss) by the size of the training set, each method's best "
+                 "configuration of it\n");
+        columns_init(&columns, n + 1, titles);
+        for (int s = 0; s < c->n_sizes; s++) {
+            columns_add(&columns, c->sizes[s].label);
+            for (int i = 0; i < n; i++)
+                add_real(&columns, "%+.4f", c->sizes[s].gaps[i]);
+        }
+        finish(out, &columns);
+    }
+    text_done(&names);
 }
 
 static void add_costs(struct text *out, const struct comparison *c)
 {
-    const char *const titles[] = {"method",   "fine-tuning", ">parameters updated", ">FLOPs",
-                                  ">seconds", ">memory",     ">overfitting",        ">stored"};
+    const char *const titles[] = {"method",       "fine-tuning", ">parameters updated", ">FLOPs", ">seconds", ">memory",
+                                  ">overfitting", ">stored",     ">knowledge kept"};
     struct columns columns;
     text_add(out,
              "\ntraditional and parameter-efficient fine-tuning (overfitting: validation loss − training loss at the "
-             "best checkpoint)\n");
-    columns_init(&columns, 8, titles);
+             "best checkpoint; knowledge kept: probes of other tasks, after/before, else perplexity of general text, "
+             "before/after)\n");
+    columns_init(&columns, 9, titles);
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < c->n_methods; i++)
             if (c->methods[i].is_traditional == (pass == 0))
@@ -344,6 +458,8 @@ static void add_checks(struct text *out, const struct comparison *c)
     for (int i = 0; i < c->n_methods; i++)
         for (int k = 0; k < c->methods[i].n_checks; k++, n++) {
             const struct compare_check *check = &c->methods[i].checks[k];
+            if (strchr(check->metric, '/')) /* of single layers: in the JSON */
+                continue;
             columns_add(&columns, c->methods[i].label);
             columns_add(&columns, check->name);
             columns_add(&columns, check->metric);
@@ -367,5 +483,8 @@ void compare_add_text(struct text *out, const struct comparison *c)
     add_fronts(out, c);
     add_budgets(out, c);
     add_costs(out, c);
+    add_overview(out, c);
+    add_fits(out, c);
+    add_sizes(out, c);
     add_checks(out, c);
 }

@@ -277,8 +277,10 @@ static int read_settings(struct definition_reader *r)
     return rc;
 }
 
-const char *const adapter_settings[] = {"init_adapter", "stacked_on", "fused_adapters", NULL};
+#define WORDS_SETTING "augmentation_words"
+const char *const adapter_settings[] = {"init_adapter", "stacked_on", "fused_adapters", WORDS_SETTING, NULL};
 
+/* A saved adapter is a folder, a list of words a file. */
 static int add_init_adapter(struct definition_reader *r, const cJSON *value, const char *where)
 {
     struct definition *d = r->definition;
@@ -293,7 +295,8 @@ static int add_init_adapter(struct definition_reader *r, const cJSON *value, con
     }
     struct init_adapter *adapter = &d->init_adapters[d->n_init_adapters++];
     adapter->name = arena_strdup(&d->arena, value->valuestring);
-    return adapter->name ? read_path(r, value->valuestring, where, true, &adapter->path) : ERR_NOMEM;
+    return adapter->name ? read_path(r, value->valuestring, where, !strstr(where, WORDS_SETTING), &adapter->path)
+                         : ERR_NOMEM;
 }
 
 /* A folder, or a list of them. */

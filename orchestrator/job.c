@@ -24,7 +24,9 @@ int job_hash_inputs(struct input_hashes *hashes, const struct definition *defini
     if (rc == 0)
         rc = hash_tokenizer(definition->model, cache_path, hashes->tokenizer, err);
     for (int i = 0; i < definition->n_init_adapters && rc == 0; i++)
-        rc = hash_folder(definition->init_adapters[i].path, cache_path, hashes->init_adapters[i], err);
+        rc = file_is_folder(definition->init_adapters[i].path)
+                 ? hash_folder(definition->init_adapters[i].path, cache_path, hashes->init_adapters[i], err)
+                 : hash_file_cached(definition->init_adapters[i].path, cache_path, hashes->init_adapters[i], err);
     for (int i = 0; i < 3 && rc == 0; i++)
         if (task_file(definition, keys[i]))
             rc = hash_file_cached(task_file(definition, keys[i]), cache_path, out[i], err);

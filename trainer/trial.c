@@ -9,6 +9,7 @@
 
 #include "common/file.h"
 #include "common/json.h"
+#include "trainer/augment.h"
 #include "trainer/gemm.h"
 #include "trainer/gemm_bf16.h"
 #include "trainer/halves.h"
@@ -101,6 +102,18 @@ static size_t rows_setting(const struct trial *trial, const char *name)
     return (size_t)setting_number(trial->job->settings, name, 0);
 }
 
+/* Behind every choice of rows, so that no copy of a training row is in another split. */
+static int augment(struct trial *trial, struct err *err)
+{
+    const struct trial_job *job = trial->job;
+    const cJSON *given = json_get(job->settings, "augmentation");
+    if (!given || (cJSON_IsString(given) && strcmp(given->valuestring, "none") == 0))
+        return 0;
+    if (job->model_task != TASK_CLASSIFICATION)
+        return err_set(err, ERR_UNSUPPORTED, "settings.augmentation: it is for classification, task.kind is another");
+    return augment_rows(&trial->train_rows, job->train, job->task, job->settings, job->seed, &trial->n_augmented, err);
+}
+
 static int read_rows(struct trial *trial, struct err *err)
 {
     const struct trial_job *job = trial->job;
@@ -122,7 +135,7 @@ static int read_rows(struct trial *trial, struct err *err)
         rc = dataset_keep_fraction(&trial->train_rows, fraction, err);
     if (rc == 0 && per_class > 0)
         rc = dataset_keep_per_class(&trial->train_rows, per_class, job->seed, err);
-    return rc;
+    return rc < 0 ? rc : augment(trial, err);
 }
 
 static int encode_language(struct trial *trial, struct err *err)

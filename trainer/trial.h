@@ -37,6 +37,7 @@ struct trial {
     struct tokenizer *tokenizer;
     char *cache_folder; /* token_cache.h; NULL: none */
     struct rows train_rows, validation_rows, test_rows;
+    size_t n_augmented; /* of train_rows: the altered copies at its end */
     struct labels labels;
     struct dataset train, validation, test; /* test.count 0: none */
     real *class_weights;

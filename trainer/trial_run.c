@@ -210,6 +210,7 @@ static void send_started(struct trial *trial, int64_t resumed_step, bool bit_exa
     /* No validation file: which rows were taken follows from the data alone (dataset_split). */
     records_add_text(line, "validation_split", trial->job->validation ? "file" : "hash of text, 10 % of each label");
     records_add_text(line, "validation_sha256", trial->validation.sha256);
+    records_add_int(line, "augmented", (int64_t)trial->n_augmented);
     records_add_int(line, "truncated", (int64_t)trial->train.n_truncated);
     records_add_number(line, "flops", training_flops(trial));
     records_add_int(line, "estimated_bytes", (int64_t)trial->estimated_bytes);
