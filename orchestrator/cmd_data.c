@@ -163,6 +163,26 @@ static void add_overlaps(struct text *out, const cJSON *findings)
         text_add(out, "no leakage between splits, no equal texts with different labels\n");
 }
 
+/* "likely label errors: 31 of 1,500 training rows (2.1 %)", and the worst of them. */
+static void add_label_errors(struct text *out, const cJSON *findings)
+{
+    const cJSON *errors = json_get(findings, "label_errors"), *example;
+    double likely = number(errors, "likely");
+    if (!(likely > 0))
+        return;
+    text_printf(
+        out, "likely label errors: %.0f of %.0f training rows (%.1f %%), by a linear model that is right on %.1f %%\n",
+        likely, number(errors, "rows"), 100 * likely / number(errors, "rows"), 100 * number(errors, "model_accuracy"));
+    cJSON_ArrayForEach(example, json_get(errors, "examples"))
+    {
+        text_printf(out, "  line %.0f: labelled '", number(example, "line"));
+        printable_add(out, string(example, "label"));
+        text_add(out, "', rather '");
+        printable_add(out, string(example, "suggested"));
+        text_printf(out, "' (%.2f against %.2f)\n", number(example, "p_suggested"), number(example, "p_label"));
+    }
+}
+
 static int show(const struct command_line *line, const cJSON *findings, struct err *err)
 {
     struct text out = {0};
@@ -172,6 +192,7 @@ static int show(const struct command_line *line, const cJSON *findings, struct e
     } else {
         add_splits(&out, findings);
         add_overlaps(&out, findings);
+        add_label_errors(&out, findings);
     }
     int rc = out.failed ? err_set(err, ERR_NOMEM, "no memory for the findings") : 0;
     if (rc == 0)
@@ -212,9 +233,8 @@ const struct command command_data = {
     .description =
         "Reads the task's files and tells of each split how many rows it has, how even its classes are, how long its "
         "texts are and how many are cut at max_tokens; which rows are equal or nearly equal to others of the same "
-        "split "
-        "or of another one (leakage), and which equal texts have different labels. docs/data.md says how each is "
-        "measured.",
+        "split or of another one (leakage), which equal texts have different labels, and which labels are likely "
+        "wrong. docs/data.md says how each is measured.",
     .options = options,
     .least_arguments = 1,
     .most_arguments = 1,

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "common/json.h"
+#include "trainer/dataset.h"
 #include "trainer/duplicates.h"
+#include "trainer/label_errors.h"
 #include "trainer/rows.h"
 #include "trainer/tokenizer.h"
 
@@ -277,6 +279,56 @@ static void add_conflicts(struct text *out, const struct data *data)
     text_done(&examples);
 }
 
+/* Likely label errors ---------------------------------------------------------------------------------------------- */
+
+static void add_likely(struct text *out, const struct data *data, const struct labels *labels, const int *classes,
+                       const struct label_errors *e, size_t n)
+{
+    text_printf(out, "{\"rows\":%zu,\"model_accuracy\":", n);
+    text_add_double(out, e->accuracy);
+    text_printf(out, ",\"likely\":%zu,\"examples\":[", e->n_likely);
+    for (size_t i = 0; i < e->n_likely && i < EXAMPLES; i++) {
+        uint32_t row = e->order[i];
+        const double *p = e->probabilities + (size_t)row * (size_t)labels->count;
+        text_printf(out, "%s{\"line\":%u,\"label\":", i ? "," : "", data->rows[0].items[row].line);
+        text_add_json(out, labels->names[classes[row]]);
+        text_add(out, ",\"suggested\":");
+        text_add_json(out, labels->names[e->suggested[row]]);
+        text_add(out, ",\"p_label\":");
+        text_add_double(out, p[classes[row]]);
+        text_add(out, ",\"p_suggested\":");
+        text_add_double(out, p[e->suggested[row]]);
+        text_add_char(out, '}');
+    }
+    text_add(out, "]}");
+}
+
+/* Of the training rows; null where there are too few of them or too many classes. */
+static int add_label_errors(struct text *out, struct data *data, struct err *err)
+{
+    size_t n = data->rows[0].count;
+    struct labels labels = {0};
+    struct label_errors errors;
+    int *classes = arena_calloc(&data->arena, n + 1, sizeof(*classes));
+    text_add(out, ",\"label_errors\":");
+    if (!classes)
+        return err_set(err, ERR_NOMEM, "no memory for %zu labels", n);
+    bool is_done = n >= LABEL_ERRORS_MIN_ROWS && labels_make(&labels, &data->rows[0], NULL) == 0 &&
+                   labels.count <= LABEL_ERRORS_MAX_CLASSES;
+    int rc = 0;
+    for (size_t i = 0; i < n && is_done; i++)
+        classes[i] = labels_find(&labels, data->labels[i]);
+    if (is_done)
+        rc = label_errors_find(&errors, data->texts, classes, data->duplicates.first, n, labels.count, &data->arena,
+                               err);
+    if (is_done && rc == 0)
+        add_likely(out, data, &labels, classes, &errors, n);
+    else
+        text_add(out, "null");
+    labels_done(&labels);
+    return rc;
+}
+
 static int add_splits(struct text *out, const struct data *data, const struct tokenizer *tokenizer, int max_tokens,
                       struct err *err)
 {
@@ -323,6 +375,7 @@ int data_check(const cJSON *request, struct text *out, struct err *err)
         rc = add_overlaps(out, &data, err);
     if (rc == 0) {
         add_conflicts(out, &data);
+        rc = add_label_errors(out, &data, err);
         text_add(out, "}\n");
     }
     tokenizer_close(tokenizer);

@@ -142,5 +142,23 @@ Test(data_check, clean_data_has_no_findings)
     cJSON_ArrayForEach(overlap, json_get(findings, "duplicates"))
         cr_expect(number(overlap, "equal") == 0 && number(overlap, "near") == 0);
     cr_expect_eq(number(json_get(findings, "label_conflicts"), "equal"), 0);
+    cr_expect(cJSON_IsNull(json_get(findings, "label_errors")), "too few rows to say");
     json_free(findings);
+}
+
+Test(data_check, a_turned_label_is_named_with_its_line)
+{
+    struct text train = {0};
+    for (int i = 0; i < 80; i++)
+        text_printf(&train, "{\"text\":\"take %d of it was %s\",\"label\":%d}\n", i, i % 2 ? "dull" : "lovely",
+                    (i % 2 == 0) != (i == 40));
+    cJSON *findings = check_files(train.data, "{\"text\":\"two\",\"label\":1}\n");
+    const cJSON *errors = json_get(findings, "label_errors"), *first = json_get(errors, "examples")->child;
+    cr_expect_eq(number(errors, "rows"), 80);
+    cr_assert_not_null(first);
+    cr_expect_eq(number(first, "line"), 41);
+    cr_expect_str_eq(json_get(first, "label")->valuestring, "0");
+    cr_expect_str_eq(json_get(first, "suggested")->valuestring, "1");
+    json_free(findings);
+    text_done(&train);
 }
