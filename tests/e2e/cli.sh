@@ -170,6 +170,16 @@ small_store() {
     says "'none' is no number above 0"
     expect 2 compare ranks --reference lara
     says "'lara' is no method with a finished trial"
+    expect 0 advise
+    has "take lora" && has 'nothing to look back on'
+    expect 0 advise ranks --bytes 1KiB
+    has 'nothing fits: all 1 configurations'
+    expect 0 advise ranks --memory 1TiB --json
+    json 'j["advice"]["score"] == 0.875 and j["admitted"] == 1 and j["earlier"] == []'
+    expect 2 advise rnks
+    says 'nearest is ranks'
+    expect 2 advise ranks --bytes none
+    says 'a size above 0'
     expect 0 export ranks --output "$folder/new/page.html"
     has "$folder/new/page.html"
     grep -q '</html>' "$folder/new/page.html" || fail 'no page'
@@ -190,7 +200,7 @@ hostile_store() {
         UPDATE objective SET metric = $evil; UPDATE configuration SET parameters = json_object($evil, $evil);
         UPDATE configuration SET settings = json_object('method', $evil); UPDATE environment SET cpu = $evil;"
     local command
-    for command in 'status' 'show 1' 'show 2' 'show 3' 'compare ranks'; do
+    for command in 'status' 'show 1' 'show 2' 'show 3' 'compare ranks' 'advise ranks'; do
         # shellcheck disable=SC2086 # words on purpose
         expect 0 $command --store "$store"
         tr -d '\n' <"$folder/out" | LC_ALL=C grep -q $'[\x01-\x1f\x7f]\|\xc2\x9b\|\xe2\x80\xae' &&

@@ -34,9 +34,18 @@ static void make_project(struct temp *temp)
     static const char *const folders[] = {"models/minilm", "data/movies", "data/products", "data/tweets",
                                           "sweeps/checks"};
     static const char *const files[] = {
-        "models/minilm/config.json",    "models/minilm/tokenizer.json", "data/movies/train.jsonl",
-        "data/movies/validation.jsonl", "data/movies/test.jsonl",       "data/products/test.jsonl",
-        "data/tweets/test.jsonl",       "sweeps/checks/names.json",
+        "models/minilm/config.json",
+        "models/minilm/tokenizer.json",
+        "data/movies/train.jsonl",
+        "data/movies/validation.jsonl",
+        "data/movies/test.jsonl",
+        "data/products/test.jsonl",
+        "data/tweets/test.jsonl",
+        "sweeps/checks/names.json",
+        "sweeps/synonyms.txt",
+        "sweeps/checks/probe-topics.jsonl",
+        "sweeps/checks/probe-grammar.jsonl",
+        "sweeps/checks/weat-career.jsonl",
     };
     struct err err;
     temp_open(temp);
