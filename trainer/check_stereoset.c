@@ -131,18 +131,6 @@ static void file_done(struct stereo_file *file)
     arena_done(&file->arena);
 }
 
-static int fits(struct trial *trial, const struct trial_check *check, struct err *err)
-{
-    struct likelihood likelihood;
-    struct stereo_file file = {0};
-    int rc = likelihood_open(&likelihood, trial, err);
-    if (rc == 0)
-        rc = read_file(&file, check->file, err);
-    file_done(&file);
-    likelihood_close(&likelihood);
-    return rc;
-}
-
 /* Masked ----------------------------------------------------------------------------------------------------------- */
 
 /* The word of the sentence that stands where the context has BLANK, without punctuation. */
@@ -218,6 +206,38 @@ static int open_gap(struct likelihood *l, const struct stereo_sentence *item, in
     gap->special = special.ids;
     gap->n_special = special.n;
     gap->special_front = (special.n + 1) / 2;
+    return rc;
+}
+
+/* Whether every gap can be filled and every sentence fits the model, before anything is trained. */
+static int check_gaps(struct likelihood *l, const struct stereo_file *file, struct err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < file->count * CHOICES && rc == 0; i++) {
+        struct arena_mark mark = arena_mark(&l->arena);
+        struct scored_text scored;
+        struct gap gap;
+        rc = open_gap(l, &file->items[i / CHOICES], (int)(i % CHOICES), &gap, err);
+        if (rc == 0)
+            rc = fill_gap(l, &gap, gap.word.n - 1, &scored, err);
+        if (rc < 0)
+            err_wrap(err, "'%s', item %zu", file->lines.path, i / CHOICES + 1);
+        arena_rewind(&l->arena, mark);
+    }
+    return rc;
+}
+
+static int fits(struct trial *trial, const struct trial_check *check, struct err *err)
+{
+    struct likelihood likelihood;
+    struct stereo_file file = {0};
+    int rc = likelihood_open(&likelihood, trial, err);
+    if (rc == 0)
+        rc = read_file(&file, check->file, err);
+    if (rc == 0 && likelihood.is_masked)
+        rc = check_gaps(&likelihood, &file, err);
+    file_done(&file);
+    likelihood_close(&likelihood);
     return rc;
 }
 

@@ -234,6 +234,11 @@ Test(check_texts, malformed_files_name_the_line)
     refused(&check_stereoset, "t.json",
             "{\"data\":{\"intrasentence\":[{\"id\":\"q\",\"context\":\"w6\",\"target\":\"w6\"}]}}", "{}",
             "has no BLANK");
+    refused(&check_stereoset, "t.json",
+            "{\"data\":{\"intrasentence\":[{\"target\":\"w9\",\"context\":\"w9 w8 BLANK\",\"sentences\":[{\"sentence\":"
+            "\"w9 w8 w7\",\"gold_label\":\"stereotype\"},{\"sentence\":\"w9\",\"gold_label\":\"anti-stereotype\"},"
+            "{\"sentence\":\"w9 w8 w5\",\"gold_label\":\"unrelated\"}]}]}}",
+            "{}", "item 1: the word for the gap of 'w9 w8 BLANK' has no tokens");
     refused(&check_bbq, "t.jsonl", "{}", "{}", "line 1");
     refused(&check_bbq, "t.jsonl", "\n{\"context\":\"w\",\"question\":\"w\",\"context_condition\":\"vague\"}", "{}",
             "line 2: context_condition is 'vague', ambig or disambig");
