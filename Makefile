@@ -94,7 +94,7 @@ $(BUILD)/unit/test_faults: $(BUILD)/tests/unit/test_faults.o $(SUPPORT) $(FAULTS
 	@mkdir -p $(@D)
 	$(CC) $(VFLAGS) -o $@ $< $(FAULTS) $(SUPPORT) $(BUILD)/liborchestrator.a $(BUILD)/libworker.a $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion
 $(BUILD)/faults.so: tests/support/faults/faults.c $(BUILD)/flags
-	$(CC) $(STD) $(WARN) -O2 -fPIC -shared -o $@ $< -ldl
+	$(CC) $(STD) $(WARN) -O2 -DNIGHTSWEEP_ASAN -fPIC -shared -o $@ $< -ldl
 $(BUILD)/gradient/%: $(BUILD)/tests/gradient/%.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
 	@mkdir -p $(@D)
 	$(CC) $(VFLAGS) -o $@ $< $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion
@@ -153,7 +153,7 @@ gradient-run: $(GRADIENT)
 	@tests/support/run.sh $(GRADIENT)
 golden: all             ## training runs with known numbers: every loss, gradient norm, logit and weight
 	@$(BUILD)/golden-run --cases tests/golden/cases --out $(BUILD)/golden --check
-e2e: all $(BUILD)/fake-trainer ## the real programs: every tests/e2e/*.sh
+e2e: all $(BUILD)/fake-trainer $(BUILD)/faults.so ## the real programs: every tests/e2e/*.sh
 	@BUILD=$(BUILD) tests/support/run_e2e.sh
 check-interop: all      ## our store and exports in the tools people have; more models against transformers, our adapters in PEFT
 	@test -x build/interop/bin/python || python3 -m venv build/interop

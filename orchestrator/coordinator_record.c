@@ -340,13 +340,22 @@ static int on_artifact(struct coordinator *c, struct coordinator_slot *slot, con
 
 static int on_progress(struct coordinator *c, struct coordinator_slot *slot, const cJSON *record, struct err *err)
 {
-    (void)c;
-    int rc = json_opt_int64(record, "step", "progress", &slot->shown.step, err);
+    const char *message = NULL;
+    int rc = json_opt_string(record, "message", "progress", &message, err);
+    if (rc == 0)
+        rc = json_opt_int64(record, "step", "progress", &slot->shown.step, err);
     if (rc == 0)
         rc = json_opt_int64(record, "total_steps", "progress", &slot->shown.total_steps, err);
     if (rc == 0)
         rc = json_opt_double(record, "tokens_per_second", "progress", &slot->shown.tokens_per_second, err);
-    return rc == 0 ? json_opt_double(record, "loss", "progress", &slot->shown.loss, err) : rc;
+    if (rc == 0)
+        rc = json_opt_double(record, "loss", "progress", &slot->shown.loss, err);
+    if (rc == 0 && message) {
+        coordinator_event(c, slot->trial, "checkpoint_failed", "%.900s", message);
+        progress_say(c->options->progress, "checkpoint_failed", "trial %" PRId64 " goes on without a checkpoint: %.500s",
+                     slot->trial->stored->number, message);
+    }
+    return rc;
 }
 
 static int on_stopped(struct coordinator *c, struct coordinator_slot *slot, const cJSON *record, struct err *err)

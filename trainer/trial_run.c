@@ -18,6 +18,7 @@
 
 struct clocks {
     double start, sent, checkpointed;
+    bool cannot_keep; /* the last checkpoint could not be written */
     double tokens, training; /* trained by this attempt, and the seconds that took without validation and checkpoints */
 };
 
@@ -320,9 +321,28 @@ static void send_progress(struct trial *trial, struct clocks *clocks)
     records_send(trial->records);
 }
 
-static int stop(struct trial *trial, bool keeps, struct err *err)
+/* A disk that is full or broken costs the steps since the last checkpoint, should this attempt end before there is a new
+ * one, and not the trial. Said once, until one could be written. */
+static int keep_checkpoint(struct trial *trial, struct clocks *clocks, struct err *err)
 {
-    int rc = keeps ? checkpoint_write(trial, err) : 0;
+    int rc = checkpoint_write(trial, err);
+    if (rc == 0)
+        clocks->cannot_keep = false;
+    if (rc != ERR_IO)
+        return rc;
+    if (!clocks->cannot_keep) {
+        struct text *line = records_begin(trial->records, "progress");
+        records_add_int(line, "step", trial->progress.step);
+        records_add_text(line, "message", err->message);
+        records_send(trial->records);
+    }
+    clocks->cannot_keep = true;
+    return 0;
+}
+
+static int stop(struct trial *trial, struct clocks *clocks, bool keeps, struct err *err)
+{
+    int rc = keeps ? keep_checkpoint(trial, clocks, err) : 0;
     if (rc < 0)
         return rc;
     records_add_int(records_begin(trial->records, "stopped"), "step", trial->progress.step);
@@ -346,7 +366,7 @@ static int one_step(struct trial *trial, struct clocks *clocks, struct err *err)
     if (now() - clocks->checkpointed < trial->job->checkpoint_seconds || is_last)
         return 0;
     clocks->checkpointed = now();
-    return checkpoint_write(trial, err);
+    return keep_checkpoint(trial, clocks, err);
 }
 
 int trial_run(struct trial *trial, struct err *err)
@@ -362,10 +382,10 @@ int trial_run(struct trial *trial, struct err *err)
     send_started(trial, trial->progress.step, bit_exact);
     while (rc == 0 && trial->progress.step < trial->total_steps && !trial->progress.is_stopped_early) {
         if (atomic_load(trial->stop))
-            return stop(trial, true, err);
+            return stop(trial, &clocks, true, err);
         if (trial->job->stop_after_steps && steps_here == trial->job->stop_after_steps) {
             send_progress(trial, &clocks);
-            return stop(trial, false, err);
+            return stop(trial, &clocks, false, err);
         }
         rc = one_step(trial, &clocks, err);
         steps_here++;
