@@ -26,6 +26,7 @@ const struct command *const commands[] = {
     &command_suggest,
     &command_tell,
     &command_import,
+    &command_recover,
     &command_slurm,
     NULL,
 };

@@ -14,5 +14,6 @@ extern const struct command command_score;
 extern const struct command command_data;
 extern const struct command command_generate;
 extern const struct command command_import;
+extern const struct command command_recover;
 
 #endif

@@ -352,8 +352,8 @@ static int on_progress(struct coordinator *c, struct coordinator_slot *slot, con
         rc = json_opt_double(record, "loss", "progress", &slot->shown.loss, err);
     if (rc == 0 && message) {
         coordinator_event(c, slot->trial, "checkpoint_failed", "%.900s", message);
-        progress_say(c->options->progress, "checkpoint_failed", "trial %" PRId64 " goes on without a checkpoint: %.500s",
-                     slot->trial->stored->number, message);
+        progress_say(c->options->progress, "checkpoint_failed",
+                     "trial %" PRId64 " goes on without a checkpoint: %.500s", slot->trial->stored->number, message);
     }
     return rc;
 }

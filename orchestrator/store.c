@@ -42,8 +42,8 @@ static int refuse_file(const struct store *store, struct err *err)
     if (code == SQLITE_NOTADB)
         return err_set(err, ERR_STORE, "'%s' is not an SQLite database, a Nightsweep store was expected", store->path);
     if (code == SQLITE_CORRUPT)
-        return err_set(err, ERR_STORE, "store '%s' is damaged: %s; a copy from before is needed", store->path,
-                       sqlite3_errmsg(store->db));
+        return err_set(err, ERR_STORE, "store '%s' is damaged: %s; `nightsweep recover` saves what can be read",
+                       store->path, sqlite3_errmsg(store->db));
     return store_fail(store, "cannot open", err);
 }
 
@@ -159,8 +159,8 @@ static int check_pages(struct store *store, struct err *err)
         sqlite3_step(statement) != SQLITE_ROW)
         rc = refuse_file(store, err);
     else if (strcmp((const char *)sqlite3_column_text(statement, 0), "ok") != 0)
-        rc = err_set(err, ERR_STORE, "store '%s' is damaged: %s; a copy from before is needed", store->path,
-                     (const char *)sqlite3_column_text(statement, 0));
+        rc = err_set(err, ERR_STORE, "store '%s' is damaged: %s; `nightsweep recover` saves what can be read",
+                     store->path, (const char *)sqlite3_column_text(statement, 0));
     sqlite3_finalize(statement);
     return rc;
 }

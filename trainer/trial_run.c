@@ -18,7 +18,7 @@
 
 struct clocks {
     double start, sent, checkpointed;
-    bool cannot_keep; /* the last checkpoint could not be written */
+    bool cannot_keep;        /* the last checkpoint could not be written */
     double tokens, training; /* trained by this attempt, and the seconds that took without validation and checkpoints */
 };
 
@@ -321,8 +321,8 @@ static void send_progress(struct trial *trial, struct clocks *clocks)
     records_send(trial->records);
 }
 
-/* A disk that is full or broken costs the steps since the last checkpoint, should this attempt end before there is a new
- * one, and not the trial. Said once, until one could be written. */
+/* A disk that is full or broken costs the steps since the last checkpoint, should this attempt end before there is a
+ * new one, and not the trial. Said once, until one could be written. */
 static int keep_checkpoint(struct trial *trial, struct clocks *clocks, struct err *err)
 {
     int rc = checkpoint_write(trial, err);

@@ -107,4 +107,35 @@ sum=$(sha256sum <"$folder/bad.db")
 [ $? = 3 ] || fail "a damaged store ends with another status than 3"
 says 'is damaged' || fail "nothing said that the store is damaged"
 [ "$(sha256sum <"$folder/bad.db")" = "$sum" ] || fail "a damaged store was changed"
+
+# What can be read of it is saved, whichever page is garbage, and the sweep goes on to the same results.
+cp "$BUILD/fake-trainer" "$bin/nightsweep-trainer"
+for name in train validation; do echo '{"text":"a","label":0}' >"$folder/$name.jsonl"; done
+results quiet >"$folder/expected"
+pages=$(sqlite3 "$folder/quiet.db" 'PRAGMA page_count')
+page=1
+while ((page < pages)); do
+    cp "$folder/quiet.db" "$folder/bad.db"
+    dd if=/dev/urandom of="$folder/bad.db" bs=4096 seek="$page" count=1 conv=notrunc status=none
+    rm -rf "$folder"/bad.db.*
+    if "$bin/nightsweep" recover --store "$folder/bad.db" >"$folder/out" 2>&1; then
+        [ "$(sqlite3 "$folder/bad.db.recovered" 'PRAGMA integrity_check; PRAGMA foreign_key_check')" = ok ] ||
+            fail "page $page: the recovered store is not whole"
+        mv "$folder/bad.db.recovered" "$folder/saved.db"
+        if "$bin/nightsweep" run "$folder/s.json" --store "$folder/saved.db" --quiet >"$folder/out" 2>&1; then
+            [ "$(finished saved)" = 8 ] || fail "page $page: the recovered sweep is not complete"
+        else
+            says 'has no objective' || fail "page $page: the recovered sweep did not end well"
+        fi
+        rm -rf "$folder"/saved*
+    else
+        fail "page $page: nothing was recovered"
+    fi
+    page=$((page + ${RECOVER_STRIDE:-5}))
+done
+"$bin/nightsweep" recover --store "$folder/quiet.db" --output "$folder/copy.db" >"$folder/out" 2>&1 || fail "a whole store is not copied"
+says 'which is all of it' || fail "a whole store is called damaged"
+results copy | diff "$folder/expected" - >"$folder/out" || fail "the copy of a whole store differs"
+"$bin/nightsweep" recover --store "$folder/quiet.db" --output "$folder/copy.db" >"$folder/out" 2>&1
+[ $? = 2 ] || fail "an existing file is taken for the output"
 exit "$failed"
