@@ -115,12 +115,14 @@ static const struct path {
     int (*run)(struct err *problem);
 } paths[] = {{"plan", plan_path}, {"job", job_path}, {"items", items_path}};
 
+#ifndef NIGHTSWEEP_ASAN /* the sanitizers have a malloc of their own */
 static long stride(void)
 {
     const char *given = getenv("FAULTS_STRIDE");
     long n = given ? strtol(given, NULL, 10) : 7;
     return n > 0 ? n : 7;
 }
+#endif
 
 /* Runs a path with each n; how many runs that took. */
 static long each_fault(const struct path *path, enum fault_kind kind, int error, long step)
