@@ -546,10 +546,10 @@ static int read_root(struct definition_reader *r)
     if (rc == 0 && !d->is_free)
         rc = read_init_adapters(r);
     if (rc == 0)
-        rc = definition_read_search(r);
-    if (rc == 0)
         rc = definition_number(r, d->root, "definition", "seeds", 1, 10000, true, &seeds);
     d->seeds = (int)seeds;
+    if (rc == 0)
+        rc = definition_read_search(r);
     if (rc == 0)
         rc = definition_read_objectives(r);
     if (rc == 0)

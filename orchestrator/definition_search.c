@@ -85,14 +85,24 @@ static void read_warm_start(struct definition_reader *r, const cJSON *search)
                                    "was expected");
 }
 
+/* Where a model proposes within a number of trials, the incumbent may have twice as many seeds as the others. A fixed
+ * seed leaves nothing to repeat. */
+static int default_reevaluations(const struct definition *d, const cJSON *trials)
+{
+    const struct search_kind *kind = search_find(d->search);
+    bool is_modelled = kind && !kind->propose;
+    return is_modelled && trials && d->seeds > 1 && !json_get(d->settings, "seed") ? d->seeds : 0;
+}
+
 int definition_read_search(struct definition_reader *r)
 {
-    static const char *const keys[] = {"algorithm", "configurations", "first", "cost", "warm_start", NULL};
+    static const char *const keys[] = {"algorithm",  "configurations", "first", "cost",
+                                       "warm_start", "reevaluate",     NULL};
     struct definition *d = r->definition;
     const cJSON *search = definition_section(r, "search");
     int64_t size = r->problems.n == 0 ? space_grid_size(&d->space) : -1;
     const char *names[KINDS_MAX];
-    double configurations = 0;
+    double configurations = 0, reevaluations = -1;
     const cJSON *trials = json_get(json_get(d->root, "budget"), "trials");
     int rc = 0;
     search_names(names);
@@ -102,12 +112,17 @@ int definition_read_search(struct definition_reader *r)
         rc = definition_note(r, json_opt_string(search, "algorithm", "search", &d->search, &r->err));
         if (rc == 0 && json_get(search, "configurations"))
             rc = definition_number(r, search, "search", "configurations", 1, configurations_max, true, &configurations);
+        if (rc == 0 && json_get(search, "reevaluate"))
+            rc = definition_number(r, search, "search", "reevaluate", 0, 1000, true, &reevaluations);
         read_first(r, search);
         read_warm_start(r, search);
         if (rc == 0)
             rc = read_cost(r, search);
     }
     d->configurations = (int64_t)configurations;
+    d->reevaluations = reevaluations >= 0 ? (int)reevaluations : default_reevaluations(d, trials);
+    if (d->reevaluations > 0 && json_get(d->settings, "seed"))
+        problems_add(&r->problems, "search.reevaluate: settings.seed is fixed, every repeat would be the same trial");
     bool is_known = false;
     for (int i = 0; names[i]; i++)
         is_known = is_known || strcmp(names[i], d->search) == 0;

@@ -193,7 +193,8 @@ bool plan_is_adaptive(const struct definition *definition)
 {
     const struct search_kind *search = search_find(definition->search);
     return (search && !search->propose) || definition->stopping.kind || definition->n_constraints > 0 ||
-           definition->first || definition->warm_start || definition->cost || definition->budget.steps > 0;
+           definition->first || definition->warm_start || definition->cost || definition->reevaluations > 0 ||
+           definition->budget.steps > 0;
 }
 
 /* What was proposed stays asked for. */

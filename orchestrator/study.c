@@ -505,6 +505,24 @@ static int answer_nothing(const struct study *study, struct study_proposal *prop
     return 0;
 }
 
+/* A new configuration, or one that noise wants another seed of: in turn, as long as there are both. */
+static int next_configuration(struct study *study, int *configuration, bool *added, struct err *err)
+{
+    int64_t bound = study->definition->configurations;
+    bool is_bounded = bound > 0 && study->n_configurations >= bound;
+    const struct study_trial *last = study->n_trials ? study->trials[study->n_trials - 1] : NULL;
+    bool was_repeated = last && last->seed_index >= study->definition->seeds;
+    *added = (is_bounded || !was_repeated) && study_wants_reevaluation(study, configuration);
+    if (*added || is_bounded)
+        return 0;
+    int rc = propose(study, added, err);
+    if (rc == 0 && *added)
+        *configuration = study->n_configurations - 1;
+    else if (rc == 0)
+        *added = study_wants_reevaluation(study, configuration); /* the space is used up */
+    return rc;
+}
+
 int study_ask(struct study *study, struct study_proposal *proposal, struct err *err)
 {
     const struct stopping *stopping = &study->definition->stopping;
@@ -526,15 +544,11 @@ int study_ask(struct study *study, struct study_proposal *proposal, struct err *
     if (is_out_of_trials(study))
         return answer_nothing(study, proposal);
     if (!wants_seed(study, &configuration)) {
-        int64_t bound = study->definition->configurations;
-        if (bound > 0 && study->n_configurations >= bound)
-            return answer_nothing(study, proposal);
-        rc = propose(study, &added, err);
+        rc = next_configuration(study, &configuration, &added, err);
         if (rc < 0)
             return rc;
         if (!added)
             return answer_nothing(study, proposal);
-        configuration = study->n_configurations - 1;
     }
     rc = add_trial(study, configuration, err);
     if (rc == 0)

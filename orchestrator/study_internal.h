@@ -35,7 +35,10 @@ struct study_configuration {
     cJSON *parameters;
     char *key; /* canonical text */
     int n_trials, n_open;
-    bool is_lost; /* a clear loser: gets no further seeds */
+    int n_done;           /* trials that are COMPLETE … */
+    double mean, squares; /* … their mean of the first objective and sum of squared deviations */
+    bool is_infeasible;   /* one of them broke a constraint */
+    bool is_lost;         /* a clear loser: gets no further seeds */
 };
 
 /* A finished trial of an earlier sweep. */
@@ -71,6 +74,11 @@ struct study {
     struct text reason;
 };
 
+/* A trial is COMPLETE: mean and variance of its configuration, and whether it gets further seeds (study_seeds.c). */
+void study_count_seed(struct study *study, const struct study_trial *trial);
+/* Whether the incumbent or the one next to it should be trained with another seed, because they differ by less than the
+ * noise between seeds: *configuration, and why in study->reason. */
+bool study_wants_reevaluation(struct study *study, int *configuration);
 /* Whether the configuration of this settled point was proposed before. */
 bool study_is_known(struct study *study, const double *x);
 /* 0 when the settled point meets the constraints over parameters. */

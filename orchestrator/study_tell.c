@@ -110,62 +110,6 @@ static int add_finished(struct study *study, struct study_trial *trial, struct e
     return 0;
 }
 
-/* Mean and number of the finished values of a configuration. */
-static double mean_of(const struct study *study, int configuration, int *n)
-{
-    double sum = 0;
-    *n = 0;
-    for (int i = 0; i < study->n_finished; i++) {
-        const struct study_trial *trial = study->trials[study->finished[i]];
-        if (trial->configuration != configuration || trial->state != TRIAL_COMPLETE)
-            continue;
-        sum += trial->scores[0];
-        ++*n;
-    }
-    return *n ? sum / *n : NAN;
-}
-
-/* Variance between seeds, pooled over the configurations with several; NaN when no configuration has two. */
-static double seed_variance(const struct study *study)
-{
-    double sum = 0;
-    int freedom = 0;
-    for (int c = 0; c < study->n_configurations; c++) {
-        int n;
-        double mean = mean_of(study, c, &n);
-        if (n < 2)
-            continue;
-        for (int i = 0; i < study->n_finished; i++) {
-            const struct study_trial *trial = study->trials[study->finished[i]];
-            if (trial->configuration == c && trial->state == TRIAL_COMPLETE)
-                sum += (trial->scores[0] - mean) * (trial->scores[0] - mean);
-        }
-        freedom += n - 1;
-    }
-    return freedom ? sum / freedom : NAN;
-}
-
-/* Racing: a configuration whose mean lies three standard errors of the difference behind the best gets no further
- * seeds. Only where seeds are repeated; one objective decides. */
-static void race(struct study *study, int configuration)
-{
-    int n, n_best = 0;
-    if (study->definition->seeds < 3 || study->n_objectives > 1)
-        return;
-    double mean = mean_of(study, configuration, &n), variance = seed_variance(study), best = INFINITY;
-    for (int c = 0; c < study->n_configurations; c++) {
-        int k;
-        double other = mean_of(study, c, &k);
-        if (k > 0 && other < best) {
-            best = other;
-            n_best = k;
-        }
-    }
-    if (n < 1 || n_best < 2 || isnan(variance))
-        return;
-    study->configurations[configuration].is_lost = mean - best > 3 * sqrt(variance * (1.0 / n + 1.0 / n_best));
-}
-
 static int finish(struct study *study, struct study_trial *trial, enum trial_state state, struct err *err)
 {
     int rc = add_finished(study, trial, err);
@@ -179,8 +123,8 @@ static int finish(struct study *study, struct study_trial *trial, enum trial_sta
     study->configurations[trial->configuration].n_open--;
     if (state == TRIAL_FAILED)
         study->configurations[trial->configuration].is_lost = true;
-    if (study->definition->seeds > 1)
-        race(study, trial->configuration);
+    if (state == TRIAL_COMPLETE)
+        study_count_seed(study, trial);
     return 0;
 }
 

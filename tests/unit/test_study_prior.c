@@ -254,11 +254,86 @@ Test(warm_start, other_algorithms_begin_with_the_best)
     }
 }
 
+/* Re-evaluation ---------------------------------------------------------------------------------------------------- */
+
+/* How often each of ten values was trained when the loss is means[a] and `noise` between seeds; the proposals as one
+ * text. Restarted from its records before trial `restart_at`. */
+static char *run_noisy(double noise, const char *more, int restart_at, int counts[10])
+{
+    struct definition definition;
+    struct text texts = {0}, records[64] = {0};
+    char text[512];
+    int n = 0, n_records = 0;
+    snprintf(text, sizeof(text),
+             "{\"parameters\": {\"a\": {\"values\": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]}}, \"seeds\": 2, \"search\": "
+             "{\"algorithm\": \"random\", \"reevaluate\": 5}%s}",
+             more);
+    memset(counts, 0, 10 * sizeof(*counts));
+    struct study *study = make(&definition, text);
+    for (;;) {
+        if (n == restart_at) {
+            done(study, &definition);
+            study = make(&definition, text);
+            for (int i = 0; i < n_records; i++) {
+                struct err err;
+                cJSON *record = cJSON_Parse(records[i].data);
+                cr_assert_eq(study_log_replay(study, record, &err), 0, "%s", err.message);
+                cJSON_Delete(record);
+            }
+        }
+        struct study_proposal p = ask(study);
+        if (p.answer != STUDY_TRIAL)
+            break;
+        cr_assert_lt(n, 30);
+        double a = number(p.parameters, "a"), loss = a < 2 ? 0.001 * a : a;
+        loss += noise * ((p.seed_index * 7 + (int)a * 3) % 5 - 2);
+        study_log_ask(&records[n_records++], &p);
+        text_printf(&texts, "%g/%d ", a, p.seed_index);
+        counts[(int)a]++;
+        cJSON *metrics = cJSON_CreateObject();
+        struct err err;
+        cJSON_AddNumberToObject(metrics, "loss", loss);
+        study_log_tell(&records[n_records++], p.trial, 0, metrics);
+        cr_assert_eq(study_tell(study, p.trial, metrics, &err), 0, "%s", err.message);
+        cJSON_Delete(metrics);
+        n++;
+    }
+    done(study, &definition);
+    for (int i = 0; i < n_records; i++)
+        text_done(&records[i]);
+    return text_take(&texts);
+}
+
+Test(reevaluation, noise_between_the_two_best_is_looked_at_again)
+{
+    int counts[10], again[10];
+    char *noisy = run_noisy(0.05, "", -1, counts);
+    cr_expect(counts[0] == 7 && counts[1] == 7, "%d and %d seeds: %s", counts[0], counts[1], noisy);
+    for (int a = 2; a < 10; a++)
+        cr_expect_eq(counts[a], 2, "%d is behind by more than the noise", a);
+    for (int at = 3; at < 30; at += 6) {
+        char *restarted = run_noisy(0.05, "", at, again);
+        cr_expect_str_eq(noisy, restarted, "restarted at %d", at);
+        free(restarted);
+    }
+    free(noisy);
+    free(run_noisy(0, "", -1, counts));
+    for (int a = 0; a < 10; a++)
+        cr_expect_eq(counts[a], 2, "without noise nothing is repeated");
+    free(run_noisy(0.05, ", \"budget\": {\"trials\": 17}", -1, counts));
+    int sum = 0;
+    for (int a = 0; a < 10; a++)
+        sum += counts[a];
+    cr_expect_eq(sum, 17, "the budget is exact: %d", sum);
+}
+
 Test(definition_search, wrong_costs_and_warm_starts_are_refused_in_words)
 {
     static const char *const cases[][2] = {
         {"\"cost\": 3", "search: 'cost' is a number"},
         {"\"cost\": \"hours\", \"algorithm\": \"tpe\"", "'tpe' looks at no costs"},
+        {"\"reevaluate\": -1", "search.reevaluate: -1, a whole number"},
+        {"\"reevaluate\": 2}, \"settings\": {\"seed\": 3", "settings.seed is fixed"},
         {"\"warm_start\": []", "search.warm_start: true"},
         {"\"warm_start\": \"a\"", "search.warm_start: true"},
         {"\"warm_start\": [1]", "search.warm_start: true"},
