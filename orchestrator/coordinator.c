@@ -154,7 +154,7 @@ static struct live_trial *next_trial(struct coordinator *c)
     for (int i = c->next; i < c->n_trials; i++) {
         struct live_trial *trial = c->trials[i];
         if (trial->is_wanted && trial->state == TRIAL_WAITING && !is_handed_out(c, trial) &&
-            !is_equal_running(c, trial))
+            !is_equal_running(c, trial) && !attempt_is_awaited(c, trial))
             return trial;
     }
     return NULL;

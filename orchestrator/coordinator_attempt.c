@@ -104,6 +104,48 @@ static void check_checkpoint(struct coordinator *c, struct live_trial *trial)
     trial->checkpoint_step = 0;
 }
 
+/* Heirs ----------------------------------------------------------------------------------------------------------- */
+
+bool attempt_is_awaited(const struct coordinator *c, const struct live_trial *trial)
+{
+    for (int i = 0; i < c->n_by_study; i++) {
+        const struct live_trial *heir = c->by_study[i];
+        if (heir->parent == trial && !heir->checkpoint && !trial_state_is_final(heir->state))
+            return true;
+    }
+    return false;
+}
+
+/* Gives a trial that goes on from another's checkpoint its own link to the file. The other one starts later than this
+ * is written, so the file is there until then. */
+static int inherit(struct coordinator *c, struct live_trial *trial, const char *folder, struct err *err)
+{
+    struct live_trial *parent = trial->parent;
+    struct text path = {0};
+    if (!parent || trial->checkpoint)
+        return 0;
+    if (!parent->checkpoint || parent->checkpoint_step != trial->parent_step)
+        return err_set(err, ERR_NOT_FOUND, "the checkpoint of step %" PRId64 " of trial %" PRId64 " is gone",
+                       trial->parent_step, parent->stored->number);
+    int rc = file_make_folders(folder, err);
+    text_printf(&path, "%s/parent-%" PRId64 ".checkpoint", folder, trial->parent_step);
+    if (rc == 0 && path.failed)
+        rc = err_set(err, ERR_NOMEM, "no memory for a checkpoint's path");
+    if (rc == 0)
+        unlink(path.data);
+    if (rc == 0 && link(parent->checkpoint, path.data) != 0)
+        rc = err_set_errno(err, "'%s'", path.data);
+    if (rc == 0) {
+        const struct store_op op = {.kind = STORE_INHERIT_CHECKPOINT,
+                                    .inherit_checkpoint = {trial->stored->id, parent->stored->id, path.data}};
+        coordinator_submit(c, &op, 1, NULL, NULL);
+        trial->checkpoint = strdup(path.data);
+        trial->checkpoint_step = trial->parent_step;
+    }
+    text_done(&path);
+    return rc;
+}
+
 /* Beginning ---------------------------------------------------------------------------------------------------------
  */
 
@@ -115,6 +157,8 @@ static int write_start(struct coordinator *c, const struct coordinator_slot *slo
     cJSON *settings = NULL;
     int rc = folder ? 0 : err_set(err, ERR_NOMEM, "no memory for a job");
     if (rc == 0)
+        rc = inherit(c, slot->trial, folder, err);
+    if (rc == 0)
         rc = clean_folder(folder, trial->checkpoint, is_other, err);
     if (rc == 0)
         rc = json_parse(trial->settings, strlen(trial->settings), &settings, err);
@@ -125,6 +169,8 @@ static int write_start(struct coordinator *c, const struct coordinator_slot *slo
                           .resume = trial->checkpoint,
                           .settings = settings,
                           .seed = (uint64_t)trial->stored->seed,
+                          .pause_at_step = c->study ? study_pause_step(c->study, trial->study_trial) : 0,
+                          .parent = trial->parent ? trial->parent->stored->identity : NULL,
                           .checkpoint_seconds = c->options->checkpoint_seconds};
         text_printf(line,
                     "{\"v\":1,\"type\":\"start\",\"attempt\":%" PRId64 ",\"slot\":%d,\"limits\":{\"time_seconds\":",

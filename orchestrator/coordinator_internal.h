@@ -19,8 +19,10 @@ enum {
 struct live_trial {
     const struct store_trial *stored;
     int index;
-    int64_t study_trial;    /* its number in the study; 0: none */
-    int64_t told_step;      /* the newest step that the study knows */
+    int64_t study_trial;       /* its number in the study; 0: none */
+    int64_t told_step;         /* the newest step that the study knows */
+    struct live_trial *parent; /* whose checkpoint of parent_step it goes on from, when it has none itself; or NULL */
+    int64_t parent_step;
     const char *method;     /* "lora+prompt" */
     const char *settings;   /* canonical JSON */
     const char *parameters; /* "rank 4, learning_rate 0.001" */
@@ -155,6 +157,8 @@ void attempt_ended(struct coordinator *c, struct coordinator_slot *slot, const c
 /* The worker is gone with all it ran. */
 void attempt_lost(struct coordinator *c, struct coordinator_slot *slot, const char *why);
 
+/* Whether a trial that has not begun goes on from this one's checkpoint, which must stay as it is until then. */
+bool attempt_is_awaited(const struct coordinator *c, const struct live_trial *trial);
 /* Removes checkpoints of trials that need none: their deletion was lost with an earlier run. */
 void attempt_remove_leftovers(struct coordinator *c);
 

@@ -92,6 +92,19 @@ static void settle(struct coordinator *c, struct live_trial *trial)
         coordinator_set_state(c, trial, state);
 }
 
+static int find_parent(struct coordinator *c, struct live_trial *trial, struct err *err)
+{
+    struct study_proposal proposal;
+    if (trial->study_trial > study_trials(c->study))
+        return 0; /* what does not fit is said below */
+    int rc = study_describe(c->study, trial->study_trial, &proposal, err);
+    if (rc == 0 && proposal.parent > 0) {
+        trial->parent = c->by_study[proposal.parent - 1];
+        trial->parent_step = proposal.parent_step;
+    }
+    return rc;
+}
+
 int study_take_up(struct coordinator *c, struct err *err)
 {
     const struct store_loaded *loaded = c->options->loaded;
@@ -109,6 +122,8 @@ int study_take_up(struct coordinator *c, struct err *err)
         if (!c->trials[i]->is_baseline) {
             rc = add_by_study(c, c->trials[i], err);
             c->trials[i]->told_step = rc == 0 ? c->options->told_steps[c->n_by_study - 1] : 0;
+            if (rc == 0)
+                rc = find_parent(c, c->trials[i], err);
             if (rc == 0)
                 settle(c, c->trials[i]);
         }
@@ -170,6 +185,9 @@ static struct store_trial *new_stored(struct coordinator *c, const struct study_
     uint64_t seed = rc == 0 ? job_seed(c->definition, settings, proposal->seed_index) : 0;
     if (rc == 0)
         rc = job_identity(c->definition, c->options->hashes, settings, seed, identity, err);
+    if (rc == 0 && proposal->parent > 0)
+        job_child_identity(identity, c->by_study[proposal->parent - 1]->stored->identity, proposal->parent_step,
+                           identity);
     json_free(settings);
     if (rc < 0)
         return NULL;
@@ -194,6 +212,30 @@ static int add_values(struct coordinator *c, int64_t trial_id, const cJSON *para
     return rc;
 }
 
+static void on_replaced(const struct store_result *result, void *context)
+{
+    struct err err;
+    if (result->rc < 0)
+        coordinator_fail(context, err_set(&err, result->rc, "%s", result->message), &err);
+    attempt_on_through(result, context);
+}
+
+/* The trial goes on from another one; the one in whose place it comes ends. */
+static void add_replacement(struct coordinator *c, struct live_trial *trial, const struct study_proposal *proposal,
+                            struct store_op *ops, size_t *n)
+{
+    struct live_trial *replaced = c->by_study[proposal->replaced - 1];
+    trial->parent = c->by_study[proposal->parent - 1];
+    trial->parent_step = proposal->parent_step;
+    ops[(*n)++] =
+        decision_op(c, replaced->stored->id, rule_name(c), "prune", known_int(proposal->parent_step), proposal->reason);
+    ops[(*n)++] = (struct store_op){
+        .kind = STORE_MOVE_TRIAL,
+        .move_trial = {.trial_id = replaced->stored->id, .to = TRIAL_PRUNED, .message = proposal->reason}};
+    replaced->state = TRIAL_PRUNED;
+    replaced->is_settled = false;
+}
+
 static struct live_trial *take_trial(struct coordinator *c, const struct study_proposal *proposal, struct err *err)
 {
     struct store_op ops[VALUES_MAX + 8];
@@ -213,11 +255,13 @@ static struct live_trial *take_trial(struct coordinator *c, const struct study_p
         rc = add_values(c, stored->id, proposal->parameters, ops, &n, err);
     }
     study_log_ask(&record, proposal);
+    if (rc == 0 && proposal->parent > 0)
+        add_replacement(c, trial, proposal, ops, &n);
     if (rc == 0) {
         ops[n++] = decision_op(c, stored->id, c->definition->search, "propose", (struct optional_int){0},
                                proposal->reason && proposal->reason[0] ? proposal->reason : study_explain(c->study));
         ops[n++] = log_op(c, stored->id, &record);
-        coordinator_submit(c, ops, n, NULL, NULL);
+        coordinator_submit(c, ops, n, proposal->parent > 0 ? on_replaced : NULL, c);
     }
     text_done(&record);
     return rc == 0 ? trial : NULL;
@@ -245,6 +289,10 @@ struct live_trial *study_next(struct coordinator *c)
     struct study_proposal proposal;
     struct err err = {0};
     struct live_trial *trial = NULL;
+    /* A trial that is about to pause or end must have done so before it can go on, or another one from it. */
+    for (int i = 0; i < c->n_slots; i++)
+        if (c->slots[i].state == SLOT_RUNNING && c->slots[i].goal != TRIAL_WAITING && !c->slots[i].is_closed)
+            return NULL;
     if (!c->may_ask)
         return NULL;
     int rc = study_ask(c->study, &proposal, &err);

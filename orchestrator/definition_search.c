@@ -7,6 +7,7 @@
 #include "orchestrator/definition_internal.h"
 #include "orchestrator/search.h"
 #include "orchestrator/stop.h"
+#include "orchestrator/stop_kinds.h"
 
 enum { CONSTRAINTS_MAX = 32, FIRST_MAX = 10000, KINDS_MAX = 16 };
 static const double configurations_max = 1000000;
@@ -285,6 +286,30 @@ static int read_stop_options(struct definition_reader *r, const cJSON *section, 
     return rc;
 }
 
+/* Whole generations, evaluated where they end, of something that may change. */
+static void check_generations(struct definition_reader *r, const struct stopping *stopping)
+{
+    const struct definition *d = r->definition;
+    const cJSON *every = json_get(d->settings, "evaluate_every");
+    bool can_change = false;
+    for (int i = 0; i < d->space.n_parameters && !can_change; i++)
+        can_change = stop_pbt_can_change(d, d->space.parameters[i].name);
+    if (!json_get(json_get(d->root, "stopping"), "interval"))
+        problems_add(&r->problems, "stopping.interval: is missing, the steps of a generation were expected");
+    else if (stopping->interval >= stopping->max_resource && stopping->max_resource > 0)
+        problems_add(&r->problems, "stopping.interval: %g, fewer than max_resource, %g, were expected",
+                     stopping->interval, stopping->max_resource);
+    if (!d->is_free &&
+        !(cJSON_IsNumber(every) && every->valuedouble >= 1 && fmod(stopping->interval, every->valuedouble) == 0))
+        problems_add(&r->problems, "settings.evaluate_every: a number that divides stopping.interval was expected, a "
+                                   "generation ends with an evaluation");
+    if (d->seeds > 1)
+        problems_add(&r->problems, "seeds: %d, population-based training has one a member", d->seeds);
+    if (!can_change)
+        problems_add(&r->problems, "stopping.rule: pbt changes numbers such as learning_rate, weight_decay or "
+                                   "method_dropout while it trains; none of them is a parameter");
+}
+
 static void check_stopping(struct definition_reader *r, const struct stopping *stopping)
 {
     if (stopping->max_resource > 0 && stopping->max_resource < stopping->min_resource)
@@ -293,6 +318,8 @@ static void check_stopping(struct definition_reader *r, const struct stopping *s
     if (stopping->kind->needs_max && stopping->max_resource == 0)
         problems_add(&r->problems, "stopping.max_resource: is missing, '%s' needs the steps of a whole trial",
                      stopping->kind->name);
+    if (stopping->kind->in_generations)
+        check_generations(r, stopping);
     if (is_word_of(stopping->kind->options, "upper") && !stopping->has_upper && !stopping->has_lower)
         problems_add(&r->problems, "stopping: '%s' needs 'upper' or 'lower'", stopping->kind->name);
 }
@@ -319,7 +346,7 @@ int definition_read_stopping(struct definition_reader *r)
     out->reduction_factor = 3;
     out->patience = 5;
     out->min_trials = out->kind->min_trials;
-    out->percentile = 50;
+    out->percentile = out->kind->in_generations ? 25 : 50;
     out->interval = 1;
     rc = definition_note(r, json_opt_string(section, "metric", "stopping", &out->metric, &r->err));
     if (rc == 0 && strcmp(out->metric, d->objectives[0].metric) != 0)

@@ -203,12 +203,23 @@ int job_identity(const struct definition *definition, const struct input_hashes 
     return rc;
 }
 
+void job_child_identity(const char *own, const char *parent, int64_t step, char identity[HASH_HEX_SIZE])
+{
+    char text[2 * HASH_HEX_SIZE + 64];
+    int n = snprintf(text, sizeof(text), "%s from %s at %lld", own, parent, (long long)step);
+    hash_bytes(text, (size_t)n, identity);
+}
+
 void job_write(struct text *line, const struct definition *definition, const struct input_hashes *hashes,
                const struct job *job)
 {
     text_printf(line, "{\"v\":1,\"type\":\"job\",\"attempt\":%lld", (long long)job->attempt);
     add_member(line, "identity", job->identity);
     add_member(line, "output", job->output);
+    if (job->parent)
+        add_member(line, "parent", job->parent);
+    if (job->pause_at_step > 0)
+        text_printf(line, ",\"pause_at_step\":%lld", (long long)job->pause_at_step);
     if (job->resume)
         add_member(line, "resume", job->resume);
     else

@@ -29,6 +29,10 @@ uint64_t job_seed(const struct definition *definition, const cJSON *settings, in
 int job_identity(const struct definition *definition, const struct input_hashes *hashes, const cJSON *settings,
                  uint64_t seed, char identity[HASH_HEX_SIZE], struct err *err) MUST_CHECK;
 
+/* Identity of a trial that goes on from another's checkpoint: hash of what its own would be, the other's, and the step.
+ */
+void job_child_identity(const char *own, const char *parent, int64_t step, char identity[HASH_HEX_SIZE]);
+
 struct job {
     int64_t attempt;
     const char *identity, *output; /* absolute folder of the trial */
@@ -37,6 +41,8 @@ struct job {
     uint64_t seed;
     double checkpoint_seconds;
     int64_t stop_after_steps;
+    int64_t pause_at_step; /* 0: off */
+    const char *parent;    /* identity of the trial whose checkpoint it goes on from; NULL: its own */
 };
 /* Appends the job message as one line without newline (docs/protocol.md). */
 void job_write(struct text *line, const struct definition *definition, const struct input_hashes *hashes,

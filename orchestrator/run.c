@@ -392,6 +392,32 @@ static int open_study(struct run_sweep *run, struct err *err)
     return 0;
 }
 
+/* Index of the study's trial among the loaded ones. */
+static int find_loaded(const struct run_sweep *run, int64_t study_trial)
+{
+    int64_t number = 0;
+    for (int i = 0; i < run->loaded.n_trials; i++)
+        if (!run->loaded.configurations[run->loaded.trials[i].configuration].is_baseline && ++number == study_trial)
+            return i;
+    return -1;
+}
+
+/* The identity of a trial that went on from another one. */
+static int add_lineage(const struct run_sweep *run, int index, char identity[HASH_HEX_SIZE], struct err *err)
+{
+    struct study_proposal proposal;
+    int64_t number = 0;
+    for (int i = 0; i <= index; i++)
+        number += !run->loaded.configurations[run->loaded.trials[i].configuration].is_baseline;
+    if (number > study_trials(run->study))
+        return 0;
+    int rc = study_describe(run->study, number, &proposal, err);
+    int parent = rc == 0 && proposal.parent > 0 ? find_loaded(run, proposal.parent) : -1;
+    if (parent >= 0)
+        job_child_identity(identity, run->loaded.trials[parent].identity, proposal.parent_step, identity);
+    return rc;
+}
+
 /* Whether what was begun can be ended as it was begun: same data, model and numerics. */
 static int check_identity(struct run_sweep *run, struct err *err)
 {
@@ -406,6 +432,8 @@ static int check_identity(struct run_sweep *run, struct err *err)
         if (rc == 0)
             rc = job_identity(&run->definition, &run->hashes, settings, (uint64_t)trial->seed, identity, err);
         json_free(settings);
+        if (rc == 0)
+            rc = add_lineage(run, i, identity, err);
         if (rc == 0 && strcmp(identity, trial->identity) != 0)
             rc = err_set(err, ERR_USAGE,
                          "sweep '%s': model, data or the program's numerics are not those that it was begun with; "

@@ -234,6 +234,17 @@ static double place_of(const struct codec *codec, int j, double number)
     return clamp((share - dimension->low) / (dimension->high - dimension->low), 0, 1);
 }
 
+double codec_number(const struct codec *codec, int j, double x)
+{
+    return number_at(codec, j, x);
+}
+
+double codec_place(const struct codec *codec, int j, double number)
+{
+    const struct distribution *d = codec->dimensions[j].distribution;
+    return place_of(codec, j, d->kind == DISTRIBUTION_RANGE ? clamp(number, d->min, d->max) : number);
+}
+
 double codec_snap(const struct codec *codec, int j, double x)
 {
     const struct codec_dimension *dimension = &codec->dimensions[j];

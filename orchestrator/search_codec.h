@@ -42,6 +42,9 @@ void codec_from_uniform(const struct codec *codec, const double *u, double *x);
 int codec_settle(struct codec *codec, double *x, struct err *err) MUST_CHECK;
 /* The nearest value that dimension j can take. */
 double codec_snap(const struct codec *codec, int j, double x);
+/* The number that a value of dimension j stands for, and the place of a number; not of lists. */
+double codec_number(const struct codec *codec, int j, double x);
+double codec_place(const struct codec *codec, int j, double number);
 /* The configuration of a settled point; owned by the caller. */
 int codec_decode(const struct codec *codec, const double *x, cJSON **configuration, struct err *err) MUST_CHECK;
 /* The point of a configuration. Parameters that are missing are taken from `fallback` (every dimension has a value).

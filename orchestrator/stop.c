@@ -7,7 +7,7 @@
 #include "orchestrator/stop_kinds.h"
 
 const struct stop_kind *const stop_kinds[] = {&stop_asha,      &stop_hyperband, &stop_median, &stop_patience,
-                                              &stop_threshold, &stop_predicted, NULL};
+                                              &stop_threshold, &stop_predicted, &stop_pbt,    NULL};
 
 const struct stop_kind *stop_find(const char *name)
 {
@@ -49,12 +49,19 @@ const struct study_point *stop_point_at(const struct study_trial *trial, double 
     return low < trial->n_points ? &trial->points[low] : NULL;
 }
 
+bool stop_is_better(const struct study *study, const struct study_point *a, const struct study_point *b)
+{
+    bool by_front = study->n_objectives > 1 &&
+                    strcmp(study->definition->stopping.metric, study->definition->objectives[0].metric) == 0;
+    if (!a || !b)
+        return a != NULL;
+    return by_front ? dominates(a->scores, b->scores, study->n_objectives) : a->value < b->value;
+}
+
 int stop_count_better(const struct study *study, const struct study_trial *trial, double step, double bracket,
                       int *n_there)
 {
     const struct study_point *own = stop_point_at(trial, step);
-    bool by_front = study->n_objectives > 1 &&
-                    strcmp(study->definition->stopping.metric, study->definition->objectives[0].metric) == 0;
     int n = 0, better = 0;
     for (int i = 0; i < study->n_trials; i++) {
         const struct study_trial *other = study->trials[i];
@@ -62,8 +69,7 @@ int stop_count_better(const struct study *study, const struct study_trial *trial
         if (!point)
             continue;
         n++;
-        if (other != trial &&
-            (by_front ? dominates(point->scores, own->scores, study->n_objectives) : point->value < own->value))
+        if (other != trial && stop_is_better(study, point, own))
             better++;
     }
     *n_there = n;

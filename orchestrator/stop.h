@@ -19,6 +19,11 @@ struct stop_kind {
     enum stop_verdict (*decide)(struct study *study, struct study_trial *trial);
     /* A paused trial to resume, or NULL. */
     struct study_trial *(*promote)(struct study *study);
+    /* Of rules that decide about a whole population at a time (stop_pbt.c), else NULL: */
+    bool in_generations;
+    void (*prepare)(struct study *study);                /* everybody waits: decide */
+    struct study_trial *(*replace)(struct study *study); /* the next member to be replaced (heir_of says from whom) */
+    int64_t (*pause_at)(const struct study *study, const struct study_trial *trial); /* its next pause; 0: none */
 };
 
 extern const struct stop_kind *const stop_kinds[]; /* NULL-terminated */

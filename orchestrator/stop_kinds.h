@@ -10,6 +10,7 @@ extern const struct stop_kind stop_median;
 extern const struct stop_kind stop_patience;
 extern const struct stop_kind stop_threshold;
 extern const struct stop_kind stop_predicted;
+extern const struct stop_kind stop_pbt;
 
 /* The first point at or after `step`: what the trial had when it reached the rung; NULL: it has not. */
 const struct study_point *stop_point_at(const struct study_trial *trial, double step);
@@ -17,6 +18,13 @@ const struct study_point *stop_point_at(const struct study_trial *trial, double 
  * objectives how many dominate it there. *n_there: how many reached it. */
 int stop_count_better(const struct study *study, const struct study_trial *trial, double step, double bracket,
                       int *n_there);
+/* Whether one point is better than another: by the rule's metric, or with several objectives by dominating it. */
+bool stop_is_better(const struct study *study, const struct study_point *a, const struct study_point *b);
+/* Whether population-based training may change a parameter while a trial is trained. */
+bool stop_pbt_can_change(const struct definition *definition, const char *name);
+/* The parameters (codec.n) of trial number `child`: those of its parent, moved. */
+int stop_pbt_perturb(struct study *study, const struct study_trial *parent, int64_t child, double *x,
+                     struct err *err) MUST_CHECK;
 /* Successive halving at the rungs min, min η, min η², … below max (0: no end), among the trials of one bracket. */
 enum stop_verdict stop_halve(struct study *study, struct study_trial *trial, double min);
 struct study_trial *stop_promote(struct study *study,

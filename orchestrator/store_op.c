@@ -46,6 +46,8 @@ const struct store_op_row store_op_rows[STORE_OP_KINDS] = {
                           TEXTS(AT(bias_check.check_name), AT(bias_check.metric), AT(bias_check.item_set_sha256),
                                 AT(bias_check.items))},
     [STORE_DROP_ITEMS] = {"drop_items", store_run_drop_items, TEXTS(AT(drop_items.check_name))},
+    [STORE_INHERIT_CHECKPOINT] = {"inherit_checkpoint", store_run_inherit_checkpoint,
+                                  TEXTS(AT(inherit_checkpoint.path))},
     [STORE_CHECKPOINT] = {"checkpoint", store_run_checkpoint, TEXTS(AT(checkpoint.path), AT(checkpoint.sha256))},
     [STORE_ARTIFACT] = {"artifact", store_run_artifact,
                         TEXTS(AT(artifact.kind), AT(artifact.path), AT(artifact.sha256))},

@@ -39,7 +39,8 @@ enum store_op_kind {
     STORE_EVALUATION,
     STORE_BIAS_CHECK,
     STORE_DROP_ITEMS,
-    STORE_CHECKPOINT, /* the newest one; the result has the path of the one it replaces */
+    STORE_INHERIT_CHECKPOINT, /* a trial's own copy of another's checkpoint; nothing when it has one */
+    STORE_CHECKPOINT,         /* the newest one; the result has the path of the one it replaces */
     STORE_ARTIFACT,
     STORE_OBJECTIVE_VALUE,
     STORE_DECISION,
@@ -179,6 +180,11 @@ struct store_checkpoint {
     const char *sha256;
 };
 
+struct store_inherit_checkpoint {
+    int64_t trial_id, parent_id;
+    const char *path; /* of the copy */
+};
+
 /* attempt_id 0: of trial_id, whose files the coordinator has put there itself (copied from an equal trial). A row of
  * the same path with another content is replaced, since the file was. */
 struct store_artifact {
@@ -228,6 +234,7 @@ struct store_op {
         struct store_evaluation evaluation;
         struct store_bias_check bias_check;
         struct store_drop_items drop_items;
+        struct store_inherit_checkpoint inherit_checkpoint;
         struct store_checkpoint checkpoint;
         struct store_artifact artifact;
         struct store_objective_value objective_value;

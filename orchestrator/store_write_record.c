@@ -159,6 +159,25 @@ int store_read_replaced(struct store *store, int64_t trial_id, const char *new_p
     return 0;
 }
 
+int store_run_inherit_checkpoint(struct store *store, const struct store_op *op, struct store_result *result,
+                                 struct err *err)
+{
+    const struct store_inherit_checkpoint *inherit = &op->inherit_checkpoint;
+    (void)result;
+    int rc = store_run(store,
+                       "INSERT INTO checkpoint (trial_id, attempt_id, step, path, bytes, sha256) "
+                       "SELECT ?1, attempt_id, step, ?3, bytes, sha256 FROM checkpoint WHERE trial_id = ?2 "
+                       "ON CONFLICT (trial_id) DO NOTHING",
+                       BINDS(bind_int(inherit->trial_id), bind_int(inherit->parent_id), bind_text(inherit->path)), NULL,
+                       err);
+    if (rc == 0)
+        rc = store_run(store,
+                       "UPDATE trial SET steps = max(steps, (SELECT step FROM checkpoint WHERE trial_id = ?1)) "
+                       "WHERE id = ?1",
+                       BINDS(bind_int(inherit->trial_id)), NULL, err);
+    return rc;
+}
+
 int store_run_checkpoint(struct store *store, const struct store_op *op, struct store_result *result, struct err *err)
 {
     const struct store_checkpoint *checkpoint = &op->checkpoint;

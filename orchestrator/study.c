@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "orchestrator/search_kinds.h"
+#include "orchestrator/stop_kinds.h"
 
 enum { REFUSED_MAX = 64, DRAWS_MAX = 2000 };
 
@@ -478,7 +479,7 @@ static bool is_out_of_steps(const struct study *study)
     return steps > 0 && study->total_steps >= steps;
 }
 
-static bool is_out_of_trials(const struct study *study)
+bool study_is_out_of_trials(const struct study *study)
 {
     int64_t trials = study->definition->budget.trials;
     return trials > 0 && study->n_trials >= trials;
@@ -494,6 +495,8 @@ static void fill(const struct study *study, struct study_proposal *proposal, con
         .seed_index = trial->seed_index,
         .parameters = study->configurations[trial->configuration].parameters,
         .position = study->position,
+        .parent = trial->parent,
+        .parent_step = trial->parent_step,
         .reason = study->reason.data ? study->reason.data : "",
     };
 }
@@ -502,6 +505,74 @@ static int answer_nothing(const struct study *study, struct study_proposal *prop
 {
     bool may_promote = study->n_paused > 0 && study->n_running > 0;
     *proposal = (struct study_proposal){.answer = may_promote ? STUDY_WAIT : STUDY_DONE, .reason = ""};
+    return 0;
+}
+
+static bool in_generations(const struct study *study)
+{
+    return study->can_pause && study->definition->stopping.kind && study->definition->stopping.kind->in_generations;
+}
+
+/* Whether every member that the definition asks for has been proposed. */
+static bool is_population_complete(const struct study *study)
+{
+    return study->is_population_full || study_is_out_of_trials(study) ||
+           study->n_configurations - study->n_children >= study_expected_configurations(study);
+}
+
+static void go_on(struct study *study, struct study_trial *trial)
+{
+    trial->state = TRIAL_RUNNING;
+    trial->is_due = false;
+    trial->heir_of = 0;
+    study->n_paused--;
+    study->n_running++;
+}
+
+/* A new trial in the place of `replaced`: it has the steps of its parent. */
+static int add_child(struct study *study, struct study_trial *replaced, const struct study_trial *parent,
+                     struct err *err)
+{
+    int rc = study_end(study, replaced, TRIAL_PRUNED, err);
+    if (rc == 0)
+        rc = add_trial(study, study->n_configurations - 1, err);
+    if (rc < 0)
+        return rc;
+    struct study_trial *child = study->trials[study->n_trials - 1];
+    child->parent = parent->number;
+    child->parent_step = child->step = parent->step;
+    child->rung = parent->rung;
+    replaced->is_due = false;
+    study->n_children++;
+    return 0;
+}
+
+static int replace(struct study *study, struct study_trial *replaced, struct study_proposal *proposal, struct err *err)
+{
+    const struct study_trial *parent = study->trials[replaced->heir_of - 1];
+    double *x = calloc((size_t)study->codec.n + 1, sizeof(*x));
+    cJSON *parameters = NULL;
+    int rc = x ? stop_pbt_perturb(study, parent, study->n_trials + 1, x, err) : no_memory(err);
+    if (rc == 0)
+        rc = codec_decode(&study->codec, x, &parameters, err);
+    if (rc == 0)
+        rc = study_encode(study, parameters, x, err);
+    if (rc == 0)
+        rc = add_configuration(study, parameters, x, err);
+    free(x);
+    if (rc == 0)
+        rc = add_child(study, replaced, parent, err);
+    if (rc < 0)
+        return rc;
+    text_reset(&study->reason);
+    text_printf(
+        &study->reason,
+        "generation %d: goes on from trial %lld at step %lld with its parameters moved, in the place of trial %lld "
+        "(place %d of %d)",
+        parent->rung, (long long)parent->number, (long long)parent->step, (long long)replaced->number, replaced->place,
+        replaced->n_members);
+    fill(study, proposal, study->trials[study->n_trials - 1], STUDY_TRIAL);
+    proposal->replaced = replaced->number;
     return 0;
 }
 
@@ -523,6 +594,21 @@ static int next_configuration(struct study *study, int *configuration, bool *add
     return rc;
 }
 
+/* A generation that is complete: its last are replaced, then the others go on. */
+static int ask_generation(struct study *study, struct study_proposal *proposal, struct err *err)
+{
+    const struct stop_kind *kind = study->definition->stopping.kind;
+    struct study_trial *trial;
+    kind->prepare(study);
+    if (!study_is_out_of_trials(study) && (trial = kind->replace(study)))
+        return replace(study, trial, proposal, err);
+    if (!(trial = kind->promote(study)))
+        return answer_nothing(study, proposal);
+    go_on(study, trial);
+    fill(study, proposal, trial, STUDY_RESUME);
+    return 0;
+}
+
 int study_ask(struct study *study, struct study_proposal *proposal, struct err *err)
 {
     const struct stopping *stopping = &study->definition->stopping;
@@ -532,21 +618,25 @@ int study_ask(struct study *study, struct study_proposal *proposal, struct err *
     text_reset(&study->reason);
     if (is_out_of_steps(study))
         return answer_nothing(study, proposal);
-    if (study->can_pause && stopping->kind && stopping->kind->promote && study->n_paused > 0)
+    if (in_generations(study) && is_population_complete(study))
+        return ask_generation(study, proposal, err);
+    if (study->can_pause && stopping->kind && stopping->kind->promote && study->n_paused > 0 && !in_generations(study))
         promoted = stopping->kind->promote(study);
     if (promoted) {
-        promoted->state = TRIAL_RUNNING;
-        study->n_paused--;
-        study->n_running++;
+        go_on(study, promoted);
         fill(study, proposal, promoted, STUDY_RESUME);
         return 0;
     }
-    if (is_out_of_trials(study))
+    if (study_is_out_of_trials(study))
         return answer_nothing(study, proposal);
     if (!wants_seed(study, &configuration)) {
         rc = next_configuration(study, &configuration, &added, err);
         if (rc < 0)
             return rc;
+        if (!added && in_generations(study) && !study->is_population_full) {
+            study->is_population_full = true; /* smaller than asked for: its members go on */
+            return study_ask(study, proposal, err);
+        }
         if (!added)
             return answer_nothing(study, proposal);
     }
@@ -556,6 +646,18 @@ int study_ask(struct study *study, struct study_proposal *proposal, struct err *
     return rc;
 }
 
+static int restore_child(struct study *study, const struct study_proposal *proposal, struct err *err)
+{
+    bool is_good = proposal->parent <= study->n_trials && proposal->replaced >= 1 &&
+                   proposal->replaced <= study->n_trials &&
+                   study->trials[proposal->replaced - 1]->state == TRIAL_PAUSED &&
+                   proposal->configuration == study->n_configurations;
+    if (!is_good)
+        return err_set(err, ERR_USAGE, "trial %lld cannot go on from trial %lld in the place of trial %lld",
+                       (long long)proposal->trial, (long long)proposal->parent, (long long)proposal->replaced);
+    return add_child(study, study->trials[proposal->replaced - 1], study->trials[proposal->parent - 1], err);
+}
+
 int study_restore(struct study *study, const struct study_proposal *proposal, struct err *err)
 {
     int rc = 0;
@@ -563,13 +665,15 @@ int study_restore(struct study *study, const struct study_proposal *proposal, st
         if (proposal->trial < 1 || proposal->trial > study->n_trials ||
             study->trials[proposal->trial - 1]->state != TRIAL_PAUSED)
             return err_set(err, ERR_USAGE, "trial %lld is not paused", (long long)proposal->trial);
-        study->trials[proposal->trial - 1]->state = TRIAL_RUNNING;
-        study->n_paused--;
-        study->n_running++;
+        if (in_generations(study))
+            study->definition->stopping.kind->prepare(study);
+        go_on(study, study->trials[proposal->trial - 1]);
         return 0;
     }
     if (proposal->trial != study->n_trials + 1)
         return err_set(err, ERR_USAGE, "trial %lld follows trial %d", (long long)proposal->trial, study->n_trials);
+    if (proposal->parent > 0 && in_generations(study))
+        study->definition->stopping.kind->prepare(study);
     if (proposal->configuration == study->n_configurations + 1) {
         cJSON *copy = cJSON_Duplicate(proposal->parameters, true);
         double *x = calloc((size_t)study->codec.n + 1, sizeof(*x));
@@ -584,6 +688,8 @@ int study_restore(struct study *study, const struct study_proposal *proposal, st
                      study->n_configurations);
     }
     study->position = proposal->position;
+    if (rc == 0 && proposal->parent > 0)
+        return restore_child(study, proposal, err);
     return rc == 0 ? add_trial(study, (int)proposal->configuration - 1, err) : rc;
 }
 
@@ -603,6 +709,13 @@ int study_describe(const struct study *study, int64_t trial, struct study_propos
         return err_set(err, ERR_NOT_FOUND, "there is no trial %lld; the last is %d", (long long)trial, study->n_trials);
     fill(study, proposal, study->trials[trial - 1], STUDY_TRIAL);
     return 0;
+}
+
+int64_t study_pause_step(const struct study *study, int64_t trial)
+{
+    const struct stop_kind *kind = study->definition->stopping.kind;
+    bool is_known = trial >= 1 && trial <= study->n_trials;
+    return is_known && study->can_pause && kind && kind->pause_at ? kind->pause_at(study, study->trials[trial - 1]) : 0;
 }
 
 int64_t study_trials(const struct study *study)

@@ -35,6 +35,9 @@ struct study_proposal {
     const cJSON *parameters; /* those that apply; borrowed */
     int64_t position;        /* of the search's own counting: what study_restore wants back */
     const char *reason;      /* in words; borrowed until the next call */
+    int64_t parent;          /* trial whose checkpoint of parent_step it goes on from; 0: none … */
+    int64_t parent_step;
+    int64_t replaced; /* … and the trial in whose place, which is PRUNED by that */
 };
 int study_ask(struct study *study, struct study_proposal *proposal, struct err *err) MUST_CHECK;
 /* Puts a trial back that an earlier study proposed: same trial, parameters, seed_index and position. ERR_USAGE when
@@ -65,6 +68,8 @@ int study_fail(struct study *study, int64_t trial, struct err *err) MUST_CHECK;
 /* A trial that was proposed before, as study_ask answered. ERR_NOT_FOUND. */
 int study_describe(const struct study *study, int64_t trial, struct study_proposal *proposal,
                    struct err *err) MUST_CHECK;
+/* The step at which the trial pauses next whatever it reports (rules that work in generations); 0: none. */
+int64_t study_pause_step(const struct study *study, int64_t trial);
 /* State of a trial; ERR_NOT_FOUND. */
 int study_state(const struct study *study, int64_t trial, enum trial_state *state, struct err *err) MUST_CHECK;
 /* How many trials and configurations there are. */

@@ -25,9 +25,13 @@ struct study_trial {
     double *outcomes; /* of each constraint on a result the metric's value, NaN elsewhere */
     double cost;      /* what it reported as definition->cost; NaN: nothing */
     bool has_scores;
-    int finished;   /* position in study->finished, or −1 */
-    int rung;       /* rungs reached: what the rule decided about already */
-    double bracket; /* of hyperband */
+    int finished;                /* position in study->finished, or −1 */
+    int rung;                    /* rungs reached: what the rule decided about already */
+    double bracket;              /* of hyperband */
+    int64_t parent, parent_step; /* of population-based training: where it came from; 0: nowhere */
+    bool is_due;                 /* its generation is complete: it goes on, or … */
+    int64_t heir_of;             /* … a trial that goes on from this one takes its place */
+    int place, n_members;        /* in the generation, when it is replaced */
 };
 
 struct study_configuration {
@@ -60,6 +64,8 @@ struct study {
     struct study_trial **trials; /* each in the arena, so that pointers stay */
     int *finished;               /* trials (index) in the order they became final */
     int n_configurations, n_trials, n_finished, n_running, n_paused;
+    int n_children;          /* trials with a parent */
+    bool is_population_full; /* the space had no more for it */
     int configurations_capacity, trials_capacity, finished_capacity;
     int *index; /* open addressing over keys: configuration + 1, 0: free */
     int index_size;
@@ -79,6 +85,10 @@ void study_count_seed(struct study *study, const struct study_trial *trial);
 /* Whether the incumbent or the one next to it should be trained with another seed, because they differ by less than the
  * noise between seeds: *configuration, and why in study->reason. */
 bool study_wants_reevaluation(struct study *study, int *configuration);
+/* Whether budget.trials is used up. */
+bool study_is_out_of_trials(const struct study *study);
+/* Ends a trial that is not final. */
+int study_end(struct study *study, struct study_trial *trial, enum trial_state state, struct err *err) MUST_CHECK;
 /* Whether the configuration of this settled point was proposed before. */
 bool study_is_known(struct study *study, const double *x);
 /* 0 when the settled point meets the constraints over parameters. */

@@ -15,6 +15,9 @@ void study_log_ask(struct text *record, const struct study_proposal *proposal)
                 ",\"parameters\":",
                 proposal->trial, proposal->configuration, proposal->seed_index, proposal->position);
     json_add(record, proposal->parameters);
+    if (proposal->parent > 0)
+        text_printf(record, ",\"parent\":%" PRId64 ",\"parent_step\":%" PRId64 ",\"replaced\":%" PRId64,
+                    proposal->parent, proposal->parent_step, proposal->replaced);
     text_add_char(record, '}');
 }
 
@@ -57,6 +60,12 @@ static int replay_ask(struct study *study, const cJSON *record, struct err *err)
         rc = json_get_int64(record, "position", "record", &proposal.position, err);
     if (rc == 0)
         rc = json_get_object(record, "parameters", "record", &proposal.parameters, err);
+    if (rc == 0)
+        rc = json_opt_int64(record, "parent", "record", &proposal.parent, err);
+    if (rc == 0)
+        rc = json_opt_int64(record, "parent_step", "record", &proposal.parent_step, err);
+    if (rc == 0)
+        rc = json_opt_int64(record, "replaced", "record", &proposal.replaced, err);
     proposal.seed_index = (int)seed_index;
     return rc == 0 ? study_restore(study, &proposal, err) : rc;
 }

@@ -110,7 +110,7 @@ static int add_finished(struct study *study, struct study_trial *trial, struct e
     return 0;
 }
 
-static int finish(struct study *study, struct study_trial *trial, enum trial_state state, struct err *err)
+int study_end(struct study *study, struct study_trial *trial, enum trial_state state, struct err *err)
 {
     int rc = add_finished(study, trial, err);
     if (rc < 0)
@@ -163,10 +163,10 @@ int study_tell(struct study *study, int64_t number, const cJSON *metrics, struct
     if (trial->state == TRIAL_PRUNED)
         return 0; /* what models learn from it are the values up to where it was ended */
     if (is_bad)
-        return finish(study, trial, TRIAL_FAILED, err);
+        return study_end(study, trial, TRIAL_FAILED, err);
     memcpy(trial->scores, scores, (size_t)study->n_objectives * sizeof(*scores));
     trial->has_scores = true;
-    return finish(study, trial, TRIAL_COMPLETE, err);
+    return study_end(study, trial, TRIAL_COMPLETE, err);
 }
 
 int study_fail(struct study *study, int64_t number, struct err *err)
@@ -179,7 +179,7 @@ int study_fail(struct study *study, int64_t number, struct err *err)
         return 0;
     if (trial_state_is_final(trial->state))
         return refuse_final(trial, err);
-    return finish(study, trial, TRIAL_FAILED, err);
+    return study_end(study, trial, TRIAL_FAILED, err);
 }
 
 /* Points ----------------------------------------------------------------------------------------------------------- */
@@ -242,7 +242,7 @@ static int decide(struct study *study, struct study_trial *trial, struct study_d
         study->n_running--;
         study->n_paused++;
     } else if (!decision->goes_on) {
-        return finish(study, trial, TRIAL_PRUNED, err);
+        return study_end(study, trial, TRIAL_PRUNED, err);
     }
     return 0;
 }
@@ -278,7 +278,7 @@ int study_tell_step(struct study *study, int64_t number, int64_t step, const cJS
     if (is_bad) { /* diverged: it will not come back */
         decision->goes_on = false;
         decision->reason = "a metric is not a number: the trial diverged";
-        return finish(study, trial, TRIAL_FAILED, err);
+        return study_end(study, trial, TRIAL_FAILED, err);
     }
     bool is_watched = read_watched(study, metrics, &value);
     read_outcomes(study, metrics, trial->outcomes);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/file.h"
+#include "orchestrator/stop.h"
 #include "orchestrator/study_log.h"
 #include "orchestrator/suggest_store.h"
 
@@ -57,6 +58,9 @@ int suggest_open(struct suggest **suggest, const char *file, const char *store, 
     if (!made)
         return err_set(err, ERR_NOMEM, "no memory for a session");
     int rc = definition_read_elsewhere(&made->definition, file, err);
+    if (rc == 0 && made->definition.stopping.kind && made->definition.stopping.kind->in_generations)
+        rc = err_set(err, ERR_USAGE, "stopping.rule: %s goes on from checkpoints of other trials, which only `run` has",
+                     made->definition.stopping.kind->name);
     if (rc == 0)
         rc = study_new(&made->study, &made->definition, false, err);
     if (rc < 0 && rc != ERR_NOMEM && made->definition.name)

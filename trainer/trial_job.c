@@ -115,7 +115,9 @@ static int read_limits(struct trial_job *job, struct err *err)
         rc = json_opt_double(job->root, "checkpoint_seconds", "job", &job->checkpoint_seconds, err);
     if (rc == 0)
         rc = json_opt_int64(job->root, "stop_after_steps", "job", &job->stop_after_steps, err);
-    if (rc == 0 && (memory < 0 || threads < 1 || threads > 1024 || job->stop_after_steps < 0))
+    if (rc == 0)
+        rc = json_opt_int64(job->root, "pause_at_step", "job", &job->pause_at_step, err);
+    if (rc == 0 && (memory < 0 || threads < 1 || threads > 1024 || job->stop_after_steps < 0 || job->pause_at_step < 0))
         rc = err_set(err, ERR_USAGE, "limits: a number is out of range");
     job->memory_bytes = (uint64_t)memory;
     job->threads = (int)threads;
@@ -158,6 +160,8 @@ static int read_header(struct trial_job *job, struct err *err)
         rc = json_get_string(job->root, "output", "job", &job->output, err);
     if (rc == 0)
         rc = json_opt_string(job->root, "resume", "job", &job->resume, err);
+    if (rc == 0)
+        rc = json_opt_string(job->root, "parent", "job", &job->parent, err);
     if (rc == 0)
         rc = json_get_object(job->root, "model", "job", &model, err);
     if (rc == 0)

@@ -35,6 +35,8 @@ struct trial_job {
     int threads;
     double checkpoint_seconds;
     int64_t stop_after_steps; /* 0: off */
+    int64_t pause_at_step;    /* a checkpoint and the end at that step; 0: off */
+    const char *parent;       /* identity of the trial whose checkpoint `resume` may be; NULL: none */
 };
 
 /* Parses and checks a job, its settings through the settings table. ERR_FORMAT or ERR_USAGE with the JSON path. Done

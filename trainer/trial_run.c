@@ -381,7 +381,8 @@ int trial_run(struct trial *trial, struct err *err)
     struct clocks clocks = {.start = now(), .checkpointed = now()};
     send_started(trial, trial->progress.step, bit_exact);
     while (rc == 0 && trial->progress.step < trial->total_steps && !trial->progress.is_stopped_early) {
-        if (atomic_load(trial->stop))
+        if (atomic_load(trial->stop) ||
+            (trial->job->pause_at_step && trial->progress.step == trial->job->pause_at_step))
             return stop(trial, &clocks, true, err);
         if (trial->job->stop_after_steps && steps_here == trial->job->stop_after_steps) {
             send_progress(trial, &clocks);
