@@ -147,6 +147,12 @@ static bool is_handed_out(const struct coordinator *c, const struct live_trial *
     return false;
 }
 
+/* With strict order a trial waits until it is decided about what it reported. */
+static bool is_held(const struct coordinator *c, const struct live_trial *trial)
+{
+    return c->study && trial->study_trial > 0 && study_is_undecided(c->study, trial->study_trial);
+}
+
 static struct live_trial *next_trial(struct coordinator *c)
 {
     while (c->next < c->n_trials && (!c->trials[c->next]->is_wanted || c->trials[c->next]->state != TRIAL_WAITING))
@@ -154,7 +160,7 @@ static struct live_trial *next_trial(struct coordinator *c)
     for (int i = c->next; i < c->n_trials; i++) {
         struct live_trial *trial = c->trials[i];
         if (trial->is_wanted && trial->state == TRIAL_WAITING && !is_handed_out(c, trial) &&
-            !is_equal_running(c, trial) && !attempt_is_awaited(c, trial))
+            !is_equal_running(c, trial) && !attempt_is_awaited(c, trial) && !is_held(c, trial))
             return trial;
     }
     return NULL;
@@ -168,6 +174,14 @@ static bool has_waiting(const struct coordinator *c)
     return false;
 }
 
+static bool has_ready(const struct coordinator *c)
+{
+    for (int i = c->next; i < c->n_trials; i++)
+        if (c->trials[i]->is_wanted && c->trials[i]->state == TRIAL_WAITING && !is_held(c, c->trials[i]))
+            return true;
+    return false;
+}
+
 void coordinator_dispatch(struct coordinator *c)
 {
     bool may_start = !c->is_stopping && !c->is_held && !store_thread_is_full(c->thread);
@@ -175,7 +189,7 @@ void coordinator_dispatch(struct coordinator *c)
         if (c->slots[i].state != SLOT_FREE || !c->slots[i].pool->is_ready)
             continue;
         struct live_trial *trial = next_trial(c);
-        if (!trial && c->study && !has_waiting(c))
+        if (!trial && c->study && !has_ready(c))
             trial = study_next(c);
         if (trial)
             attempt_reserve(c, &c->slots[i], trial);

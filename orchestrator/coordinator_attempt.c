@@ -381,7 +381,12 @@ void attempt_complete(struct coordinator *c, struct coordinator_slot *slot, cons
     struct live_trial *trial = slot->trial;
     struct store_op ops[2 + OBJECTIVES_MAX + STUDY_OPS_MAX];
     struct text record = {0};
-    if (slot->goal == TRIAL_PRUNED) { /* it was through before it heard that it should end */
+    if (c->study && slot->goal == TRIAL_WAITING && study_is_undecided(c->study, trial->study_trial)) {
+        attempt_suspend(c, slot, ATTEMPT_STOPPED, "through before its turn came; ends from its checkpoint when it has");
+        return;
+    }
+    bool is_paused = slot->goal == TRIAL_PAUSED && c->definition->is_strict;
+    if (slot->goal == TRIAL_PRUNED || is_paused) { /* it was through before it heard that it should end */
         attempt_suspend(c, slot, ATTEMPT_STOPPED, NULL);
         return;
     }

@@ -108,9 +108,12 @@ static int find_parent(struct coordinator *c, struct live_trial *trial, struct e
 int study_take_up(struct coordinator *c, struct err *err)
 {
     const struct store_loaded *loaded = c->options->loaded;
+    struct study_later later;
     int rc = 0;
     c->study = c->options->study;
     c->may_ask = true;
+    while (study_next_decision(c->study, &later)) /* of the run before: in the store, and in the trials' states */
+        ;
     for (int i = 0; i < loaded->n_configurations && rc == 0; i++) {
         const struct store_configuration *configuration = &loaded->configurations[i];
         if (configuration->number > c->last_configuration)
@@ -312,14 +315,57 @@ struct live_trial *study_next(struct coordinator *c)
 /* Reports -------------------------------------------------------------------------------------------------------------
  */
 
-static void ask_to_stop(struct coordinator_slot *slot, const struct study_decision *decision)
+static void send_stop(struct coordinator_slot *slot)
 {
     struct text line = {0};
-    slot->goal = decision->is_paused ? TRIAL_PAUSED : TRIAL_PRUNED;
-    snprintf(slot->goal_reason, sizeof(slot->goal_reason), "%s", decision->reason);
     text_printf(&line, "{\"v\":1,\"type\":\"stop\",\"attempt\":%" PRId64 "}", slot->attempt);
     pool_send(slot->pool, &line);
     text_done(&line);
+}
+
+static void ask_to_stop(struct coordinator_slot *slot, const struct study_decision *decision)
+{
+    slot->goal = decision->is_paused ? TRIAL_PAUSED : TRIAL_PRUNED;
+    snprintf(slot->goal_reason, sizeof(slot->goal_reason), "%s", decision->reason);
+    send_stop(slot);
+}
+
+static struct store_op rule_op(const struct coordinator *c, int64_t trial_id, int64_t step,
+                               const struct study_decision *decision)
+{
+    const char *action = decision->goes_on ? "continue" : decision->is_paused ? "pause" : "prune";
+    return decision_op(c, trial_id, rule_name(c), action, known_int(step), decision->reason);
+}
+
+/* A decision about a trial that may run, wait to go on, or be through already. */
+static void carry_out(struct coordinator *c, const struct study_later *later)
+{
+    struct live_trial *trial = c->by_study[later->trial - 1];
+    struct store_op ops[2] = {rule_op(c, trial->stored->id, later->step, &later->decision)};
+    size_t n = 1;
+    struct coordinator_slot *slot = NULL;
+    for (int i = 0; i < c->n_slots; i++)
+        if (c->slots[i].trial == trial && c->slots[i].state == SLOT_RUNNING && !c->slots[i].is_closed)
+            slot = &c->slots[i];
+    bool is_waiting = !slot && trial->state == TRIAL_WAITING && !later->decision.goes_on;
+    if (is_waiting && !later->decision.is_paused)
+        ops[n++] = (struct store_op){
+            .kind = STORE_MOVE_TRIAL,
+            .move_trial = {.trial_id = trial->stored->id, .to = TRIAL_PRUNED, .message = later->decision.reason}};
+    coordinator_submit(c, ops, n, n > 1 ? on_replaced : NULL, c);
+    if (slot && !later->decision.goes_on)
+        ask_to_stop(slot, &later->decision);
+    if (is_waiting) {
+        trial->state = later->decision.is_paused ? TRIAL_PAUSED : TRIAL_PRUNED;
+        trial->is_settled = later->decision.is_paused;
+    }
+}
+
+static void carry_out_all(struct coordinator *c)
+{
+    struct study_later later;
+    while (study_next_decision(c->study, &later))
+        carry_out(c, &later);
 }
 
 void study_report(struct coordinator *c, struct coordinator_slot *slot, int64_t step, const cJSON *metrics)
@@ -342,15 +388,14 @@ void study_report(struct coordinator *c, struct coordinator_slot *slot, int64_t 
     study_log_tell(&record, trial->study_trial, step, metrics);
     ops[n++] = log_op(c, trial->stored->id, &record);
     if (decision.reason[0])
-        ops[n++] = decision_op(c, trial->stored->id, rule_name(c),
-                               decision.goes_on     ? "continue"
-                               : decision.is_paused ? "pause"
-                                                    : "prune",
-                               known_int(step), decision.reason);
+        ops[n++] = rule_op(c, trial->stored->id, step, &decision);
     coordinator_submit(c, ops, n, NULL, NULL);
     text_done(&record);
     if (!decision.goes_on)
         ask_to_stop(slot, &decision);
+    carry_out_all(c);
+    if (slot->goal == TRIAL_WAITING && study_is_undecided(c->study, trial->study_trial))
+        send_stop(slot); /* it goes on once its turn has come */
 }
 
 size_t study_end_ops(struct coordinator *c, const struct live_trial *trial, const cJSON *metrics, struct text *record,
@@ -375,6 +420,7 @@ size_t study_end_ops(struct coordinator *c, const struct live_trial *trial, cons
     }
     c->may_ask = true;
     ops[0] = log_op(c, trial->stored->id, record);
+    carry_out_all(c);
     return 1;
 }
 

@@ -524,13 +524,24 @@ static int read_budget(struct definition_reader *r)
     return rc;
 }
 
+static int read_order(struct definition_reader *r)
+{
+    const char *order = "free";
+    int rc = definition_note(r, json_opt_string(r->definition->root, "order", "definition", &order, &r->err));
+    r->definition->is_strict = strcmp(order, "strict") == 0;
+    if (!r->definition->is_strict && strcmp(order, "free") != 0)
+        problems_add(&r->problems, "order: '%s', strict or free was expected", order);
+    return rc;
+}
+
 static int read_root(struct definition_reader *r)
 {
-    static const char *const keys[] = {"name",   "seed",    "model",      "task",     "settings",    "parameters",
-                                       "search", "seeds",   "objectives", "checks",   "resources",   "budget",
-                                       "reuse",  "$schema", "notes",      "stopping", "constraints", NULL};
-    static const char *const reserved[] = {"tasks",     "stages",          "init_adapter",    "order",
-                                           "templates", "source_language", "target_language", NULL};
+    static const char *const keys[] = {"name",       "seed",        "model", "task",       "settings",
+                                       "parameters", "search",      "seeds", "objectives", "checks",
+                                       "resources",  "budget",      "reuse", "$schema",    "notes",
+                                       "stopping",   "constraints", "order", NULL};
+    static const char *const reserved[] = {"tasks",           "stages", "init_adapter", "templates", "source_language",
+                                           "target_language", NULL};
     struct definition *d = r->definition;
     double seeds = 1;
     definition_check_keys(r, d->root, "", keys, reserved);
@@ -562,6 +573,8 @@ static int read_root(struct definition_reader *r)
         rc = read_resources(r);
     if (rc == 0)
         rc = read_budget(r);
+    if (rc == 0)
+        rc = read_order(r);
     return rc < 0 ? rc : definition_note(r, json_opt_bool(d->root, "reuse", "definition", &d->reuse, &r->err));
 }
 

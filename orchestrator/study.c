@@ -211,6 +211,8 @@ int study_new(struct study **study, const struct definition *definition, bool ca
         rc = grow_index(made, err);
     if (rc == 0)
         rc = read_first(made, err);
+    if (rc == 0 && definition->is_strict)
+        rc = study_order_new(&made->order, err);
     if (rc < 0) {
         study_free(made);
         return rc;
@@ -240,6 +242,7 @@ void study_free(struct study *study)
     free(study->finished);
     free(study->index);
     free(study->foreign);
+    study_order_free(study->order);
     text_done(&study->reason);
     arena_done(&study->arena);
     free(study);
@@ -609,7 +612,7 @@ static int ask_generation(struct study *study, struct study_proposal *proposal, 
     return 0;
 }
 
-int study_ask(struct study *study, struct study_proposal *proposal, struct err *err)
+int study_ask_now(struct study *study, struct study_proposal *proposal, struct err *err)
 {
     const struct stopping *stopping = &study->definition->stopping;
     struct study_trial *promoted = NULL;
@@ -635,7 +638,7 @@ int study_ask(struct study *study, struct study_proposal *proposal, struct err *
             return rc;
         if (!added && in_generations(study) && !study->is_population_full) {
             study->is_population_full = true; /* smaller than asked for: its members go on */
-            return study_ask(study, proposal, err);
+            return study_ask_now(study, proposal, err);
         }
         if (!added)
             return answer_nothing(study, proposal);
@@ -658,7 +661,7 @@ static int restore_child(struct study *study, const struct study_proposal *propo
     return add_child(study, study->trials[proposal->replaced - 1], study->trials[proposal->parent - 1], err);
 }
 
-int study_restore(struct study *study, const struct study_proposal *proposal, struct err *err)
+int study_restore_now(struct study *study, const struct study_proposal *proposal, struct err *err)
 {
     int rc = 0;
     if (proposal->answer == STUDY_RESUME) {
@@ -720,12 +723,15 @@ int64_t study_pause_step(const struct study *study, int64_t trial)
 
 int64_t study_trials(const struct study *study)
 {
-    return study->n_trials;
+    return study->order ? study_order_trials(study) : study->n_trials;
 }
 
 int64_t study_configurations(const struct study *study)
 {
-    return study->n_configurations;
+    int64_t trials = study_trials(study), most = study->order ? 0 : study->n_configurations;
+    for (int64_t i = 0; i < trials && study->order; i++)
+        most = study->trials[i]->configuration >= most ? study->trials[i]->configuration + 1 : most;
+    return most;
 }
 
 int64_t study_best(const struct study *study)

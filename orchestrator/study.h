@@ -2,7 +2,10 @@
  *
  * Whoever trains asks for a configuration, tells what the trial reported, and is told whether it goes on. No file, no
  * process, no clock: the same definition and the same order of calls give the same answers, so a study is restored by
- * replaying its calls (study_restore instead of study_ask, which computes no proposal). */
+ * replaying its calls (study_restore instead of study_ask, which computes no proposal).
+ *
+ * With strict order (definition.is_strict) what is told is taken in an order of its own, so that the answers depend on
+ * the seed and the results alone, not on which trial was faster or how many run at a time (study_order.c). */
 #ifndef ORCHESTRATOR_STUDY_H
 #define ORCHESTRATOR_STUDY_H
 
@@ -59,6 +62,16 @@ struct study_decision {
  * trial, ERR_USAGE when a metric is missing (the nearest is named) or the trial is final. */
 int study_tell_step(struct study *study, int64_t trial, int64_t step, const cJSON *metrics,
                     struct study_decision *decision, struct err *err) MUST_CHECK;
+/* With strict order a decision may come with a later call, of another trial too: the next that has come, or false. The
+ * texts are valid until the next call. */
+struct study_later {
+    int64_t trial, step;
+    struct study_decision decision;
+};
+bool study_next_decision(struct study *study, struct study_later *later);
+/* With strict order, whether the rule has still to decide about what a trial reported: it should not go on until then.
+ */
+bool study_is_undecided(const struct study *study, int64_t trial);
 /* The final report: the trial is COMPLETE; a trial that was ended keeps its state PRUNED and takes the values. A metric
  * that is null makes it FAILED (diverged). */
 int study_tell(struct study *study, int64_t trial, const cJSON *metrics, struct err *err) MUST_CHECK;

@@ -51,6 +51,8 @@ struct study_foreign {
     double *x, *scores, *outcomes;
 };
 
+struct study_order;
+
 struct study {
     const struct definition *definition;
     struct arena arena;
@@ -78,6 +80,7 @@ struct study {
     int n_foreign, foreign_capacity;
     bool is_warm; /* the best of `foreign` stand in `first` */
     struct text reason;
+    struct study_order *order; /* of strict order (study_order.c); NULL: everything happens as it is told */
 };
 
 /* A trial is COMPLETE: mean and variance of its configuration, and whether it gets further seeds (study_seeds.c). */
@@ -85,6 +88,17 @@ void study_count_seed(struct study *study, const struct study_trial *trial);
 /* Whether the incumbent or the one next to it should be trained with another seed, because they differ by less than the
  * noise between seeds: *configuration, and why in study->reason. */
 bool study_wants_reevaluation(struct study *study, int *configuration);
+/* What study_ask, study_restore, study_tell, study_tell_step and study_fail do where order does not matter. */
+int study_ask_now(struct study *study, struct study_proposal *proposal, struct err *err) MUST_CHECK;
+int study_restore_now(struct study *study, const struct study_proposal *proposal, struct err *err) MUST_CHECK;
+int study_tell_now(struct study *study, int64_t trial, const cJSON *metrics, struct err *err) MUST_CHECK;
+int study_tell_step_now(struct study *study, int64_t trial, int64_t step, const cJSON *metrics,
+                        struct study_decision *decision, struct err *err) MUST_CHECK;
+int study_fail_now(struct study *study, int64_t trial, struct err *err) MUST_CHECK;
+/* study_order.c */
+int study_order_new(struct study_order **order, struct err *err) MUST_CHECK;
+void study_order_free(struct study_order *order); /* NULL is fine */
+int64_t study_order_trials(const struct study *study);
 /* Whether budget.trials is used up. */
 bool study_is_out_of_trials(const struct study *study);
 /* Ends a trial that is not final. */

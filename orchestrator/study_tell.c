@@ -142,7 +142,7 @@ static bool same_scores(const struct study *study, const double *a, const double
     return true;
 }
 
-int study_tell(struct study *study, int64_t number, const cJSON *metrics, struct err *err)
+int study_tell_now(struct study *study, int64_t number, const cJSON *metrics, struct err *err)
 {
     double scores[64] = {0};
     bool is_bad = false;
@@ -169,7 +169,7 @@ int study_tell(struct study *study, int64_t number, const cJSON *metrics, struct
     return study_end(study, trial, TRIAL_COMPLETE, err);
 }
 
-int study_fail(struct study *study, int64_t number, struct err *err)
+int study_fail_now(struct study *study, int64_t number, struct err *err)
 {
     struct study_trial *trial = NULL;
     int rc = find_trial(study, number, &trial, err);
@@ -247,8 +247,8 @@ static int decide(struct study *study, struct study_trial *trial, struct study_d
     return 0;
 }
 
-int study_tell_step(struct study *study, int64_t number, int64_t step, const cJSON *metrics,
-                    struct study_decision *decision, struct err *err)
+int study_tell_step_now(struct study *study, int64_t number, int64_t step, const cJSON *metrics,
+                        struct study_decision *decision, struct err *err)
 {
     double scores[64] = {0}, value = 0;
     bool is_bad = false;

@@ -183,11 +183,12 @@ static int ask(struct suggest *suggest, struct text *reply, struct err *err)
             reply_trial(suggest, &proposal, reply);
         return rc;
     }
+    bool is_waiting = proposal.answer == STUDY_WAIT;
     int64_t again = next_abandoned(suggest);
     if (again && study_describe(suggest->study, again, &proposal, err) == 0)
         reply_trial(suggest, &proposal, reply);
     else
-        text_add(reply, "{\"done\":true}");
+        text_add(reply, is_waiting ? "{\"wait\":true}" : "{\"done\":true}");
     return 0;
 }
 
