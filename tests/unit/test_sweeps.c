@@ -83,6 +83,20 @@ static void expect_good(struct temp *temp, const char *path, const char *readme)
     free(text);
 }
 
+/* A sweep file of Weights & Biases, from its own folder in the project. */
+static void expect_good_yaml(struct temp *temp, const char *path, const char *readme)
+{
+    struct definition definition;
+    struct err err = {0};
+    char *text = read_text(path);
+    temp_write(temp, path, text, strlen(text));
+    cr_expect_eq(definition_read(&definition, temp_path(temp, path), &err), 0, "%s", err.message);
+    cr_expect(strstr(definition.remarks, "early_terminate: "), "%s", definition.remarks);
+    cr_expect(strstr(readme, "wandb.yaml"));
+    definition_done(&definition);
+    free(text);
+}
+
 Test(sweeps, are_accepted_named_and_described)
 {
     struct temp temp;
@@ -92,8 +106,9 @@ Test(sweeps, are_accepted_named_and_described)
     cr_assert_eq(glob("sweeps/*.json", 0, NULL, &found), 0);
     for (size_t i = 0; i < found.gl_pathc; i++)
         expect_good(&temp, found.gl_pathv[i], readme);
-    cr_expect_geq(found.gl_pathc, 8);
+    cr_expect_geq(found.gl_pathc, 17);
     globfree(&found);
+    expect_good_yaml(&temp, "sweeps/wandb.yaml", readme);
     free(readme);
     temp_close(&temp);
 }
