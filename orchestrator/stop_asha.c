@@ -8,11 +8,13 @@
 
 #include "orchestrator/stop_kinds.h"
 
-/* How many of n go on from a rung: at least the best one. */
-static int quota(double factor, int n)
+/* How many of n go on from a rung. Where trials end there it is at least the best one; where they wait, the first wait
+ * until there are enough to choose from, or nobody else comes. */
+static int quota(const struct study *study, int n)
 {
-    int kept = (int)floor(n / factor + 1e-9);
-    return kept > 1 ? kept : 1;
+    int kept = (int)floor(n / study->definition->stopping.reduction_factor + 1e-9);
+    bool is_patient = study->can_pause && !study_is_complete(study);
+    return kept > 0 || is_patient ? kept : 1;
 }
 
 static double rung_step(double min, double factor, int rung)
@@ -28,15 +30,15 @@ enum stop_verdict stop_halve(struct study *study, struct study_trial *trial, dou
         int n, better = stop_count_better(study, trial, step, trial->bracket, &n);
         double value = stop_shown(study, stop_point_at(trial, step)->value);
         trial->rung++;
-        if (better >= quota(factor, n)) {
+        if (better >= quota(study, n)) {
             text_reset(&study->reason);
             text_printf(&study->reason, "rung %d at step %.0f: %s %.6g is behind %d of %d trials, %d go on",
-                        trial->rung, step, stopping->metric, value, better, n, quota(factor, n));
+                        trial->rung, step, stopping->metric, value, better, n, quota(study, n));
             return study->can_pause ? STOP_PAUSE : STOP_END;
         }
         text_reset(&study->reason);
         text_printf(&study->reason, "rung %d at step %.0f: %s %.6g is place %d of %d trials, %d go on", trial->rung,
-                    step, stopping->metric, value, better + 1, n, quota(factor, n));
+                    step, stopping->metric, value, better + 1, n, quota(study, n));
         step = rung_step(min, factor, trial->rung);
     }
     return STOP_CONTINUE;
@@ -55,7 +57,7 @@ struct study_trial *stop_promote(struct study *study,
             continue;
         int n, better = stop_count_better(study, trial, rung_step(min_of(study, trial), factor, trial->rung - 1),
                                           trial->bracket, &n);
-        if (better >= quota(factor, n) || (best && trial->rung == best->rung && better >= best_better))
+        if (better >= quota(study, n) || (best && trial->rung == best->rung && better >= best_better))
             continue;
         best = trial;
         best_better = better;

@@ -488,6 +488,14 @@ bool study_is_out_of_trials(const struct study *study)
     return trials > 0 && study->n_trials >= trials;
 }
 
+bool study_is_complete(const struct study *study)
+{
+    int64_t bound = study->definition->configurations;
+    bool is_bounded = (bound > 0 && study->n_configurations >= bound) ||
+                      (study->grid_size >= 0 && study->n_configurations >= study->grid_size);
+    return is_bounded || study_is_out_of_trials(study);
+}
+
 static void fill(const struct study *study, struct study_proposal *proposal, const struct study_trial *trial,
                  enum study_answer answer)
 {

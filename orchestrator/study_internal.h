@@ -99,6 +99,8 @@ int study_fail_now(struct study *study, int64_t trial, struct err *err) MUST_CHE
 int study_order_new(struct study_order **order, struct err *err) MUST_CHECK;
 void study_order_free(struct study_order *order); /* NULL is fine */
 int64_t study_order_trials(const struct study *study);
+/* Whether no further configuration will be proposed: their number, the budget of trials or the space is used up. */
+bool study_is_complete(const struct study *study);
 /* Whether budget.trials is used up. */
 bool study_is_out_of_trials(const struct study *study);
 /* Ends a trial that is not final. */

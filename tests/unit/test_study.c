@@ -309,20 +309,46 @@ Test(study, asha_pauses_and_promotes)
         with_rule(&definition, "{\"rule\": \"asha\", \"max_resource\": 9, \"reduction_factor\": 3}", true);
     for (int i = 0; i < 3; i++)
         ask(study);
-    cr_expect(tell_step(study, 1, 1, 0.5, &is_paused), "the first is the best so far");
+    cr_expect_not(tell_step(study, 1, 1, 0.5, &is_paused), "one of one is no choice");
+    cr_expect(is_paused);
     cr_expect_not(tell_step(study, 2, 1, 0.9, &is_paused));
     cr_expect(is_paused);
     cr_expect_not(tell_step(study, 3, 1, 0.7, &is_paused));
+    struct study_proposal p = ask(study);
+    cr_expect_eq(p.answer, STUDY_RESUME);
+    cr_expect_eq(p.trial, 1, "of three one goes on");
     for (int i = 4; i <= 6; i++) {
         cr_assert_eq(ask(study).trial, i);
         tell_step(study, i, 1, 1.0 + i, &is_paused);
     }
     /* Of six two go on: 0.5 did, 0.7 waits. */
-    struct study_proposal p = ask(study);
+    p = ask(study);
     cr_expect_eq(p.answer, STUDY_RESUME);
     cr_expect_eq(p.trial, 3);
     cr_expect(strstr(p.reason, "promoted"), "%s", p.reason);
     cr_expect_eq(ask(study).trial, 7, "nobody else has a place");
+    study_free(study);
+    definition_done(&definition);
+}
+
+/* When nobody else comes the best one goes on, however few there are. */
+Test(study, asha_ends_with_the_best_of_few)
+{
+    struct definition definition;
+    bool is_paused;
+    read_definition(&definition, "{\"parameters\": {\"a\": {\"min\": 0, \"max\": 1}}, \"search\": {\"algorithm\": "
+                                 "\"random\", \"configurations\": 2}, \"stopping\": {\"rule\": \"asha\", "
+                                 "\"max_resource\": 9}}");
+    struct study *study = make(&definition, true);
+    ask(study);
+    cr_expect_not(tell_step(study, 1, 1, 0.5, &is_paused));
+    ask(study);
+    cr_expect_not(tell_step(study, 2, 1, 0.9, &is_paused));
+    cr_expect_eq(ask(study).trial, 1);
+    for (int step = 2; step <= 9; step++)
+        cr_expect(tell_step(study, 1, step, 0.5, &is_paused), "step %d", step);
+    tell(study, 1, 0.5);
+    cr_expect_eq(ask(study).answer, STUDY_DONE);
     study_free(study);
     definition_done(&definition);
 }
