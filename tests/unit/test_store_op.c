@@ -285,6 +285,25 @@ Test(store_op, checkpoint_names_the_one_it_replaces)
     cr_assert_eq(rows_number(store, "SELECT steps FROM trial"), 20);
 }
 
+Test(store_op, a_checkpoint_is_inherited_once)
+{
+    const int64_t heir = rows_trial(store, sweep, configuration, 2, 200);
+    struct store_op op = {
+        .kind = STORE_CHECKPOINT,
+        .checkpoint = {.attempt_id = attempt, .step = 10, .path = "/c/1-10", .bytes = 5, .sha256 = "a"}};
+    struct store_op inherit = {.kind = STORE_INHERIT_CHECKPOINT, .inherit_checkpoint = {heir, trial, "/c/parent-10"}};
+    ROWS_APPLY(store, op);
+    ROWS_APPLY(store, inherit);
+    expect_text("SELECT group_concat(path || ' ' || step || ' ' || sha256, ', ') FROM checkpoint ORDER BY trial_id",
+                "/c/1-10 10 a, /c/parent-10 10 a");
+    cr_assert_eq(rows_number(store, "SELECT steps FROM trial WHERE number = 2"), 10);
+    op.checkpoint.step = 20;
+    op.checkpoint.path = "/c/1-20";
+    ROWS_APPLY(store, op);
+    ROWS_APPLY(store, inherit);
+    expect_text("SELECT group_concat(path, ', ') FROM checkpoint ORDER BY trial_id", "/c/1-20, /c/parent-10");
+}
+
 Test(store_op, evaluations_are_kept_once)
 {
     struct err err;
