@@ -38,6 +38,7 @@ function expect(is, what) { if (!is) throw new Error(what); }
 async function open(url, options) {
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, acceptDownloads: true, ...options });
   const page = await context.newPage();
+  page.setDefaultTimeout(120000); // a busy machine is no failure
   page.trouble = [];
   page.on("console", (m) => { if (["error", "warning"].includes(m.type())) page.trouble.push(m.type() + ": " + m.text()); });
   page.on("pageerror", (e) => page.trouble.push("uncaught: " + e.message));
