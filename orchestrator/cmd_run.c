@@ -205,13 +205,15 @@ static int work(struct running *r, struct err *err)
 /* Afterwards ---------------------------------------------------------------------------------------------------------
  */
 
-/* "complete", "failed", "deadline", "interrupted": what kept the run from more comes first. */
+/* "complete", "failed", "deadline", "interrupted", "canceled": what kept the run from more comes first. */
 static const char *outcome_word(const struct running *r)
 {
     if (r->outcome.was_interrupted)
         return "interrupted";
     if (r->outcome.n_open > 0)
         return "deadline";
+    if (r->outcome.was_canceled)
+        return "canceled";
     return r->outcome.n_failed > 0 ? "failed" : "complete";
 }
 
@@ -403,7 +405,8 @@ static int run_here(struct running *r, struct err *err)
     r->progress = NULL;
     if (rc == 0)
         rc = finish(r, err);
-    int status = rc < 0 ? err_exit_status(rc) : r->outcome.n_failed > 0 || r->outcome.n_open > 0 ? 1 : 0;
+    bool is_whole = r->outcome.n_failed == 0 && r->outcome.n_open == 0 && !r->outcome.was_canceled;
+    int status = rc < 0 ? err_exit_status(rc) : is_whole ? 0 : 1;
     call_on_finish(r, rc, status, err);
     return rc < 0 ? rc : status;
 }
@@ -439,7 +442,8 @@ static const struct command_option options[] = {
     {"new", "NAME", "start another sweep of this name instead of going on with the one in the store"},
     {"detach", NULL, "go on in the background, in a session of its own; prints the process and the log file"},
     {"on-finish", "COMMAND",
-     "shell command to call at the end; it finds NIGHTSWEEP_OUTCOME (complete, failed, deadline, interrupted, error), "
+     "shell command to call at the end; it finds NIGHTSWEEP_OUTCOME (complete, failed, deadline, canceled, "
+     "interrupted, error), "
      "_STATUS, _FAILED, _LEFT, _SWEEPS, _PAGES, _STORE and _MESSAGE in its environment"},
     {"quiet", NULL, "show only what goes wrong, and the table at the end"},
     {"json", NULL, "write events, progress and the result as JSON lines"},
@@ -462,7 +466,7 @@ const struct command command_run = {
         "trained "
         "parameters, score with its interval over seeds, flip rate before and after, seconds. The exit status is 0 "
         "when "
-        "every trial has been trained, and 1 when some failed or are left.",
+        "every trial has been trained, and 1 when some failed, are left, or a sweep was canceled.",
     .options = options,
     .least_arguments = 1,
     .most_arguments = COMMAND_MAX_FILES,

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "orchestrator/choice.h"
 #include "orchestrator/command_kinds.h"
 #include "orchestrator/printable.h"
 #include "orchestrator/report.h"
@@ -60,69 +61,6 @@ static const struct report_section sections[] = {
 
 enum { N_SECTIONS = sizeof(sections) / sizeof(sections[0]) };
 
-/* "12" or "ranks/12"; *sweep is NULL in the first case and owned by the caller in the second. */
-static int read_name(const struct command_line *line, char **sweep, int64_t *number, struct err *err)
-{
-    const char *argument = line->arguments[0], *slash = strrchr(argument, '/'), *option = command_value(line, "sweep");
-    if (text_parse_int64(slash ? slash + 1 : argument, number, NULL) < 0 || *number < 1 || slash == argument)
-        return err_set(err, ERR_USAGE, "show: '%.80s' is no trial, a number or SWEEP/NUMBER was expected", argument);
-    if (slash && option)
-        return err_set(err, ERR_USAGE, "show: the sweep is named twice, by '%.80s' and by --sweep", argument);
-    if (!slash && !option)
-        return 0;
-    *sweep = option ? strdup(option) : strndup(argument, (size_t)(slash - argument));
-    return *sweep ? 0 : err_set(err, ERR_NOMEM, "no memory for a name");
-}
-
-/* Without a name the store's only sweep is meant. */
-static int only_sweep(struct store *store, char **sweep, struct err *err)
-{
-    struct arena arena = {0};
-    struct text list = {0};
-    const char *const *names = NULL;
-    int rc = store_sweep_names(store, &arena, &names, err);
-    for (int i = 0; rc == 0 && names[i] && i < 20; i++)
-        text_printf(&list, "%s%s", i ? ", " : "", names[i]);
-    if (rc == 0 && !names[0])
-        rc = err_set(err, ERR_NOT_FOUND, "there is no sweep in '%s' yet", store_path(store));
-    else if (rc == 0 && names[1])
-        rc = err_set(err, ERR_USAGE, "show: which sweep? '%s' has %s; SWEEP/NUMBER was expected", store_path(store),
-                     list.data);
-    else if (rc == 0 && !(*sweep = strdup(names[0])))
-        rc = err_set(err, ERR_NOMEM, "no memory for a name");
-    text_done(&list);
-    arena_done(&arena);
-    return rc;
-}
-
-static int find_trial(struct store *store, const char *sweep, int64_t number, int64_t *id, struct err *err)
-{
-    sqlite3 *db = store_database(store);
-    sqlite3_stmt *row = NULL;
-    int64_t sweep_id = 0, most = 0;
-    int rc = store_find_sweep(store, sweep, &sweep_id, err);
-    if (rc == 0 && sweep_id == 0)
-        rc = err_set(err, ERR_NOT_FOUND, "there is no sweep '%s' in '%s'", sweep, store_path(store));
-    if (rc == 0 && sqlite3_prepare_v2(db,
-                                      "SELECT (SELECT id FROM trial WHERE sweep_id = ?1 AND number = ?2), MAX(number)"
-                                      " FROM trial WHERE sweep_id = ?1",
-                                      -1, &row, NULL) != SQLITE_OK)
-        rc = err_set(err, ERR_STORE, "%s: cannot read the trials: %s", store_path(store), sqlite3_errmsg(db));
-    if (rc == 0) {
-        sqlite3_bind_int64(row, 1, sweep_id);
-        sqlite3_bind_int64(row, 2, number);
-        if (sqlite3_step(row) == SQLITE_ROW) {
-            *id = sqlite3_column_int64(row, 0);
-            most = sqlite3_column_int64(row, 1);
-        }
-    }
-    sqlite3_finalize(row);
-    if (rc == 0 && *id == 0)
-        rc = err_set(err, ERR_NOT_FOUND, "sweep '%s' has no trial %lld, its trials are 1 to %lld", sweep,
-                     (long long)number, (long long)most);
-    return rc;
-}
-
 static int write_sections(struct text *out, struct store *store, int64_t id, bool is_json, struct err *err)
 {
     int rc = 0;
@@ -143,13 +81,13 @@ static int run(const struct command_line *line, struct err *err)
     struct text out = {0};
     char *sweep = NULL;
     int64_t number = 0, id = 0;
-    int rc = read_name(line, &sweep, &number, err);
+    int rc = choice_read_trial(line, &sweep, &number, err);
     if (rc == 0)
         rc = store_open(&store, line->store, STORE_READ, err);
     if (rc == 0 && !sweep)
-        rc = only_sweep(store, &sweep, err);
+        rc = choice_only_sweep(store, "show", &sweep, err);
     if (rc == 0)
-        rc = find_trial(store, sweep, number, &id, err);
+        rc = choice_find_trial(store, sweep, number, &id, err);
     if (rc == 0)
         rc = write_sections(&out, store, id, command_has(line, "json"), err);
     if (rc == 0)

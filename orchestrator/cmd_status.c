@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include "orchestrator/command_kinds.h"
+#include "orchestrator/control_request.h"
 #include "orchestrator/lock.h"
 #include "orchestrator/printable.h"
+#include "orchestrator/progress_view.h"
 #include "orchestrator/report.h"
 #include "orchestrator/summary.h"
 
@@ -30,6 +32,27 @@ static const struct report_section sections[] = {
 
 enum { N_SECTIONS = sizeof(sections) / sizeof(sections[0]) };
 
+/* What the run that holds the lock says of itself: paused, until when. Nothing when it does not answer. */
+static void add_state(struct text *out, const char *store, bool is_json)
+{
+    cJSON *state = NULL;
+    if (!control_find_state(store, &state))
+        return;
+    const cJSON *deadline = json_get(state, "deadline_seconds");
+    if (is_json) {
+        text_add(out, ",\"run\":");
+        json_add(out, state);
+    } else {
+        text_add(out, cJSON_IsTrue(json_get(state, "paused")) ? ", paused (`nightsweep resume`)" : "");
+        text_add(out, cJSON_IsTrue(json_get(state, "stopping")) ? ", stopping" : "");
+        if (cJSON_IsNumber(deadline)) {
+            text_add(out, ", stops in ");
+            progress_add_duration(out, deadline->valuedouble);
+        }
+    }
+    json_free(state);
+}
+
 /* Who holds the store's lock, as text or JSON. */
 static int add_holder(struct text *out, const char *store, bool is_json, struct err *err)
 {
@@ -44,12 +67,14 @@ static int add_holder(struct text *out, const char *store, bool is_json, struct 
         text_printf(out, ",\"lock\":{\"pid\":%lld,\"host\":", (long long)holder.pid);
         printable_add_json(out, holder.host);
         text_add_char(out, '}');
+        add_state(out, store, true);
     } else if (is_json) {
         text_add(out, ",\"lock\":null");
     } else if (holder.is_held) {
         text_printf(out, ", in use by process %lld on host '", (long long)holder.pid);
         printable_add(out, holder.host);
         text_add_char(out, '\'');
+        add_state(out, store, false);
     } else {
         text_add(out, ", no run is using it");
     }

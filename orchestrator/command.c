@@ -12,6 +12,11 @@
 const struct command *const commands[] = {
     &command_plan,
     &command_run,
+    &command_pause,
+    &command_resume,
+    &command_adjust,
+    &command_cancel,
+    &command_retry,
     &command_status,
     &command_show,
     &command_compare,

@@ -184,9 +184,11 @@ static bool has_ready(const struct coordinator *c)
 
 void coordinator_dispatch(struct coordinator *c)
 {
-    bool may_start = !c->is_stopping && !c->is_held && !store_thread_is_full(c->thread);
+    coordinator_take_requests(c);
+    bool may_start =
+        !c->is_stopping && !c->is_paused && c->n_requests == 0 && !c->is_held && !store_thread_is_full(c->thread);
     for (int i = 0; may_start && i < c->n_slots; i++) {
-        if (c->slots[i].state != SLOT_FREE || !c->slots[i].pool->is_ready)
+        if (c->slots[i].state != SLOT_FREE || !c->slots[i].pool->is_ready || c->slots[i].number > c->slots_each)
             continue;
         struct live_trial *trial = next_trial(c);
         if (!trial && c->study && !has_ready(c))
@@ -253,6 +255,8 @@ static void close_all(struct coordinator *c)
     uv_close((uv_handle_t *)&c->tick, on_closed);
     for (size_t i = 0; i < 3; i++)
         uv_close((uv_handle_t *)&c->signals[i], on_closed);
+    coordinator_refuse_requests(c);
+    control_close(&c->control);
 }
 
 /* Ends the run once nothing runs and nothing more is to be started. */
@@ -260,6 +264,8 @@ static void quit_if_done(struct coordinator *c)
 {
     bool is_over = c->n_busy == 0 && (c->is_stopping || (!has_waiting(c) && (!c->study || !c->may_ask)));
     if (!is_over && !(c->rc < 0 && !coordinator_has_worker(c)))
+        return;
+    if (c->control.n_asked > 0 && c->rc == 0) /* what was asked is answered first */
         return;
     if (!coordinator_has_worker(c))
         close_all(c);
@@ -362,7 +368,7 @@ static void on_gone(struct pool *pool, const char *why)
 static void on_tick(uv_timer_t *timer)
 {
     struct coordinator *c = timer->data;
-    double deadline = c->options->deadline_seconds;
+    double deadline = c->deadline_seconds;
     for (int i = 0; i < c->n_pools; i++)
         pool_watch(&c->pools[i]);
     look_at_storage(c);
@@ -431,7 +437,8 @@ static int make_trials(struct coordinator *c, struct err *err)
 {
     const struct store_loaded *loaded = c->options->loaded;
     c->n_pools = c->options->workers;
-    c->n_slots = c->n_pools * c->options->slots;
+    c->slots_each = c->slots_made = c->options->slots;
+    c->n_slots = c->n_pools * c->slots_each;
     c->pools = arena_calloc(&c->arena, (size_t)c->n_pools, sizeof(*c->pools));
     c->slots = arena_calloc(&c->arena, (size_t)c->n_slots, sizeof(*c->slots));
     if (!c->slots || !c->pools)
@@ -450,8 +457,8 @@ static int make_trials(struct coordinator *c, struct err *err)
             coordinator_note_value(c, stored->value.value);
     }
     for (int i = 0; i < c->n_slots; i++) {
-        c->slots[i].pool = &c->pools[i / c->options->slots];
-        c->slots[i].number = i % c->options->slots + 1;
+        c->slots[i].pool = &c->pools[i / c->slots_each];
+        c->slots[i].number = i % c->slots_each + 1;
         c->slots[i].shown.loss = (double)NAN;
     }
     return 0;
@@ -492,6 +499,17 @@ static int start_handles(struct coordinator *c, struct err *err)
     return 0;
 }
 
+/* A run that cannot be asked still runs. */
+static void listen_to_commands(struct coordinator *c)
+{
+    struct err err = {0};
+    c->control.on_request = coordinator_on_request;
+    c->control.context = c;
+    if (control_listen(&c->control, &c->loop, store_path(c->options->store), &err) < 0)
+        progress_say(c->options->progress, "no_control",
+                     "commands such as `nightsweep pause` cannot reach this run: %s", err.message);
+}
+
 static char *worker_program(void)
 {
     char *folder = file_program_folder();
@@ -519,7 +537,7 @@ static int serve(struct coordinator *c, struct err *err)
                                                   .program = program,
                                                   .marker_path = c->marker_path,
                                                   .marker = c->marker,
-                                                  .slots = c->options->slots,
+                                                  .slots = c->slots_each,
                                                   .context = c,
                                                   .on_ready = on_ready,
                                                   .on_message = on_message,
@@ -527,6 +545,8 @@ static int serve(struct coordinator *c, struct err *err)
         pool_init(&c->pools[i], &c->loop, &pool_options);
     }
     rc = store_thread_start(&c->thread, c->options->store, &thread_options, err);
+    if (rc == 0)
+        listen_to_commands(c);
     for (int i = 0; i < c->n_pools && rc == 0; i++)
         start_worker(c, &c->pools[i]);
     if (rc < 0)
@@ -549,6 +569,7 @@ int coordinator_run(const struct coordinator_options *options, struct run_outcom
         return err_set(err, ERR_NOMEM, "no memory for the coordinator");
     c->options = options;
     c->definition = options->definition;
+    c->deadline_seconds = options->deadline_seconds;
     c->started_ns = uv_hrtime();
     int rc = make_trials(c, err);
     if (rc == 0 && options->study)
@@ -571,6 +592,7 @@ int coordinator_run(const struct coordinator_options *options, struct run_outcom
     free(c->by_study);
     free(c->known);
     outcome->was_interrupted = outcome->was_interrupted || c->is_interrupted;
+    outcome->was_canceled = outcome->was_canceled || c->is_canceled;
     free(c->marker_path);
     arena_done(&c->arena);
     free(c);

@@ -18,6 +18,13 @@ struct budget_used {
     double seconds, cpu_seconds;
 };
 
+/* What a person asked for while it ran, for the sweeps that follow. */
+struct run_adjustment {
+    int slots; /* 0: as it was */
+    bool has_deadline;
+    uint64_t deadline_ns; /* uv_hrtime; 0: none */
+};
+
 struct coordinator_options {
     struct store *store; /* open for writing; borrowed, used through a store thread while the coordinator runs */
     const struct definition *definition;
@@ -33,6 +40,7 @@ struct coordinator_options {
     struct budget_used used;           /* by the runs before */
     double checkpoint_seconds;
     struct progress *progress;
+    struct run_adjustment *adjustment; /* filled in; NULL: not wanted */
 };
 
 /* Runs until every wanted trial is final, the deadline, or SIGINT, SIGTERM or SIGHUP (running trials checkpoint; a

@@ -22,8 +22,7 @@ static void free_slot(struct coordinator *c, struct coordinator_slot *slot)
     c->n_busy--;
 }
 
-/* From here the trial may be handed out again. */
-static void set_waiting(struct coordinator *c, struct live_trial *trial)
+void attempt_set_waiting(struct coordinator *c, struct live_trial *trial)
 {
     coordinator_set_state(c, trial, TRIAL_WAITING);
     if (trial->index < c->next)
@@ -447,7 +446,7 @@ void attempt_fail(struct coordinator *c, struct coordinator_slot *slot, enum tri
     else if (slot->goal != TRIAL_WAITING) /* what the stopping rule decided holds all the same */
         coordinator_set_state(c, trial, slot->goal);
     else
-        set_waiting(c, trial);
+        attempt_set_waiting(c, trial);
     progress_say(c->options->progress, is_final ? "trial_failed" : "attempt_failed",
                  "trial %" PRId64 " (%s%s%s) %s: %s, %.300s", trial->stored->number, trial->method,
                  trial->parameters[0] ? ", " : "", trial->parameters, is_final ? "failed" : "will be tried again",
@@ -469,7 +468,7 @@ void attempt_suspend(struct coordinator *c, struct coordinator_slot *slot, enum 
     if (is_decided)
         coordinator_set_state(c, trial, slot->goal);
     else
-        set_waiting(c, trial);
+        attempt_set_waiting(c, trial);
     if (is_decided)
         progress_say(c->options->progress, slot->goal == TRIAL_PAUSED ? "trial_paused" : "trial_pruned",
                      "trial %" PRId64 " (%s%s%s) %s: %s", trial->stored->number, trial->method,

@@ -1,9 +1,10 @@
 /* What the coordinator's files share: its state. coordinator.c runs the loop and the slots, coordinator_attempt.c the
  * life of an attempt, coordinator_record.c what trainers report, coordinator_study.c what search and stopping rule make
- * of it. */
+ * of it, coordinator_control.c what people ask for while it works. */
 #ifndef ORCHESTRATOR_COORDINATOR_INTERNAL_H
 #define ORCHESTRATOR_COORDINATOR_INTERNAL_H
 
+#include "orchestrator/control.h"
 #include "orchestrator/coordinator.h"
 #include "orchestrator/pool.h"
 #include "orchestrator/study.h"
@@ -58,6 +59,11 @@ struct coordinator_slot {
     char shown_parameters[160];
 };
 
+struct coordinator_request {
+    struct control_client *client;
+    cJSON *json;
+};
+
 struct coordinator {
     const struct coordinator_options *options;
     const struct definition *definition;
@@ -80,11 +86,19 @@ struct coordinator {
     int64_t last_configuration, last_trial; /* numbers */
     struct coordinator_slot *slots;
     int n_slots, n_busy;
+    int slots_each, slots_made; /* of a worker: that are used; that have a row in `slots` */
+    double deadline_seconds;    /* from the start; 0: none */
+    struct control control;
+    struct coordinator_request requests[CONTROL_CLIENTS_MAX]; /* that wait until no slot is reserved */
+    int n_requests;
+    bool is_taking; /* them */
     struct arena arena;
     char *marker_path;
     char marker[HASH_HEX_SIZE];
     uint64_t started_ns, retry_ns;
     bool is_stopping; /* nothing new is started; what runs checkpoints */
+    bool is_paused;   /* nothing is started until it is resumed */
+    bool is_canceled; /* the sweep, by a person */
     bool is_killing;  /* what runs is ended at once */
     bool is_interrupted;
     bool is_quitting; /* all is done: the worker is told to go */
@@ -128,6 +142,12 @@ void budget_watch(struct coordinator *c);
 /* Writes what was really used: the run ends in good order. */
 void budget_settle(struct coordinator *c);
 
+/* coordinator_control.c: a request came (control.h); those whose time has come are carried out; the rest are refused.
+ */
+void coordinator_on_request(struct control_client *client, cJSON *request, void *context);
+void coordinator_take_requests(struct coordinator *c);
+void coordinator_refuse_requests(struct coordinator *c);
+
 /* coordinator_show.c ------------------------------------------------------------------------------------------------
  */
 
@@ -141,6 +161,8 @@ void coordinator_show(struct coordinator *c);
 
 /* The folder of a trial's files, <output folder>/<number>; heap, NULL without memory. */
 char *attempt_folder(const struct coordinator *c, const struct live_trial *trial);
+/* From here the trial may be handed out again. */
+void attempt_set_waiting(struct coordinator *c, struct live_trial *trial);
 void attempt_reserve(struct coordinator *c, struct coordinator_slot *slot, struct live_trial *trial);
 /* `finished`: the trial is COMPLETE. `values`: of each objective. */
 void attempt_complete(struct coordinator *c, struct coordinator_slot *slot, const double *values, const char *message,

@@ -78,7 +78,7 @@ static double seconds_left(const struct coordinator *c, int64_t n_waiting)
     if (isnan(mean))
         return (double)NAN;
     running += mean / 2 * (n_running - n_known);
-    return (running + mean * (double)n_waiting) / c->n_slots;
+    return (running + mean * (double)n_waiting) / (c->n_pools * c->slots_each);
 }
 
 /* A search that goes on adds trials: as many as the definition allows. */
@@ -99,7 +99,7 @@ void coordinator_show(struct coordinator *c)
     struct progress_state state = {.sweep = c->definition->name,
                                    .best = c->best,
                                    .metric = c->definition->objectives[0].metric,
-                                   .n_slots = c->n_slots};
+                                   .is_paused = c->is_paused};
     struct progress_slot *slots = calloc((size_t)c->n_slots, sizeof(*slots));
     if (!slots)
         return;
@@ -111,7 +111,8 @@ void coordinator_show(struct coordinator *c)
     state.n_running = c->n_in_state[TRIAL_RUNNING];
     state.n_trials = expected_trials(c, state.n_trials);
     for (int i = 0; i < c->n_slots; i++) {
-        slots[i] = c->slots[i].shown;
+        if (c->slots[i].number <= c->slots_each || c->slots[i].state != SLOT_FREE)
+            slots[state.n_slots++] = c->slots[i].shown;
         state.steps_per_second += steps_per_second(&c->slots[i]);
     }
     state.slots = slots;

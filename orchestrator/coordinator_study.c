@@ -376,7 +376,11 @@ void study_report(struct coordinator *c, struct coordinator_slot *slot, int64_t 
     struct text record = {0};
     struct store_op ops[2];
     size_t n = 0;
-    /* Steps that are trained again after an interruption were told before. */
+    enum trial_state state = TRIAL_RUNNING;
+    /* Steps that are trained again after an interruption were told before. A trial that is tried again after it failed
+     * stays failed for the search. */
+    if (trial->study_trial && study_state(c->study, trial->study_trial, &state, &err) == 0 && state == TRIAL_FAILED)
+        return;
     if (trial->study_trial == 0 || step <= trial->told_step || slot->goal != TRIAL_WAITING)
         return;
     if (study_tell_step(c->study, trial->study_trial, step, metrics, &decision, &err) < 0) {

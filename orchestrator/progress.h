@@ -37,6 +37,7 @@ struct progress_state {
     const char *metric; /* of best */
     const struct progress_slot *slots;
     int n_slots;
+    bool is_paused; /* by a person: nothing runs until it is resumed */
 };
 
 /* Called at every change and at least once a second; draws at most ten times a second, prints a plain line at most

@@ -94,7 +94,9 @@ static void add_totals(struct text *out, const struct progress_state *state)
         text_printf(out, ", %lld failed", (long long)state->n_failed);
     if (state->steps_per_second > 0)
         text_printf(out, ", %.1f steps/s", state->steps_per_second);
-    if (isfinite(state->seconds_left)) {
+    if (state->is_paused)
+        text_add(out, ", paused");
+    else if (isfinite(state->seconds_left)) {
         text_add(out, ", ");
         progress_add_duration(out, state->seconds_left);
         text_add(out, " left");
@@ -184,7 +186,7 @@ void progress_add_json(struct text *out, const struct progress_state *state, con
     add_number(out, "seconds_left", state->seconds_left);
     add_member(out, "metric", state->metric);
     add_number(out, "best", state->best.is_known ? state->best.value : NAN);
-    text_add(out, ",\"slots\":[");
+    text_printf(out, ",\"paused\":%s,\"slots\":[", state->is_paused ? "true" : "false");
     for (int i = 0; i < state->n_slots; i++) {
         text_add(out, i ? "," : "");
         add_slot_json(out, &state->slots[i], i + 1);

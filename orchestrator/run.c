@@ -32,6 +32,7 @@ struct run_sweep {
     struct plan plan;
     bool is_stored;
     char *output_folder;
+    struct run_adjustment *adjustment;
     struct study *study; /* NULL: the plan has every trial */
     int64_t *told_steps;
 };
@@ -248,20 +249,31 @@ static double seconds_until(const char *time_of_day)
     return difftime(mktime(&then), now);
 }
 
-/* What the command line says, or the definition's time of day; 0: none. Its `for` holds over all runs and is counted
- * by the coordinator. */
-static double deadline(const struct run_options *options, const struct definition *definition, double elapsed)
+/* What a person said while it ran, else the command line, else the definition's time of day; 0: none. Its `for` holds
+ * over all runs and is counted by the coordinator. */
+static double deadline(const struct run_options *options, const struct definition *definition,
+                       const struct run_adjustment *adjustment, double elapsed)
 {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    double left = 1e-9 * (double)adjustment->deadline_ns - (double)now.tv_sec - 1e-9 * (double)now.tv_nsec;
+    if (adjustment->has_deadline && adjustment->deadline_ns == 0)
+        return 0;
+    if (adjustment->has_deadline)
+        return left > 0.001 ? left : 0.001;
     double out = options->deadline_seconds > 0 ? options->deadline_seconds - elapsed : 0;
     if (options->deadline_seconds > 0)
         return out > 0.001 ? out : 0.001; /* it has come: what runs checkpoints at once */
     return definition->budget.until ? seconds_until(definition->budget.until) : 0;
 }
 
-static int count_slots(const struct run_options *options, const struct definition *definition)
+static int count_slots(const struct run_options *options, const struct definition *definition,
+                       const struct run_adjustment *adjustment)
 {
     cpu_set_t cpus;
     int cores = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+    if (adjustment->slots > 0)
+        return adjustment->slots;
     if (options->slots > 0)
         return options->slots;
     if (definition->resources.slots > 0)
@@ -501,11 +513,12 @@ static int coordinate(struct run_sweep *run, double elapsed, struct run_outcome 
                                           .told_steps = run->told_steps,
                                           .launcher = o->launcher,
                                           .workers = o->workers > 0 ? o->workers : 1,
-                                          .slots = count_slots(o, &run->definition),
-                                          .deadline_seconds = deadline(o, &run->definition, elapsed),
+                                          .slots = count_slots(o, &run->definition, run->adjustment),
+                                          .deadline_seconds = deadline(o, &run->definition, run->adjustment, elapsed),
                                           .checkpoint_seconds =
                                               o->checkpoint_seconds >= 0 ? o->checkpoint_seconds : CHECKPOINT_SECONDS,
-                                          .progress = o->progress};
+                                          .progress = o->progress,
+                                          .adjustment = run->adjustment};
     if (!options.is_wanted)
         return no_memory(err);
     int rc = read_used(run, &options.used, err);
@@ -516,7 +529,7 @@ static int set_state(struct run_sweep *run, enum sweep_state state, struct err *
 {
     const struct store_op op = {.kind = STORE_SET_SWEEP_STATE,
                                 .set_sweep_state = {.sweep_id = run->loaded.sweep.id, .state = state}};
-    return run->loaded.sweep.state == state ? 0 : store_apply(run->store, &op, 1, NULL, err);
+    return store_apply(run->store, &op, 1, NULL, err);
 }
 
 static int read_definition(struct run_sweep *run, const char *file, struct err *err)
@@ -583,10 +596,11 @@ static int run_one(struct run_sweep *run, const char *file, double elapsed, stru
         *err = detail;
     }
     if (rc == 0)
-        rc = set_state(run, own.n_open > 0 ? SWEEP_STOPPED : SWEEP_COMPLETE, err);
+        rc = set_state(run, own.n_open > 0 || own.was_canceled ? SWEEP_STOPPED : SWEEP_COMPLETE, err);
     outcome->n_failed += own.n_failed;
     outcome->n_open += own.n_open;
     outcome->was_interrupted = outcome->was_interrupted || own.was_interrupted;
+    outcome->was_canceled = outcome->was_canceled || own.was_canceled;
     arena_done(&first);
     return rc;
 }
@@ -594,6 +608,7 @@ static int run_one(struct run_sweep *run, const char *file, double elapsed, stru
 int run_sweeps(const struct run_options *options, struct run_outcome *outcome, struct err *err)
 {
     struct store *store = NULL;
+    struct run_adjustment adjustment = {0};
     struct timespec start, now;
     *outcome = (struct run_outcome){0};
     if (options->new_name && options->n_files != 1)
@@ -601,7 +616,7 @@ int run_sweeps(const struct run_options *options, struct run_outcome *outcome, s
     clock_gettime(CLOCK_MONOTONIC, &start);
     int rc = store_open(&store, options->store, STORE_WRITE, err);
     for (int i = 0; i < options->n_files && rc == 0 && !outcome->was_interrupted; i++) {
-        struct run_sweep run = {.options = options, .store = store};
+        struct run_sweep run = {.options = options, .store = store, .adjustment = &adjustment};
         clock_gettime(CLOCK_MONOTONIC, &now);
         double elapsed = (double)(now.tv_sec - start.tv_sec) + 1e-9 * (double)(now.tv_nsec - start.tv_nsec);
         rc = run_one(&run, options->files[i], elapsed, outcome, err);

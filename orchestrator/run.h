@@ -23,6 +23,7 @@ struct run_outcome {
     int64_t n_failed; /* trials FAILED */
     int64_t n_open;   /* trials still to be trained: stopped or out of time */
     bool was_interrupted;
+    bool was_canceled; /* a sweep, by a person */
 };
 
 /* Runs the sweeps. 0 when every trial is final or the run was stopped in good order (`outcome` says which). A finished

@@ -99,7 +99,7 @@ struct store_trial {
     int64_t steps;
     struct optional_int total_steps, trained_parameters;
     int configuration;                 /* index into store_loaded.configurations */
-    int attempts[ATTEMPT_STATE_COUNT]; /* by state; attempts[ATTEMPT_FAILED] are the retries used up */
+    int attempts[ATTEMPT_STATE_COUNT]; /* by state; attempts[ATTEMPT_FAILED] are the retries used up (since `retry`) */
     double seconds;                    /* over all attempts */
     int64_t checkpoint_step;           /* of the newest committed checkpoint … */
     const char *checkpoint_path;       /* … and its path and hash; NULL: none */

@@ -122,6 +122,7 @@ store_op_fn store_run_move_trial, store_run_reuse_trial, store_run_begin_attempt
     store_run_end_attempt, store_run_exit_attempt;
 store_op_fn store_run_points, store_run_evaluation, store_run_bias_check, store_run_drop_items, store_run_checkpoint,
     store_run_inherit_checkpoint, store_run_artifact, store_run_objective_value;
+store_op_fn store_run_cancel, store_run_retry;
 
 /* Creating and changing the schema. A migration brings a store from version `from` to from + 1. */
 struct store_migration {

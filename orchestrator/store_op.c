@@ -55,6 +55,8 @@ const struct store_op_row store_op_rows[STORE_OP_KINDS] = {
     [STORE_DECISION] = {"decision", store_run_decision,
                         TEXTS(AT(decision.rule), AT(decision.action), AT(decision.reason))},
     [STORE_EVENT] = {"event", store_run_event, TEXTS(AT(event.kind), AT(event.message))},
+    [STORE_CANCEL] = {"cancel", store_run_cancel, TEXTS(AT(choice.sweep), AT(choice.reason))},
+    [STORE_RETRY] = {"retry", store_run_retry, TEXTS(AT(choice.sweep), AT(choice.reason))},
 };
 
 const char *store_op_name(enum store_op_kind kind)

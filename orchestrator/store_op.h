@@ -45,6 +45,8 @@ enum store_op_kind {
     STORE_OBJECTIVE_VALUE,
     STORE_DECISION,
     STORE_EVENT,
+    STORE_CANCEL, /* what a person asks for; see struct store_choice */
+    STORE_RETRY,
     STORE_OP_KINDS
 };
 
@@ -214,6 +216,19 @@ struct store_event {
     const char *kind, *message;
 };
 
+/* What a person asks for, by the names they know. ERR_NOT_FOUND when there is no such sweep or trial, ERR_USAGE when
+ * the trial is in no state for it; result.n_changed says how many trials were concerned.
+ *
+ * cancel: WAITING and PAUSED trials become PRUNED with `reason` as their message, a decision of the rule 'person', and
+ * a record for the search. Without a trial all of the sweep, which is STOPPED. ERR_BUSY when a chosen trial is RUNNING:
+ * its attempt must be closed first.
+ * retry: FAILED trials become WAITING; the attempts they had count for no retry any more. The sweep is OPEN again. */
+struct store_choice {
+    const char *sweep;
+    int64_t trial; /* number; 0: all of the sweep */
+    const char *reason;
+};
+
 struct store_op {
     enum store_op_kind kind;
     union {
@@ -240,6 +255,7 @@ struct store_op {
         struct store_objective_value objective_value;
         struct store_decision decision;
         struct store_event event;
+        struct store_choice choice;
     };
 };
 
@@ -250,6 +266,7 @@ struct store_result {
     const char *replaced_path;  /* the checkpoint's file that counts no more, to be deleted now; NULL: none */
     int64_t reused_trial_id;    /* reuse_trial: whose results were taken; 0: none */
     const char *reused_metrics; /* … and what it reported, JSON: objectives, bias/…, seconds, parameters */
+    int64_t n_changed;          /* cancel, retry: trials */
     int64_t nondeterministic;   /* rows that were there with another value */
 };
 

@@ -150,11 +150,12 @@ static int count_rows(struct store *store, const char *sql, int64_t sweep_id, in
     return 0;
 }
 
-/* Settings are long and only needed to make a job, so those of configurations that have ended stay in the store. */
+/* Settings are long and only needed to make a job, so those of configurations that have ended stay in the store. A
+ * failed trial may be asked for again. */
 static const char select_configurations[] =
     "SELECT id, number, role = 'baseline', parameters, "
     "CASE WHEN EXISTS (SELECT 1 FROM trial t WHERE t.configuration_id = c.id "
-    "AND t.state IN ('WAITING', 'RUNNING', 'PAUSED')) "
+    "AND t.state IN ('WAITING', 'RUNNING', 'PAUSED', 'FAILED')) "
     "OR NOT EXISTS (SELECT 1 FROM trial t WHERE t.configuration_id = c.id) THEN settings END "
     "FROM configuration c WHERE sweep_id = ?1 ORDER BY number";
 
@@ -259,16 +260,20 @@ static int load_trials(struct store *store, struct pool *pool, struct store_load
     return rc;
 }
 
-/* Attempts by state, merged into the trials: both are ordered by the trial's number. */
+/* Attempts by state, merged into the trials: both are ordered by the trial's number. Failed ones from before the trial
+ * was asked for again used up no retry: they count as interrupted. */
 static int load_attempts(struct store *store, struct store_loaded *loaded, struct err *err)
 {
     sqlite3_stmt *row;
     bool has_row = false;
     int i = 0;
     int rc = store_query(store,
-                         "SELECT t.number, a.state, COUNT(*), SUM(a.seconds) FROM trial t "
-                         "JOIN attempt a ON a.trial_id = t.id WHERE t.sweep_id = ?1 GROUP BY t.number, a.state "
-                         "ORDER BY t.number",
+                         "WITH retried AS (SELECT trial_id, MAX(created_at) AS at FROM event WHERE sweep_id = ?1 "
+                         "AND kind = 'retried' GROUP BY trial_id) "
+                         "SELECT t.number, CASE WHEN a.state = 'FAILED' AND a.started_at <= r.at THEN 'INTERRUPTED' "
+                         "ELSE a.state END AS counted, COUNT(*), SUM(a.seconds) FROM trial t "
+                         "JOIN attempt a ON a.trial_id = t.id LEFT JOIN retried r ON r.trial_id = t.id "
+                         "WHERE t.sweep_id = ?1 GROUP BY t.number, counted ORDER BY t.number",
                          BINDS(bind_int(loaded->sweep.id)), &row, err);
     if (rc == 0)
         rc = store_step(store, row, &has_row, err);

@@ -117,5 +117,7 @@ int study_log_replay(struct study *study, const cJSON *record, struct err *err)
         return replay_tell(study, trial, record, err);
     if (strcmp(op, "fail") == 0)
         return study_fail(study, trial, err);
-    return err_set(err, ERR_FORMAT, "record: op '%.40s' is none of ask, resume, tell, fail", op);
+    if (strcmp(op, "cancel") == 0)
+        return study_cancel(study, trial, err);
+    return err_set(err, ERR_FORMAT, "record: op '%.40s' is none of ask, resume, tell, fail, cancel", op);
 }

@@ -5,7 +5,8 @@
  *     {"op":"observe","sweep":"a","parameters":{…},"metrics":{…}}                        of an earlier sweep
  *     {"op":"resume","trial":3}                                                          a paused one goes on
  *     {"op":"tell","trial":3,"step":9,"metrics":{…}}                                     an intermediate report
- *     {"op":"tell","trial":3,"metrics":{…}}   {"op":"fail","trial":3}                    the end */
+ *     {"op":"tell","trial":3,"metrics":{…}}   {"op":"fail","trial":3}                    the end
+ *     {"op":"cancel","trial":3}                                                          a person ended it */
 #ifndef ORCHESTRATOR_STUDY_LOG_H
 #define ORCHESTRATOR_STUDY_LOG_H
 

@@ -182,6 +182,15 @@ int study_fail_now(struct study *study, int64_t number, struct err *err)
     return study_end(study, trial, TRIAL_FAILED, err);
 }
 
+int study_cancel(struct study *study, int64_t number, struct err *err)
+{
+    struct study_trial *trial = NULL;
+    int rc = find_trial(study, number, &trial, err);
+    if (rc < 0 || trial_state_is_final(trial->state))
+        return rc;
+    return finish(study, trial, trial->has_scores ? TRIAL_PRUNED : TRIAL_FAILED, err);
+}
+
 /* Points ----------------------------------------------------------------------------------------------------------- */
 
 static int add_point(struct study *study, struct study_trial *trial, int64_t step, double value, const double *scores,

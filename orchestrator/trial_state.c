@@ -15,9 +15,10 @@ static const char *const trial_reasons[] = {"diverged", "out_of_memory", "timeou
 
 #define BIT(state) (1u << (state))
 
-/* What may follow each state. A waiting trial completes without running when its results are taken from an equal one,
- * fails when it is infeasible or its retries are used up, and is pruned when a rule decides while it waits to go on.
- * A running one waits again when its attempt was interrupted or is retried. */
+/* What may follow each state. A failed trial waits again when a person asks for it (`retry`). A waiting trial completes
+ * without running when its results are taken from an equal one, fails when it is infeasible or its retries are used up,
+ * and is pruned when a rule decides while it waits to go on. A running one waits again when its attempt was interrupted
+ * or is retried. */
 static const unsigned followers[TRIAL_STATE_COUNT] = {
     [TRIAL_WAITING] = BIT(TRIAL_RUNNING) | BIT(TRIAL_COMPLETE) | BIT(TRIAL_PRUNED) | BIT(TRIAL_FAILED),
     [TRIAL_RUNNING] =
@@ -26,7 +27,7 @@ static const unsigned followers[TRIAL_STATE_COUNT] = {
         BIT(TRIAL_WAITING) | BIT(TRIAL_RUNNING) | BIT(TRIAL_COMPLETE) | BIT(TRIAL_PRUNED) | BIT(TRIAL_FAILED),
     [TRIAL_COMPLETE] = 0,
     [TRIAL_PRUNED] = 0,
-    [TRIAL_FAILED] = 0,
+    [TRIAL_FAILED] = BIT(TRIAL_WAITING),
 };
 
 const char *sweep_state_name(enum sweep_state state)
@@ -108,7 +109,7 @@ bool trial_state_may_follow(enum trial_state from, enum trial_state to)
 bool trial_state_is_final(enum trial_state state)
 {
     assert((unsigned)state < TRIAL_STATE_COUNT);
-    return followers[state] == 0;
+    return state == TRIAL_COMPLETE || state == TRIAL_PRUNED || state == TRIAL_FAILED;
 }
 
 bool trial_reason_is_deterministic(enum trial_reason reason)

@@ -43,7 +43,7 @@ int trial_reason_parse(const char *name, enum trial_reason *reason, struct err *
 
 /* Whether a trial in state `from` may go to state `to`. No state follows itself. */
 bool trial_state_may_follow(enum trial_state from, enum trial_state to);
-/* COMPLETE, PRUNED and FAILED: nothing follows. */
+/* COMPLETE, PRUNED and FAILED: nothing follows by itself. */
 bool trial_state_is_final(enum trial_state state);
 /* Another attempt would end the same way: diverged, bad_data, infeasible. */
 bool trial_reason_is_deterministic(enum trial_reason reason);

@@ -94,8 +94,12 @@ static int parse_object(struct command *command, const cJSON *object, struct err
         command->kind = COMMAND_QUIT;
         return 0;
     }
-    return err_set(err, ERR_FORMAT, "command.type: '%s' is unknown, 'start', 'stop', 'kill' or 'quit' was expected",
-                   type);
+    if (text_equal(type, "slots")) {
+        command->kind = COMMAND_SLOTS;
+        return get_count(object, "slots", type, 1, &command->slot, err);
+    }
+    return err_set(err, ERR_FORMAT,
+                   "command.type: '%s' is unknown, 'start', 'stop', 'kill', 'slots' or 'quit' was expected", type);
 }
 
 int command_parse(struct command *command, const char *line, size_t len, struct err *err)

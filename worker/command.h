@@ -10,7 +10,7 @@
 
 enum { COMMAND_MAX_THREADS = 4096 };
 
-enum command_kind { COMMAND_START, COMMAND_STOP, COMMAND_KILL, COMMAND_QUIT };
+enum command_kind { COMMAND_START, COMMAND_STOP, COMMAND_KILL, COMMAND_QUIT, COMMAND_SLOTS };
 
 /* What one trainer may use; 0 is no limit. */
 struct command_limits {
@@ -22,7 +22,7 @@ struct command_limits {
 struct command {
     enum command_kind kind;
     int64_t attempt; /* start: above 0; stop and kill: 0 is all */
-    int64_t slot;    /* start */
+    int64_t slot;    /* start; slots: how many there are to be */
     struct command_limits limits;
     struct text job; /* start: the job as compact JSON with a newline, numbers exact */
 };

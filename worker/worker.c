@@ -23,7 +23,8 @@ struct worker {
     uv_pipe_t in, out;
     uv_timer_t heartbeat, watch;
     uv_signal_t terminate, hang_up;
-    struct slot *slots;
+    struct slot *slots; /* room for WORKER_MAX_SLOTS, n_slots of them in use */
+    int n_slots;
     struct slot_owner owner;
     struct line_splitter lines;
     bool is_paused;  /* our output is not taken fast enough */
@@ -51,7 +52,7 @@ static void close_if_done(struct worker *worker);
 static void pause_slots(struct worker *worker, bool is_paused)
 {
     worker->is_paused = is_paused;
-    for (int i = 0; i < worker->options->slots; i++)
+    for (int i = 0; i < worker->n_slots; i++)
         slot_pause(&worker->slots[i], is_paused);
 }
 
@@ -184,7 +185,7 @@ static void send_hello(struct worker *worker)
     char *marker = read_marker(worker->options->marker);
     if (uv_os_gethostname(host, &size) < 0 || utf8_valid_prefix(host, strlen(host)) < strlen(host))
         host[0] = '\0';
-    relay_add_hello(&text, host, getpid(), worker->options->slots, marker);
+    relay_add_hello(&text, host, getpid(), worker->n_slots, marker);
     free(marker);
     send_text(worker, &text);
 }
@@ -208,12 +209,12 @@ static int check_start(const struct worker *worker, const struct command *comman
 {
     if (worker->is_leaving)
         return err_set(err, ERR_BUSY, "the worker is about to end");
-    if (command->slot < 1 || command->slot > worker->options->slots)
+    if (command->slot < 1 || command->slot > worker->n_slots)
         return err_set(err, ERR_NOT_FOUND, "slot %" PRId64 " does not exist, the slots are 1 to %d", command->slot,
-                       worker->options->slots);
+                       worker->n_slots);
     if (worker->slots[command->slot - 1].is_busy)
         return err_set(err, ERR_BUSY, "slot %" PRId64 " is busy", command->slot);
-    for (int i = 0; i < worker->options->slots; i++)
+    for (int i = 0; i < worker->n_slots; i++)
         if (worker->slots[i].is_busy && worker->slots[i].attempt == command->attempt)
             return err_set(err, ERR_BUSY, "attempt %" PRId64 " runs in slot %d already", command->attempt, i + 1);
     return 0;
@@ -231,9 +232,18 @@ static void start(struct worker *worker, const struct command *command)
 /* An attempt that does not run has ended meanwhile: its `ended` is under way. */
 static void each_slot(struct worker *worker, int64_t attempt, void (*act)(struct slot *slot))
 {
-    for (int i = 0; i < worker->options->slots; i++)
+    for (int i = 0; i < worker->n_slots; i++)
         if (worker->slots[i].is_busy && (attempt == 0 || worker->slots[i].attempt == attempt))
             act(&worker->slots[i]);
+}
+
+/* More slots; there are never fewer, since what is not started takes nothing. */
+static void grow(struct worker *worker, int64_t slots)
+{
+    for (; worker->n_slots < slots && worker->n_slots < WORKER_MAX_SLOTS; worker->n_slots++) {
+        slot_init(&worker->slots[worker->n_slots], &worker->loop, &worker->owner, worker->n_slots + 1);
+        slot_pause(&worker->slots[worker->n_slots], worker->is_paused);
+    }
 }
 
 static int on_command(char *line, size_t len, void *context, struct err *err)
@@ -249,6 +259,8 @@ static int on_command(char *line, size_t len, void *context, struct err *err)
         each_slot(worker, command.attempt, slot_stop);
     else if (command.kind == COMMAND_KILL)
         each_slot(worker, command.attempt, slot_kill);
+    else if (command.kind == COMMAND_SLOTS)
+        grow(worker, command.slot);
     else
         leave(worker, false);
     command_done(&command);
@@ -297,7 +309,7 @@ static void close_if_done(struct worker *worker)
 {
     if (!worker->is_leaving || worker->is_closed)
         return;
-    for (int i = 0; i < worker->options->slots; i++)
+    for (int i = 0; i < worker->n_slots; i++)
         if (worker->slots[i].is_busy)
             return;
     if (uv_stream_get_write_queue_size((uv_stream_t *)&worker->out) == 0 || worker->is_silent)
@@ -326,7 +338,7 @@ static void on_signal(uv_signal_t *handle, int number)
 static void on_watch(uv_timer_t *timer)
 {
     struct worker *worker = timer->data;
-    for (int i = 0; i < worker->options->slots; i++)
+    for (int i = 0; i < worker->n_slots; i++)
         slot_watch(&worker->slots[i]);
     if (worker->is_leaving && uv_hrtime() - worker->leaving_ns > WORKER_LEAVE_SECONDS * UINT64_C(1000000000))
         leave(worker, true);
@@ -383,7 +395,7 @@ static int serve(struct worker *worker, struct err *err)
     int rc = init_handles(worker, err);
     if (rc < 0)
         return rc;
-    for (int i = 0; i < worker->options->slots; i++)
+    for (int i = 0; i < worker->n_slots; i++)
         slot_init(&worker->slots[i], &worker->loop, &worker->owner, i + 1);
     rc = open_streams(worker, err);
     if (rc == 0) {
@@ -411,16 +423,17 @@ int worker_run(const struct worker_options *options, struct err *err)
     signal(SIGPIPE, SIG_IGN);
     worker = calloc(1, sizeof(*worker));
     if (worker)
-        worker->slots = calloc((size_t)options->slots, sizeof(*worker->slots));
+        worker->slots = calloc(WORKER_MAX_SLOTS, sizeof(*worker->slots)); /* what is not used takes no memory */
     if (!worker || !worker->slots) {
         rc = err_set(err, ERR_NOMEM, "no memory for %d slots", options->slots);
         goto out;
     }
     worker->options = options;
+    worker->n_slots = options->slots;
     worker->owner =
         (struct slot_owner){.trainer = options->trainer, .context = worker, .on_line = on_record, .on_ended = on_ended};
     rc = serve(worker, err);
-    for (int i = 0; i < options->slots; i++)
+    for (int i = 0; i < worker->n_slots; i++)
         slot_done(&worker->slots[i]);
     line_splitter_done(&worker->lines);
 out:

@@ -48,13 +48,13 @@ Test(trial_state, transitions)
 {
     static const char *const allowed[TRIAL_STATE_COUNT] = {
         [TRIAL_WAITING] = ".R.CpF",  [TRIAL_RUNNING] = "W.PCpF", [TRIAL_PAUSED] = "WR.CpF",
-        [TRIAL_COMPLETE] = "......", [TRIAL_PRUNED] = "......",  [TRIAL_FAILED] = "......",
+        [TRIAL_COMPLETE] = "......", [TRIAL_PRUNED] = "......",  [TRIAL_FAILED] = "W.....",
     };
     for (int from = 0; from < TRIAL_STATE_COUNT; from++) {
         for (int to = 0; to < TRIAL_STATE_COUNT; to++)
             cr_assert_eq(trial_state_may_follow((enum trial_state)from, (enum trial_state)to), allowed[from][to] != '.',
                          "%s to %s", trial_state_name((enum trial_state)from), trial_state_name((enum trial_state)to));
-        cr_assert_eq(trial_state_is_final((enum trial_state)from), strcmp(allowed[from], "......") == 0);
+        cr_assert_eq(trial_state_is_final((enum trial_state)from), from >= TRIAL_COMPLETE);
     }
 }
 

@@ -157,6 +157,7 @@ Test(command, stop_kill_and_quit)
         {"{\"v\":1,\"type\":\"stop\",\"attempt\":0}", COMMAND_STOP, 0},
         {"{\"v\":1,\"type\":\"kill\",\"attempt\":9}", COMMAND_KILL, 9},
         {"{\"v\":1,\"type\":\"quit\"}", COMMAND_QUIT, 0},
+        {"{\"v\":1,\"type\":\"slots\",\"slots\":3}", COMMAND_SLOTS, 0},
     };
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         struct command command = {0};

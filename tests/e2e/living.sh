@@ -1,0 +1,221 @@
+#!/usr/bin/env bash
+# Living with a store: cancel, retry, pause, resume and adjust, with a run that works and without one. Trainers that
+# train nothing. BUILD: the folder of the programs.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+BUILD=$(realpath "${BUILD:-build/release}")
+folder=$(mktemp -d) || exit 1
+# The programs look for each other beside themselves.
+bin=$folder/bin
+mkdir -p "$bin" "$folder/model" && cp "$BUILD/nightsweep" "$BUILD/nightsweep-worker" "$bin" || exit 1
+cp "$BUILD/fake-trainer" "$bin/nightsweep-trainer" || exit 1
+for name in config.json tokenizer.json model.safetensors; do echo "$name" >"$folder/model/$name"; done
+for name in train validation; do echo '{"text":"a","label":0}' >"$folder/$name.jsonl"; done
+failed=0
+case_name=
+db=
+runner=
+export NO_COLOR=1
+unset NIGHTSWEEP_STORE
+trap 'pkill -KILL -f "$bin/" 2>/dev/null; rm -rf "$folder"' EXIT
+
+begin() { # name: a store of its own
+    case_name=$1
+    db=$folder/$1.db
+    unset FAKE_TRAINER FAKE_STEP_MS
+    : >"$folder/out"
+}
+fail() {
+    printf 'living.sh: %s: %s\n' "$case_name" "$1"
+    tail -n 15 "$folder/out" "$folder/run" 2>/dev/null
+    sqlite3 -header "$db" 'SELECT number, state, reason, message FROM trial LIMIT 8' 2>/dev/null
+    failed=1
+}
+define() { # name, members behind the common ones
+    printf '{"name":"%s","seed":3,"model":"model","task":{"kind":"classification","train":"train.jsonl",' "$1"
+    printf '"validation":"validation.jsonl","text":"text","label":"label"},%s}\n' "$2"
+}
+grid='"parameters":{"rank":{"values":[1,2,4,8]}},"settings":{"method":"lora","steps":12},"resources":{"slots":2,"retries":1}'
+# ask EXPECTED-STATUS ARGUMENTS...: any command but run, its output in $folder/out
+ask() {
+    local expected=$1 status
+    shift
+    "$bin/nightsweep" "$@" --store "$db" >"$folder/out" 2>&1
+    status=$?
+    [ "$status" = "$expected" ] || fail "exit status $status of '$*', expected $expected"
+}
+# A run in the background, and its end.
+start() { # definitions and options
+    "$bin/nightsweep" run --store "$db" "$@" >"$folder/run" 2>&1 &
+    runner=$!
+}
+ends() { # expected exit status
+    wait "$runner"
+    local status=$?
+    [ "$status" = "$1" ] || fail "the run ends with $status, expected $1"
+}
+sql() { sqlite3 "$db" "$1"; }
+expect() { # query, expected answer
+    local found
+    found=$(sql "$1")
+    [ "$found" = "$2" ] || fail "'$1' gives '$found', expected '$2'"
+}
+says() { grep -qE -- "$1" "$folder/out" || fail "nothing said like '$1'"; }
+run_says() { grep -qE -- "$1" "$folder/run" || fail "the run says nothing like '$1'"; }
+await() { # query, answer: within 20 s
+    local tries
+    for ((tries = 0; tries < 200; tries++)); do
+        [ "$(sql "$1" 2>/dev/null)" = "$2" ] && return 0
+        sleep 0.1
+    done
+    fail "'$1' never gave '$2'"
+}
+running="SELECT count(*) FROM trial WHERE state = 'RUNNING'"
+# All that a trial came to, of what an undisturbed one would say too.
+results() { sqlite3 "$1" "SELECT number, state, value, steps FROM trial ORDER BY 1;
+    SELECT t.number, n.name, m.step, quote(m.value) FROM metric m JOIN trial t ON t.id = m.trial_id
+    JOIN metric_name n ON n.id = m.name_id ORDER BY 1, 2, 3;"; }
+
+define s "$grid" >"$folder/s.json"
+
+begin quiet
+start "$folder/s.json"
+ends 0
+results "$db" >"$folder/expected"
+
+begin paused
+export FAKE_STEP_MS=80
+start "$folder/s.json"
+await "$running" 2
+sleep 0.3
+ask 2 pause other
+says "works on sweep 's', not on 'other'"
+ask 0 pause s
+says "'s' pauses"
+await "$running" 0
+expect "SELECT count(*) FROM attempt WHERE state = 'STOPPED'" 2
+ask 0 status
+says "paused"
+sleep 0.5
+expect "$running" 0
+[ -S "$db.control" ] || fail 'no socket'
+[ "$(stat -c %a "$db.control")" = 600 ] || fail 'the socket is not its owner'"'"'s alone'
+ask 0 resume --json
+says '^\{"v":1,"sweep":"s"\}$'
+ends 0
+run_says 'paused'
+[ -e "$db.control" ] && fail 'the socket is left'
+results "$db" >"$folder/found"
+diff "$folder/expected" "$folder/found" >/dev/null || fail 'the results are not those of an undisturbed run'
+expect "SELECT group_concat(kind) FROM event WHERE kind IN ('paused', 'continued')" paused,continued
+ask 2 pause s
+says 'no run is using the store'
+ask 2 resume
+says 'no run is using the store'
+
+begin adjusted
+export FAKE_STEP_MS=200
+start "$folder/s.json" --slots 1
+await "$running" 1
+ask 0 adjust --slots 3
+await "$running" 3
+ask 0 adjust --slots 1
+await "$running" 1
+sleep 0.2
+expect "$running" 1
+ask 2 adjust
+says 'was expected'
+ask 2 adjust --slots 0
+ask 2 adjust --until 25:00
+ask 2 adjust --for 1m --no-deadline
+ask 0 adjust --slots 4 --for 10h --json
+says '^\{"v":1,"adjusted":true\}$'
+ask 0 adjust --for 1s
+ends 1
+run_says 'the deadline has come'
+expect "SELECT state FROM sweep" STOPPED
+start "$folder/s.json"
+ends 0
+results "$db" >"$folder/found"
+diff "$folder/expected" "$folder/found" >/dev/null || fail 'the results are not those of an undisturbed run'
+
+begin canceled
+export FAKE_STEP_MS=100
+define other "$grid" >"$folder/other.json"
+start "$folder/s.json" "$folder/other.json"
+await "$running" 2
+ask 2 cancel nobody
+says "no sweep 'nobody'"
+ask 2 cancel s/9
+says 'no trial 9'
+ask 0 cancel s/2 s/4 --reason 'not needed'
+says '1 trial of sweep'
+await "SELECT group_concat(number) FROM trial WHERE state = 'PRUNED' AND message = 'not needed'" 2,4
+expect "SELECT group_concat(t.number) FROM decision d JOIN trial t ON t.id = d.trial_id WHERE rule = 'person'" 2,4
+expect "SELECT state FROM attempt WHERE trial_id = 2" STOPPED
+ask 2 cancel s/2
+says 'is PRUNED'
+ask 0 cancel s --json
+says '^\{"v":1,"sweep":"s","canceled":2\}$'
+await "SELECT count(*) FROM trial t JOIN sweep s ON s.id = t.sweep_id WHERE s.name = 'other' AND t.state = 'RUNNING'" 2
+ask 0 cancel other
+ends 1
+expect "SELECT group_concat(state) FROM sweep" STOPPED,STOPPED
+expect "SELECT count(*) FROM trial WHERE state <> 'PRUNED'" 0
+expect "SELECT count(*) FROM checkpoint" 0
+[ -z "$(find "$folder/canceled" -name '*.checkpoint*')" ] || fail 'checkpoints are left'
+
+begin direct
+define s "$grid,\"budget\":{\"until\":\"07:00\"}" >"$folder/direct.json"
+ask 2 cancel s
+says 'there is no store'
+FAKE_TRAINER=fail start "$folder/s.json"
+ends 1
+expect "SELECT group_concat(DISTINCT state) FROM trial" FAILED
+ask 2 retry s
+says '--failed was expected'
+ask 0 retry s/1
+ask 0 retry --failed --json
+says '^\{"v":1,"sweep":"s","retried":3\}$'
+expect "SELECT group_concat(DISTINCT state) FROM trial" WAITING
+expect "SELECT state FROM sweep" OPEN
+before=$(sql 'SELECT count(*) FROM attempt')
+ask 0 cancel s/1
+start "$folder/s.json"
+ends 0
+expect "SELECT group_concat(DISTINCT state) FROM trial WHERE number > 1" COMPLETE
+expect "SELECT count(*) FROM attempt WHERE state = 'FAILED'" "$before"
+ask 2 cancel s/3
+says 'is COMPLETE'
+ask 0 cancel s
+says '0 trials'
+
+begin retried
+export FAKE_STEP_MS=60 FAKE_TRAINER=fail
+define s "${grid/\"retries\":1/\"retries\":0}" >"$folder/once.json"
+start "$folder/once.json"
+await "SELECT count(*) > 0 FROM trial WHERE state = 'FAILED'" 1
+ask 0 retry --failed s
+await "SELECT count(*) > 0 FROM trial t WHERE (SELECT count(*) FROM attempt a WHERE a.trial_id = t.id) = 2" 1
+ends 1
+expect "SELECT count(*) FROM trial WHERE state = 'FAILED'" 4
+
+# A search that proposes trials as it goes hears of what was canceled, and is replayed with it.
+begin searched
+export FAKE_STEP_MS=150
+define s '"parameters":{"learning_rate":{"min":1e-4,"max":1e-1,"scale":"log"}},"settings":{"method":"lora","steps":8},
+    "search":{"algorithm":"tpe","configurations":8},"resources":{"slots":2}' >"$folder/tpe.json"
+start "$folder/tpe.json"
+await "$running" 2
+sleep 0.3
+ask 0 cancel s/2
+await "SELECT count(*) FROM event WHERE kind = 'study' AND message = '{\"op\":\"cancel\",\"trial\":2}'" 1
+kill -KILL "$runner"
+wait "$runner" 2>/dev/null
+ask 0 cancel "s/$(sql "SELECT max(number) FROM trial WHERE state <> 'PRUNED'")"
+start "$folder/tpe.json"
+ends 0
+expect "SELECT count(*), sum(state = 'COMPLETE'), sum(state = 'PRUNED') FROM trial" '8|6|2'
+
+[ "$failed" = 0 ] && echo 'living.sh: ok'
+exit "$failed"
