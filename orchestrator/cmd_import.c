@@ -1,10 +1,14 @@
-/* `nightsweep import`: a Weights & Biases sweep file becomes a definition. */
+/* `nightsweep import`: a Weights & Biases sweep file becomes a definition; sweeps of another store become this one's.
+ */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/file.h"
 #include "orchestrator/command_kinds.h"
+#include "orchestrator/store_import.h"
+#include "orchestrator/summary.h"
 #include "orchestrator/wandb.h"
 
 enum { IMPORT_MAX_BYTES = 4 << 20 };
@@ -58,31 +62,85 @@ static int import_yaml(const char *path, const char *output, struct err *err)
     return rc;
 }
 
+/* Another store -----------------------------------------------------------------------------------------------------
+ */
+
+static void print_imported(const struct command_line *line, const struct store_import *import)
+{
+    struct text out = {0};
+    if (command_has(line, "json")) {
+        text_printf(&out,
+                    "{\"v\":1,\"sweeps\":%" PRId64 ",\"trials\":%" PRId64 ",\"files\":%" PRId64 ",\"bytes\":%" PRId64
+                    ",\"missing_files\":%" PRId64 "}\n",
+                    import->n_sweeps, import->n_trials, import->n_files, import->n_bytes, import->n_missing);
+    } else {
+        text_printf(&out, "%" PRId64 " sweep%s with %" PRId64 " trials imported, %" PRId64 " files (", import->n_sweeps,
+                    import->n_sweeps == 1 ? "" : "s", import->n_trials, import->n_files);
+        summary_add_count(&out, import->n_bytes);
+        text_add(&out, " bytes) copied\n");
+        if (import->n_missing > 0)
+            text_printf(&out, "%" PRId64 " file%s that the other store names %s gone or changed: not copied\n",
+                        import->n_missing, import->n_missing == 1 ? "" : "s", import->n_missing == 1 ? "is" : "are");
+    }
+    fputs(out.data ? out.data : "", stdout);
+    text_done(&out);
+}
+
+static int import_store(const struct command_line *line, struct err *err)
+{
+    struct store_import import = {.other = line->arguments[0],
+                                  .names = (const char *const *)line->arguments + 1,
+                                  .n_names = line->n_arguments - 1,
+                                  .as = command_value(line, "as")};
+    struct store *store = NULL;
+    if (!file_exists(import.other))
+        return err_set(err, ERR_NOT_FOUND, "there is no store '%s'", import.other);
+    int rc = store_open(&store, line->store, STORE_WRITE, err);
+    if (rc == 0)
+        rc = store_import_sweeps(store, &import, err);
+    store_close(store);
+    if (rc == 0)
+        print_imported(line, &import);
+    return rc;
+}
+
 static int run(const struct command_line *line, struct err *err)
 {
     const char *path = line->arguments[0];
+    if (!wandb_is_path(path) && command_has(line, "output"))
+        return err_set(err, ERR_USAGE, "import: --output goes with a sweep file that ends with .yaml or .yml");
     if (!wandb_is_path(path))
-        return err_set(err, ERR_USAGE, "import: '%s', a sweep file that ends with .yaml or .yml was expected", path);
+        return import_store(line, err);
+    if (line->n_arguments > 1 || command_has(line, "as") || command_has(line, "json"))
+        return err_set(err, ERR_USAGE, "import: names of sweeps, --as and --json go with another store");
     return import_yaml(path, command_value(line, "output"), err);
 }
 
 static const struct command_option options[] = {
+    {"as", "NAME", "another name for the sweep that is imported from another store"},
     {"output", "FILE", "write the definition there instead of to standard output"},
+    {"json", NULL, "of another store: write one JSON object"},
     {NULL, NULL, NULL},
 };
 
 const struct command command_import = {
     .name = "import",
-    .arguments = "SWEEP.yaml",
-    .summary = "turn a Weights & Biases sweep file into a definition",
+    .arguments = "OTHER.db|SWEEP.yaml [SWEEP...]",
+    .summary = "take sweeps out of another store, or a Weights & Biases sweep file as a definition",
     .description =
-        "Writes the definition that a sweep file of Weights & Biases (YAML) means: its method, metric, parameters with "
+        "OTHER.db: copies sweeps, those named or all, with every row and file from another store, of this or an "
+        "earlier "
+        "version, also while a run writes to it; the other store is never written. What ran there waits here. A name "
+        "that is taken is refused, --as gives another. Files whose hash is not what their row says are not copied, and "
+        "counted. Not while a run uses this store.\n\n"
+        "SWEEP.yaml: "
+        "writes the definition that a sweep file of Weights & Biases (YAML) means: its method, metric, parameters with "
         "all their distributions, early_terminate and run_cap. What has no counterpart is named on standard error and "
         "kept under 'notes'. `log_uniform` whose bounds look like values is refused with what is likely meant.\n\n"
         "plan, run and suggest take the YAML file as it is. W&B has no words for model, task, seeds or constraints: "
         "members of a mapping 'nightsweep' in the file go over into the definition as they stand.",
     .options = options,
     .least_arguments = 1,
-    .most_arguments = 1,
+    .most_arguments = COMMAND_MAX_FILES,
     .run = run,
 };

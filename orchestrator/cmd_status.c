@@ -12,7 +12,8 @@
 
 static const struct report_section sections[] = {
     {"sweep", NULL, REPORT_RECORD,
-     "SELECT name, state, created_at, finished_at, output_folder, definition_sha256 FROM sweep WHERE id = ?1"},
+     "SELECT name, state, created_at, finished_at, archived_at, output_folder, definition_sha256 FROM sweep WHERE id = "
+     "?1"},
     {"best", "best trial", REPORT_TABLE,
      "SELECT t.number AS trial, c.number AS configuration, json_extract(c.settings, '$.method') AS method,"
      " o.metric, t.value, c.parameters AS parameters_json"
@@ -106,7 +107,7 @@ static int add_text(struct text *out, struct store *store, const struct store_sw
     struct text body = {0};
     text_add(out, "\nsweep '");
     printable_add(out, sweep->name);
-    text_printf(out, "' %s, ", sweep_state_name(sweep->state));
+    text_printf(out, "' %s%s, ", sweep_state_name(sweep->state), sweep->is_archived ? ", archived" : "");
     add_counts(out, summary);
     for (int i = 0; i < N_SECTIONS && rc == 0; i++) {
         text_reset(&body);
@@ -145,11 +146,14 @@ static int find(struct store *store, const char *name, struct store_sweep *sweep
     sqlite3_stmt *row = NULL;
     *sweep = (struct store_sweep){.name = name};
     int rc = store_find_sweep(store, name, &sweep->id, err);
-    if (rc == 0 && sqlite3_prepare_v2(store_database(store), "SELECT state FROM sweep WHERE id = ?1", -1, &row, NULL) ==
-                       SQLITE_OK) {
+    if (rc == 0 &&
+        sqlite3_prepare_v2(store_database(store), "SELECT state, archived_at IS NOT NULL FROM sweep WHERE id = ?1", -1,
+                           &row, NULL) == SQLITE_OK) {
         sqlite3_bind_int64(row, 1, sweep->id);
-        if (sqlite3_step(row) == SQLITE_ROW)
+        if (sqlite3_step(row) == SQLITE_ROW) {
             rc = sweep_state_parse((const char *)sqlite3_column_text(row, 0), &sweep->state, err);
+            sweep->is_archived = sqlite3_column_int(row, 1) != 0;
+        }
     }
     sqlite3_finalize(row);
     return rc;
@@ -175,7 +179,8 @@ static int add_store(struct text *out, struct store *store, const struct command
     struct arena arena = {0};
     const char *const *names = (const char *const *)line->arguments;
     int n = line->n_arguments, rc = 0;
-    if (n == 0 && (rc = store_sweep_names(store, &arena, &names, err)) == 0)
+    if (n == 0 && (rc = command_has(line, "archived") ? store_sweep_names(store, &arena, &names, err)
+                                                      : store_listed_names(store, &arena, &names, err)) == 0)
         while (names[n])
             n++;
     text_add(out, is_json ? "{\"v\":1,\"store\":" : "store '");
@@ -211,6 +216,7 @@ static int run(const struct command_line *line, struct err *err)
 }
 
 static const struct command_option options[] = {
+    {"archived", NULL, "list archived sweeps too"},
     {"json", NULL, "write one JSON object, numbers with all their digits"},
     {NULL, NULL, NULL},
 };
@@ -222,6 +228,7 @@ const struct command command_status = {
     .description =
         "Of the sweeps named, or of all: how many trials are in which state, what runs now, what failed and "
         "why, the best trial so far, and the best configuration of each method with its interval over seeds. "
+        "Archived sweeps are shown when they are named, or with --archived. "
         "Can be asked at any time, also while a run writes to the store, and says which process that is.",
     .options = options,
     .least_arguments = 0,

@@ -32,6 +32,10 @@ const struct command *const commands[] = {
     &command_tell,
     &command_import,
     &command_recover,
+    &command_archive,
+    &command_delete,
+    &command_gc,
+    &command_backup,
     &command_slurm,
     NULL,
 };

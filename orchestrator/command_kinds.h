@@ -16,5 +16,6 @@ extern const struct command command_generate;
 extern const struct command command_import;
 extern const struct command command_recover;
 extern const struct command command_cancel, command_retry, command_pause, command_resume, command_adjust;
+extern const struct command command_archive, command_delete, command_gc, command_backup;
 
 #endif

@@ -13,7 +13,8 @@
 /* A run that is just starting or about to end holds the lock and does not listen. */
 enum { TRIES = 100, TRY_MS = 100 };
 
-static const char *const op_names[CONTROL_OP_COUNT + 1] = {"cancel", "retry", "pause", "resume", "adjust", "state"};
+static const char *const op_names[CONTROL_OP_COUNT + 1] = {"cancel", "retry",  "archive", "unarchive", "delete",
+                                                           "pause",  "resume", "adjust",  "state"};
 
 int control_request_read(struct control_request *request, const cJSON *json, struct err *err)
 {
@@ -71,9 +72,14 @@ void control_request_write(struct text *out, const struct control_request *reque
 
 bool control_request_store_op(const struct control_request *request, struct store_op *op)
 {
-    if (request->op != CONTROL_CANCEL && request->op != CONTROL_RETRY)
+    static const enum store_op_kind kinds[] = {[CONTROL_CANCEL] = STORE_CANCEL,
+                                               [CONTROL_RETRY] = STORE_RETRY,
+                                               [CONTROL_ARCHIVE] = STORE_ARCHIVE,
+                                               [CONTROL_UNARCHIVE] = STORE_UNARCHIVE,
+                                               [CONTROL_DELETE] = STORE_DELETE};
+    if (request->op >= CONTROL_PAUSE)
         return false;
-    *op = (struct store_op){.kind = request->op == CONTROL_CANCEL ? STORE_CANCEL : STORE_RETRY,
+    *op = (struct store_op){.kind = kinds[request->op],
                             .choice = {.sweep = request->sweep,
                                        .trial = request->trial,
                                        .reason = request->reason ? request->reason : "canceled by a person"}};

@@ -3,6 +3,7 @@
  *
  *     {"v":1,"op":"cancel","sweep":"ranks","trial":7,"reason":"…"}   trial absent: all of the sweep
  *     {"v":1,"op":"retry","sweep":"ranks","trial":7}                  FAILED → WAITING
+ *     {"v":1,"op":"archive","sweep":"ranks"}   unarchive, delete
  *     {"v":1,"op":"pause","sweep":"ranks"}   {"v":1,"op":"resume","sweep":"ranks"}
  *     {"v":1,"op":"adjust","slots":4,"deadline_seconds":3600}         one or both; 0 seconds: no deadline
  *     {"v":1,"op":"state"}                                            where the run stands
@@ -17,6 +18,9 @@
 enum control_op {
     CONTROL_CANCEL,
     CONTROL_RETRY,
+    CONTROL_ARCHIVE,
+    CONTROL_UNARCHIVE,
+    CONTROL_DELETE,
     CONTROL_PAUSE,
     CONTROL_RESUME,
     CONTROL_ADJUST,

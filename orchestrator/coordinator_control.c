@@ -132,6 +132,19 @@ static void do_retry(struct coordinator *c, const struct control_request *reques
         progress_say(c->options->progress, "retried", "%d failed trial%s tried again", n, n == 1 ? " is" : "s are");
 }
 
+/* Of a whole sweep, which need not be the one that is worked on. */
+static void do_store(struct coordinator *c, const struct control_request *request, struct control_client *client)
+{
+    struct store_op op;
+    struct err err;
+    control_request_store_op(request, &op);
+    if (request->op == CONTROL_DELETE && text_equal(request->sweep, c->definition->name)) {
+        err_set(&err, ERR_USAGE, "the run works on sweep '%s': cancel it first", c->definition->name);
+        answer_error(client, &err);
+    } else
+        submit(c, &op, client);
+}
+
 /* Pause, resume ------------------------------------------------------------------------------------------------------
  */
 
@@ -275,8 +288,10 @@ static const struct {
     bool needs_start; /* … and only while it starts trials */
 } kinds[CONTROL_OP_COUNT] = {
     [CONTROL_CANCEL] = {do_cancel, false, false}, [CONTROL_RETRY] = {do_retry, false, false},
-    [CONTROL_PAUSE] = {do_pause, true, true},     [CONTROL_RESUME] = {do_resume, true, true},
-    [CONTROL_ADJUST] = {do_adjust, false, true},  [CONTROL_STATE] = {do_state, false, false},
+    [CONTROL_ARCHIVE] = {do_store, false, false}, [CONTROL_UNARCHIVE] = {do_store, false, false},
+    [CONTROL_DELETE] = {do_store, false, false},  [CONTROL_PAUSE] = {do_pause, true, true},
+    [CONTROL_RESUME] = {do_resume, true, true},   [CONTROL_ADJUST] = {do_adjust, false, true},
+    [CONTROL_STATE] = {do_state, false, false},
 };
 
 static void act(struct coordinator *c, const cJSON *json, struct control_client *client)

@@ -16,6 +16,7 @@
 #include "orchestrator/bias_before.h"
 #include "orchestrator/coordinator.h"
 #include "orchestrator/plan.h"
+#include "orchestrator/store_care.h"
 #include "orchestrator/study_log.h"
 #include "orchestrator/warm_start.h"
 
@@ -75,25 +76,13 @@ static void group_done(struct group *group)
 /* runs/nightsweep.db and sweep "ranks": runs/nightsweep/ranks, so that two stores in a folder do not meet. */
 static int make_output_folder(struct run_sweep *run, struct err *err)
 {
-    const char *path = store_path(run->store);
-    char *absolute = NULL;
-    struct text folder = {0};
-    int rc = file_absolute(path, &absolute, err);
+    char *trials = NULL;
+    int rc = store_trials_folder(store_path(run->store), &trials, err);
     if (rc < 0)
         return rc;
-    size_t n = strlen(absolute);
-    bool has_suffix = text_ends_with(absolute, ".db");
-    text_add_n(&folder, absolute, has_suffix ? n - 3 : n);
-    if (!has_suffix)
-        text_add(&folder, ".trials");
-    text_printf(&folder, "/%s", run->definition.name);
-    free(absolute);
-    if (folder.failed) {
-        text_done(&folder);
-        return no_memory(err);
-    }
-    run->output_folder = text_take(&folder);
-    return file_make_folders(run->output_folder, err);
+    run->output_folder = file_join(trials, run->definition.name);
+    free(trials);
+    return run->output_folder ? file_make_folders(run->output_folder, err) : no_memory(err);
 }
 
 static int add_sweep(struct run_sweep *run, struct err *err)

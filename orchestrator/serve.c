@@ -173,7 +173,7 @@ static int build(struct server *server, struct snapshot *snapshot)
     const char *const *names = server->options->names;
     int n = server->options->n_names, rc = 0;
     if (n == 0) {
-        rc = store_sweep_names(server->store, &arena, &names, &server->work_err);
+        rc = store_listed_names(server->store, &arena, &names, &server->work_err);
         while (rc == 0 && names[n])
             n++;
     }

@@ -171,7 +171,7 @@ int store_check(struct store *store, struct err *err)
     return rc == 0 ? store_check_references(store, err) : rc;
 }
 
-static int count_ids(struct store *store, struct err *err)
+int store_count_ids(struct store *store, struct err *err)
 {
     static const char *const queries[STORE_TABLE_COUNT] = {
         [STORE_SWEEP] = "SELECT MAX(id) FROM sweep",
@@ -211,7 +211,7 @@ static int open_to_write(struct store *store, bool is_new, struct err *err)
         rc = is_new ? store_create_schema(store, err) : migrate(store, err);
     if (rc == 0)
         rc = store_recover(store, err);
-    return rc == 0 ? count_ids(store, err) : rc;
+    return rc == 0 ? store_count_ids(store, err) : rc;
 }
 
 static int open_to_read(struct store *store, bool is_new, struct err *err)

@@ -19,7 +19,7 @@
 #include "orchestrator/trial_state.h"
 
 enum {
-    STORE_VERSION = 2,                 /* PRAGMA user_version of the schema this program writes */
+    STORE_VERSION = 3,                 /* PRAGMA user_version of the schema this program writes */
     STORE_APPLICATION_ID = 0x4e535750, /* PRAGMA application_id, "NSWP" */
     STORE_CHECKED_BYTES = 256 << 20    /* larger files are not read whole (quick_check) at every opening */
 };
@@ -77,6 +77,7 @@ struct store_sweep {
     const char *output_folder; /* where checkpoints and artifacts of its trials live */
     int64_t seed;
     enum sweep_state state;
+    bool is_archived; /* left out of lists */
 };
 
 struct store_configuration {
@@ -122,6 +123,9 @@ int store_load(struct store *store, const char *name, struct arena *arena, struc
 int store_find_sweep(struct store *store, const char *name, int64_t *id, struct err *err) MUST_CHECK;
 /* Names of all sweeps, NULL-terminated, oldest first. */
 int store_sweep_names(struct store *store, struct arena *arena, const char *const **names, struct err *err) MUST_CHECK;
+
+/* The same without those that are archived. */
+int store_listed_names(struct store *store, struct arena *arena, const char *const **names, struct err *err) MUST_CHECK;
 
 /* Called row by row; what it points to is valid during the call. Not 0 ends the reading and is returned. */
 typedef int (*store_point_fn)(int64_t trial_id, int64_t step, struct optional_real value, void *context,

@@ -122,7 +122,7 @@ store_op_fn store_run_move_trial, store_run_reuse_trial, store_run_begin_attempt
     store_run_end_attempt, store_run_exit_attempt;
 store_op_fn store_run_points, store_run_evaluation, store_run_bias_check, store_run_drop_items, store_run_checkpoint,
     store_run_inherit_checkpoint, store_run_artifact, store_run_objective_value;
-store_op_fn store_run_cancel, store_run_retry;
+store_op_fn store_run_cancel, store_run_retry, store_run_archive, store_run_unarchive, store_run_delete;
 
 /* Creating and changing the schema. A migration brings a store from version `from` to from + 1. */
 struct store_migration {
@@ -142,6 +142,8 @@ const struct store_migration *store_migrations(size_t *n);
 /* Settles what a crash left: attempts RUNNING → INTERRUPTED and their trials → WAITING, one transaction, with an event
  * 'recovered' for each sweep concerned. */
 int store_recover(struct store *store, struct err *err) MUST_CHECK;
+/* Looks up the largest ids again: rows came in another way than by operations. */
+int store_count_ids(struct store *store, struct err *err) MUST_CHECK;
 /* ERR_STORE when a row refers to one that is not there. */
 int store_check_references(struct store *store, struct err *err) MUST_CHECK;
 /* The one number that a pragma or count gives. */

@@ -20,10 +20,14 @@ static const unsigned char from_1_to_2[] = {
 #include "embed/schemas/migrations/store-1-to-2.sql.inc"
     0};
 
+static const unsigned char from_2_to_3[] = {
+#include "embed/schemas/migrations/store-2-to-3.sql.inc"
+    0};
+
 const struct store_migration *store_migrations(size_t *n)
 {
     /* The next schema adds a row here, and its fixture under tests/fixtures. */
-    static const struct store_migration migrations[] = {{1, (const char *)from_1_to_2}};
+    static const struct store_migration migrations[] = {{1, (const char *)from_1_to_2}, {2, (const char *)from_2_to_3}};
     *n = sizeof(migrations) / sizeof(migrations[0]);
     return migrations;
 }

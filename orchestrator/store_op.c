@@ -57,6 +57,9 @@ const struct store_op_row store_op_rows[STORE_OP_KINDS] = {
     [STORE_EVENT] = {"event", store_run_event, TEXTS(AT(event.kind), AT(event.message))},
     [STORE_CANCEL] = {"cancel", store_run_cancel, TEXTS(AT(choice.sweep), AT(choice.reason))},
     [STORE_RETRY] = {"retry", store_run_retry, TEXTS(AT(choice.sweep), AT(choice.reason))},
+    [STORE_ARCHIVE] = {"archive", store_run_archive, TEXTS(AT(choice.sweep), AT(choice.reason))},
+    [STORE_UNARCHIVE] = {"unarchive", store_run_unarchive, TEXTS(AT(choice.sweep), AT(choice.reason))},
+    [STORE_DELETE] = {"delete", store_run_delete, TEXTS(AT(choice.sweep), AT(choice.reason))},
 };
 
 const char *store_op_name(enum store_op_kind kind)

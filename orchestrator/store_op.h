@@ -47,6 +47,9 @@ enum store_op_kind {
     STORE_EVENT,
     STORE_CANCEL, /* what a person asks for; see struct store_choice */
     STORE_RETRY,
+    STORE_ARCHIVE,
+    STORE_UNARCHIVE,
+    STORE_DELETE,
     STORE_OP_KINDS
 };
 
@@ -222,6 +225,9 @@ struct store_event {
  * cancel: WAITING and PAUSED trials become PRUNED with `reason` as their message, a decision of the rule 'person', and
  * a record for the search. Without a trial all of the sweep, which is STOPPED. ERR_BUSY when a chosen trial is RUNNING:
  * its attempt must be closed first.
+ * archive, unarchive: the sweep is left out of lists, or back in them; results stay.
+ * delete: the sweep goes with all its rows, in one transaction with an event 'deleted' that says where its files lie:
+ * {"sweep":…,"folder":…}. ERR_BUSY when one of its trials is RUNNING.
  * retry: FAILED trials become WAITING; the attempts they had count for no retry any more. The sweep is OPEN again. */
 struct store_choice {
     const char *sweep;

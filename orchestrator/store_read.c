@@ -72,7 +72,8 @@ int store_find_sweep(struct store *store, const char *name, int64_t *id, struct 
     return 0;
 }
 
-int store_sweep_names(struct store *store, struct arena *arena, const char *const **names, struct err *err)
+static int read_names(struct store *store, bool with_archived, struct arena *arena, const char *const **names,
+                      struct err *err)
 {
     int64_t count = 0;
     bool has_row = true, failed = false;
@@ -80,7 +81,8 @@ int store_sweep_names(struct store *store, struct arena *arena, const char *cons
     struct pool pool = {.arena = arena};
     int rc = store_read_number(store, "SELECT COUNT(*) FROM sweep", &count, err);
     if (rc == 0)
-        rc = store_query(store, "SELECT name FROM sweep ORDER BY id LIMIT ?1", BINDS(bind_int(count)), &row, err);
+        rc = store_query(store, "SELECT name FROM sweep WHERE ?2 OR archived_at IS NULL ORDER BY id LIMIT ?1",
+                         BINDS(bind_int(count), bind_int(with_archived)), &row, err);
     if (rc != 0)
         return rc;
     const char **list = arena_calloc(arena, (size_t)count + 1, sizeof *list);
@@ -97,6 +99,16 @@ int store_sweep_names(struct store *store, struct arena *arena, const char *cons
     if (rc == 0)
         *names = list;
     return rc;
+}
+
+int store_sweep_names(struct store *store, struct arena *arena, const char *const **names, struct err *err)
+{
+    return read_names(store, true, arena, names, err);
+}
+
+int store_listed_names(struct store *store, struct arena *arena, const char *const **names, struct err *err)
+{
+    return read_names(store, false, arena, names, err);
 }
 
 /* "there is no sweep 'x' in 'file', nearest is 'y'" */
@@ -118,10 +130,11 @@ static int load_sweep(struct store *store, const char *name, struct pool *pool, 
 {
     sqlite3_stmt *row;
     bool found = false, failed = false;
-    int rc = store_first(store,
-                         "SELECT id, name, definition, definition_sha256, folder, output_folder, seed, state "
-                         "FROM sweep WHERE name = ?1",
-                         BINDS(bind_text(name)), &row, &found, err);
+    int rc = store_first(
+        store,
+        "SELECT id, name, definition, definition_sha256, folder, output_folder, seed, state, archived_at IS NOT NULL "
+        "FROM sweep WHERE name = ?1",
+        BINDS(bind_text(name)), &row, &found, err);
     if (rc != 0)
         return rc;
     if (!found)
@@ -133,6 +146,7 @@ static int load_sweep(struct store *store, const char *name, struct pool *pool, 
     sweep->folder = pool_column(pool, row, 4, &failed);
     sweep->output_folder = pool_column(pool, row, 5, &failed);
     sweep->seed = sqlite3_column_int64(row, 6);
+    sweep->is_archived = sqlite3_column_int(row, 8) != 0;
     rc = sweep_state_parse(column_text(row, 7), &sweep->state, err);
     sqlite3_reset(row);
     return rc == 0 && failed ? no_memory(store, err) : rc;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/text.h"
 #include "orchestrator/store_internal.h"
 
 /* The trials of a choice, by id. */
@@ -171,5 +172,80 @@ int store_run_retry(struct store *store, const struct store_op *op, struct store
                        BINDS(bind_int(chosen.sweep_id)), NULL, err);
     result->n_changed = (int64_t)chosen.n;
     free(chosen.ids);
+    return rc;
+}
+
+/* Sweeps as a whole --------------------------------------------------------------------------------------------------
+ */
+
+int store_run_archive(struct store *store, const struct store_op *op, struct store_result *result, struct err *err)
+{
+    int64_t id = 0;
+    int rc = find_sweep(store, &op->choice, &id, err);
+    return rc == 0 ? store_run(store, "UPDATE sweep SET archived_at = ?2 WHERE id = ?1 AND archived_at IS NULL",
+                               BINDS(bind_int(id), bind_text(store->now)), &result->n_changed, err)
+                   : rc;
+}
+
+int store_run_unarchive(struct store *store, const struct store_op *op, struct store_result *result, struct err *err)
+{
+    int64_t id = 0;
+    int rc = find_sweep(store, &op->choice, &id, err);
+    return rc == 0 ? store_run(store, "UPDATE sweep SET archived_at = NULL WHERE id = ?1 AND archived_at IS NOT NULL",
+                               BINDS(bind_int(id)), &result->n_changed, err)
+                   : rc;
+}
+
+/* {"sweep":…,"folder":…}: where the files of the sweep lie that is about to go. */
+static int note_folder(struct store *store, const struct store_choice *choice, int64_t id, struct err *err)
+{
+    sqlite3_stmt *row;
+    bool found = false;
+    struct text message = {0};
+    int rc =
+        store_first(store, "SELECT output_folder FROM sweep WHERE id = ?1", BINDS(bind_int(id)), &row, &found, err);
+    if (rc != 0)
+        return rc;
+    text_add(&message, "{\"sweep\":");
+    text_add_json(&message, choice->sweep);
+    text_add(&message, ",\"folder\":");
+    text_add_json(&message, found ? (const char *)sqlite3_column_text(row, 0) : "");
+    text_add_char(&message, '}');
+    if (found)
+        sqlite3_reset(row);
+    rc = message.failed ? err_set(err, ERR_NOMEM, "no memory to delete a sweep")
+                        : store_run(store, "INSERT INTO event (kind, message, created_at) VALUES ('deleted', ?1, ?2)",
+                                    BINDS(bind_text(message.data), bind_text(store->now)), NULL, err);
+    text_done(&message);
+    return rc;
+}
+
+int store_run_delete(struct store *store, const struct store_op *op, struct store_result *result, struct err *err)
+{
+    const struct store_choice *choice = &op->choice;
+    const struct store_choice whole = {.sweep = choice->sweep};
+    int64_t id = 0;
+    int rc = find_sweep(store, choice, &id, err);
+    if (rc == 0)
+        rc = refuse_running(store, &whole, id, err);
+    if (rc == 0)
+        rc = note_folder(store, choice, id, err);
+    /* What points at trials goes first: then nothing is looked for trial by trial. */
+    if (rc == 0)
+        rc = store_run(store, "DELETE FROM event WHERE sweep_id = ?1", BINDS(bind_int(id)), NULL, err);
+    if (rc == 0)
+        rc = store_run(store, "DELETE FROM decision WHERE sweep_id = ?1", BINDS(bind_int(id)), NULL, err);
+    if (rc == 0)
+        rc = store_run(store, "DELETE FROM checkpoint WHERE trial_id IN (SELECT id FROM trial WHERE sweep_id = ?1)",
+                       BINDS(bind_int(id)), NULL, err);
+    if (rc == 0)
+        rc = store_run(store, "DELETE FROM trial WHERE sweep_id = ?1", BINDS(bind_int(id)), &result->n_changed, err);
+    if (rc == 0)
+        rc = store_run(store, "DELETE FROM sweep WHERE id = ?1", BINDS(bind_int(id)), NULL, err);
+    if (rc == 0)
+        rc = store_run(store,
+                       "DELETE FROM environment WHERE id NOT IN (SELECT environment_id FROM attempt WHERE "
+                       "environment_id IS NOT NULL)",
+                       NULL, 0, NULL, err);
     return rc;
 }

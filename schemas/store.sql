@@ -1,6 +1,6 @@
 -- The store: one SQLite file, the truth about every sweep in it. Names here are stable and documented in docs/store.md.
 -- Opened by the coordinator alone for writing (WAL, synchronous=FULL, foreign keys on); everybody may read.
--- Version: PRAGMA user_version = 2. Times are UTC text 'YYYY-MM-DD HH:MM:SS.SSS'; hashes are lower-case SHA-256;
+-- Version: PRAGMA user_version = 3. Times are UTC text 'YYYY-MM-DD HH:MM:SS.SSS'; hashes are lower-case SHA-256;
 -- seconds, bytes and steps say so in their names.
 
 CREATE TABLE sweep (
@@ -14,7 +14,18 @@ CREATE TABLE sweep (
     state             TEXT    NOT NULL DEFAULT 'OPEN' CHECK (state IN ('OPEN', 'COMPLETE', 'STOPPED')),
     created_at        TEXT    NOT NULL,
     finished_at       TEXT
-);
+, archived_at TEXT);
+
+-- What a sweep was trained on.
+CREATE TABLE input (
+    sweep_id       INTEGER NOT NULL REFERENCES sweep ON DELETE CASCADE,
+    role           TEXT    NOT NULL,             -- model, train, validation, test
+    path           TEXT    NOT NULL,
+    sha256         TEXT,
+    license        TEXT,                         -- as it was found; NULL: nothing said
+    license_source TEXT,                         -- the file that said so
+    PRIMARY KEY (sweep_id, role)
+) WITHOUT ROWID;
 
 CREATE TABLE objective (
     sweep_id INTEGER NOT NULL REFERENCES sweep ON DELETE CASCADE,
@@ -117,6 +128,7 @@ CREATE TABLE attempt (
     ended_at       TEXT,
     UNIQUE (trial_id, number)
 );
+CREATE INDEX attempt_environment ON attempt (environment_id);
 
 CREATE TABLE metric_name (
     id   INTEGER PRIMARY KEY,
@@ -172,6 +184,8 @@ CREATE TABLE decision (
     reason     TEXT    NOT NULL,                 -- in words
     created_at TEXT    NOT NULL
 );
+CREATE INDEX decision_sweep ON decision (sweep_id);
+CREATE INDEX decision_trial ON decision (trial_id);
 
 CREATE TABLE checkpoint (
     trial_id   INTEGER PRIMARY KEY REFERENCES trial ON DELETE CASCADE,  -- the newest committed one
@@ -181,6 +195,7 @@ CREATE TABLE checkpoint (
     bytes      INTEGER NOT NULL,
     sha256     TEXT    NOT NULL
 );
+CREATE INDEX checkpoint_attempt ON checkpoint (attempt_id);
 
 CREATE TABLE artifact (
     trial_id INTEGER NOT NULL REFERENCES trial ON DELETE CASCADE,
@@ -199,6 +214,8 @@ CREATE TABLE event (
     message    TEXT    NOT NULL,
     created_at TEXT    NOT NULL
 );
+CREATE INDEX event_sweep ON event (sweep_id, kind);
+CREATE INDEX event_trial ON event (trial_id);
 
 -- Views for people ---------------------------------------------------------------------------------------------------
 

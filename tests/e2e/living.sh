@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Living with a store: cancel, retry, pause, resume and adjust, with a run that works and without one. Trainers that
-# train nothing. BUILD: the folder of the programs.
+# Living with a store: cancel, retry, pause, resume and adjust, with a run that works and without one; archive, delete,
+# gc, backup and import, and what a kill leaves of them. Trainers that train nothing. BUILD: the folder of the programs.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath "${BUILD:-build/release}")
@@ -107,7 +107,8 @@ run_says 'paused'
 [ -e "$db.control" ] && fail 'the socket is left'
 results "$db" >"$folder/found"
 diff "$folder/expected" "$folder/found" >/dev/null || fail 'the results are not those of an undisturbed run'
-expect "SELECT group_concat(kind) FROM event WHERE kind IN ('paused', 'continued')" paused,continued
+expect "SELECT group_concat(kind) FROM (SELECT kind FROM event WHERE kind IN ('paused', 'continued') ORDER BY id)" \
+    paused,continued
 ask 2 pause s
 says 'no run is using the store'
 ask 2 resume
@@ -216,6 +217,153 @@ ask 0 cancel "s/$(sql "SELECT max(number) FROM trial WHERE state <> 'PRUNED'")"
 start "$folder/tpe.json"
 ends 0
 expect "SELECT count(*), sum(state = 'COMPLETE'), sum(state = 'PRUNED') FROM trial" '8|6|2'
+
+# Rows and files that a sweep came to, whatever its ids and its folder are.
+content() { sqlite3 "$1" "SELECT t.number, t.state, t.value, t.steps, t.identity FROM trial t JOIN sweep s ON s.id = t.sweep_id
+    WHERE s.name = '$2' ORDER BY 1; SELECT trial, metric, step, quote(value) FROM curve WHERE sweep = '$2' ORDER BY 1, 2, 3;
+    SELECT t.number, a.path, a.sha256 FROM artifact a JOIN trial t ON t.id = a.trial_id JOIN sweep s ON s.id = t.sweep_id
+    WHERE s.name = '$2' ORDER BY 1, 2; SELECT t.number, split, step, is_final, metrics, hex(items) FROM evaluation e
+    JOIN trial t ON t.id = e.trial_id JOIN sweep s ON s.id = t.sweep_id WHERE s.name = '$2' ORDER BY 1, 2, 3, 4;"; }
+
+begin kept
+start "$folder/s.json"
+ends 0
+content "$db" s >"$folder/expected"
+ask 0 archive s --json
+says '"archived":true'
+ask 0 status
+grep -q "sweep 's'" "$folder/out" && fail 'an archived sweep is listed'
+ask 0 status --archived
+says "sweep 's'"
+ask 0 status s
+says "sweep 's' COMPLETE, archived"
+ask 0 archive s --undo
+ask 2 archive nobody
+ask 0 backup "$folder/copy.db"
+says 'checked: ok'
+ask 2 backup "$folder/copy.db"
+says 'is there already'
+# A backup while a run writes: as of one moment, and whole.
+export FAKE_STEP_MS=150
+define other "$grid,\"reuse\":false" >"$folder/other.json"
+start "$folder/other.json"
+await "$running" 2
+ask 0 backup "$folder/live.db" --json
+says '"integrity":"ok"'
+expect_copy=$(sqlite3 "$folder/live.db" "PRAGMA integrity_check; SELECT count(*) FROM sweep")
+[ "$expect_copy" = $'ok\n2' ] || fail "the live copy says '$expect_copy'"
+# With the run at work: its own sweep is refused, another one goes; nothing else may write.
+ask 2 delete other --yes
+says 'cancel it first'
+ask 3 gc
+says 'in use'
+ask 3 import "$folder/copy.db" --as again
+says 'in use'
+ask 0 gc --dry-run
+ask 2 delete s
+says 'nobody can be asked'
+ask 0 delete s --yes
+says 'is in use'
+[ -d "$folder/kept/s" ] && fail 'the files of a deleted sweep are left'
+ends 0
+expect "SELECT group_concat(name) FROM sweep" other
+ask 0 gc
+[ -d "$folder/kept/other/1" ] || fail 'gc took results'
+
+begin imported
+unset FAKE_STEP_MS
+sqlite3 "$folder/copy.db" 'UPDATE sweep SET folder = folder' # the copy is a store like any other
+cp -r "$folder/kept" "$folder/kept.before"
+sum=$(sha256sum <"$folder/quiet.db")
+start "$folder/other.json"
+ends 0
+ask 0 import "$folder/quiet.db"
+says '1 sweep with 4 trials imported'
+content "$db" s >"$folder/found"
+diff "$folder/expected" "$folder/found" >"$folder/out" || fail 'the imported sweep is another'
+[ "$(sha256sum <"$folder/quiet.db")" = "$sum" ] || fail 'the other store was written'
+while IFS='|' read -r path hash; do
+    [ "$(sha256sum <"$folder/imported/s/$path" | cut -d' ' -f1)" = "$hash" ] || fail "'$path' is not what its row says"
+done < <(sql "SELECT a.path, a.sha256 FROM artifact a JOIN trial t ON t.id = a.trial_id JOIN sweep s ON s.id = t.sweep_id
+    WHERE s.name = 's'")
+ask 2 import "$folder/quiet.db"
+says "there is a sweep 's'"
+ask 0 import "$folder/quiet.db" s --as again --json
+says '"sweeps":1,"trials":4,"files":[1-9]'
+ask 2 import "$folder/quiet.db" nobody
+ask 2 import "$folder/none.db"
+ask 3 import "$folder/s.json"
+start "$folder/s.json" # it goes on here: everything is there
+ends 0
+expect "SELECT count(*) FROM attempt a JOIN trial t ON t.id = a.trial_id JOIN sweep s ON s.id = t.sweep_id WHERE s.name = 's'" 4
+before=$(stat -c %s "$db")
+ask 0 delete again --yes --json
+says '"trials":4,"freed_file_bytes":[1-9]'
+[ "$(stat -c %s "$db")" -le "$before" ] || fail 'the store did not get smaller'
+content "$db" s >"$folder/found"
+diff "$folder/expected" "$folder/found" >"$folder/out" || fail 'deleting one sweep changed another'
+
+# Killed at any moment, delete and import leave the store whole, and gc what is needed.
+begin killed
+start "$folder/s.json" "$folder/other.json"
+ends 0
+for ((i = 0; i < 12; i++)); do
+    delay="0.0$(printf '%02d' $((RANDOM % 60)))"
+    if [ $((i % 2)) = 0 ]; then
+        "$bin/nightsweep" import "$folder/quiet.db" s --as "kill$i" --store "$db" >/dev/null 2>&1 &
+    else
+        "$bin/nightsweep" delete "kill$((i - 1))" --yes --store "$db" >/dev/null 2>&1 &
+    fi
+    victim=$!
+    sleep "$delay"
+    kill -KILL "$victim" 2>/dev/null
+    wait "$victim" 2>/dev/null
+    [ "$(sql 'PRAGMA integrity_check; PRAGMA foreign_key_check')" = ok ] || fail "the store is damaged after kill $i"
+    expect "SELECT count(*) FROM (SELECT s.id FROM sweep s LEFT JOIN trial t ON t.sweep_id = s.id GROUP BY s.id
+        HAVING count(t.id) NOT IN (4))" 0
+done
+ask 0 gc --dry-run --json
+ask 0 gc
+for name in "$folder"/killed/kill*; do
+    [ -e "$name" ] || continue
+    [ "$(sql "SELECT count(*) FROM sweep WHERE name = '$(basename "$name")'")" = 1 ] || fail "gc left '$name'"
+done
+content "$db" s >"$folder/found"
+diff "$folder/expected" "$folder/found" >"$folder/out" || fail 'a finished sweep changed'
+[ -n "$(find "$folder/killed/s/1" -type f)" ] || fail 'gc took the files of a finished trial'
+
+begin garbage
+FAKE_STEP_MS=80 start "$folder/s.json" --checkpoint-every 0s
+await "$running" 2
+sleep 0.3
+kill -INT "$runner"
+ends 1
+kept=$(sql 'SELECT count(*) FROM checkpoint')
+[ "$kept" = 2 ] || fail "there are $kept checkpoints"
+mkdir -p "$folder/garbage/s/99" "$folder/garbage/mine"
+echo x >"$folder/garbage/s/99/adapter"
+echo x >"$folder/garbage/s/1/0-1.checkpoint"
+echo x >"$folder/garbage/s/1/notes.txt"
+echo x >"$folder/garbage/mine/letter"
+ask 0 gc --dry-run --json
+says '"kind":"checkpoint".*0-1.checkpoint'
+says '"kind":"trial".*/99'
+[ -f "$folder/garbage/s/1/0-1.checkpoint" ] || fail '--dry-run removes'
+ask 0 gc
+[ -e "$folder/garbage/s/1/0-1.checkpoint" ] && fail 'a checkpoint of nobody is left'
+[ -e "$folder/garbage/s/99" ] && fail 'the folder of no trial is left'
+[ -f "$folder/garbage/s/1/notes.txt" ] || fail 'gc took what it did not write'
+[ -f "$folder/garbage/mine/letter" ] || fail 'gc took what it did not write'
+expect 'SELECT count(*) FROM checkpoint' 2
+ask 0 gc --checkpoints-older-than 1h
+expect 'SELECT count(*) FROM checkpoint' 2
+ask 0 gc --checkpoints-older-than 0s
+expect 'SELECT count(*) FROM checkpoint' 0
+[ -z "$(find "$folder/garbage/s" -name '*.checkpoint')" ] || fail 'old checkpoints are left'
+start "$folder/s.json"
+ends 0
+content "$db" s >"$folder/found"
+diff "$folder/expected" "$folder/found" >"$folder/out" || fail 'a trial that starts again ends otherwise'
 
 [ "$failed" = 0 ] && echo 'living.sh: ok'
 exit "$failed"

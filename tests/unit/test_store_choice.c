@@ -1,5 +1,6 @@
 /* Tests of store_write_choice: what cancel and retry change, what they leave, and what they refuse. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -117,4 +118,55 @@ Test(store_choice, retry_lets_failed_trials_wait)
     cr_expect_eq(changes(choice(STORE_RETRY, "s", 4)), 1);
     cr_expect_eq(changes(choice(STORE_RETRY, "s", 0)), 0);
     arena_done(&arena);
+}
+
+Test(store_choice, archived_sweeps_are_not_listed)
+{
+    struct arena arena = {0};
+    const char *const *names = NULL;
+    struct err err;
+    rows_sweep(store, "t");
+    cr_expect_eq(changes(choice(STORE_ARCHIVE, "s", 0)), 1);
+    cr_expect_eq(changes(choice(STORE_ARCHIVE, "s", 0)), 0);
+    cr_assert_eq(store_listed_names(store, &arena, &names, &err), 0);
+    cr_assert_str_eq(names[0], "t");
+    cr_assert_null(names[1]);
+    cr_assert_eq(store_sweep_names(store, &arena, &names, &err), 0);
+    cr_assert_str_eq(names[0], "s");
+    cr_expect_eq(changes(choice(STORE_UNARCHIVE, "s", 0)), 1);
+    cr_assert_eq(store_listed_names(store, &arena, &names, &err), 0);
+    cr_assert_str_eq(names[0], "s");
+    rows_refuse(store, choice(STORE_ARCHIVE, "u", 0), ERR_NOT_FOUND, "no sweep 'u'");
+    arena_done(&arena);
+}
+
+/* Every table is empty of the deleted sweep, and as it was of the other. */
+Test(store_choice, delete_takes_all_rows_of_one_sweep)
+{
+    static const char *const tables[] = {"objective", "configuration", "trial", "attempt", "decision"};
+    struct err err;
+    char sql[200];
+    double before[5];
+    int64_t other = rows_sweep(store, "t");
+    rows_complete(store, rows_trial(store, other, rows_configuration(store, other, 1), 1, 1), 0.25);
+    changes(choice(STORE_CANCEL, "s", 1));
+    ROWS_APPLY(store,
+               {.kind = STORE_EVENT, .event = {.sweep_id = sweep, .trial_id = trials[1], .kind = "x", .message = "y"}});
+    for (int i = 0; i < 5; i++) {
+        snprintf(sql, sizeof(sql), "SELECT COUNT(*) FROM %s", tables[i]);
+        before[i] = rows_number(store, sql);
+    }
+    int64_t attempt = rows_attempt(store, trials[1]);
+    rows_refuse(store, choice(STORE_DELETE, "s", 0), ERR_BUSY, "trial 2 of sweep 's' is running");
+    ROWS_APPLY(store, {.kind = STORE_END_ATTEMPT, .end_attempt = {.attempt_id = attempt, .state = ATTEMPT_STOPPED}},
+               {.kind = STORE_MOVE_TRIAL, .move_trial = {.trial_id = trials[1], .to = TRIAL_WAITING}});
+    cr_expect_eq(changes(choice(STORE_DELETE, "s", 0)), 4);
+    cr_assert_eq(store_check(store, &err), 0, "%s", err.message);
+    expect_text("SELECT group_concat(name) FROM sweep", "t");
+    expect_text("SELECT message FROM event", "{\"sweep\":\"s\",\"folder\":\"/runs\"}");
+    cr_expect_eq(rows_number(store, "SELECT COUNT(*) FROM trial"), 1);
+    cr_expect_eq(rows_number(store, "SELECT value FROM trial"), 0.25);
+    cr_expect_eq(rows_number(store, "SELECT COUNT(*) FROM objective"), 1);
+    cr_expect_eq(rows_number(store, "SELECT COUNT(*) FROM decision"), 0);
+    cr_expect(before[2] > 1 && before[4] > 0);
 }
