@@ -12,7 +12,7 @@ CFLAGS  ?= -O2 -g
 # -ffp-contract=off: whether a product and a sum are fused must not depend on the compiler's mood.
 STD     := -std=c11 -D_GNU_SOURCE -I. -I$(BUILD) -ffp-contract=off -fno-math-errno -fno-omit-frame-pointer -MMD -MP
 VERSION := $(shell cat VERSION)
-COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
 VARIANT_FLAGS_debug := -O0
 VARIANT_FLAGS_asan  := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -DNIGHTSWEEP_ASAN
@@ -41,21 +41,21 @@ $(LIBFILES): $(BUILD)/lib%.a: $$(call objs,$$(call srcs,$$*))
 	@rm -f $@; ar rcs $@ $^
 
 $(BUILD)/nightsweep: $(BUILD)/orchestrator/main.o $(BUILD)/liborchestrator.a $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto openblas yaml-0.1) -lm -lpthread
+	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto openblas yaml-0.1) -lm -lpthread
 $(BUILD)/nightsweep-worker: $(BUILD)/worker/main.o $(BUILD)/libworker.a $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson libcrypto) -lm -lpthread
+	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson libcrypto) -lm -lpthread
 $(BUILD)/nightsweep-trainer: $(BUILD)/trainer/main.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson openblas libcrypto libutf8proc libpcre2-8) -lm -lpthread -ldl
+	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson openblas libcrypto libutf8proc libpcre2-8) -lm -lpthread -ldl
 $(BUILD)/golden-run: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden/*.c)) $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson openblas libcrypto libutf8proc libpcre2-8) -lm -lpthread -ldl
+	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson openblas libcrypto libutf8proc libpcre2-8) -lm -lpthread -ldl
 
 # Stands in for the trainer where the test is about worker or coordinator.
 $(BUILD)/fake-trainer: $(BUILD)/tests/support/fake/fake_trainer.o $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson libcrypto) -lm -lpthread
+	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson libcrypto) -lm -lpthread
 
 # The search algorithms on the test functions (docs/search.md).
 $(BUILD)/bench-search: $(patsubst %.c,$(BUILD)/%.o,$(wildcard bench/search/*.c)) $(BUILD)/liborchestrator.a $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto openblas yaml-0.1) -lm -lpthread
+	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto openblas yaml-0.1) -lm -lpthread
 
 # The dispatch files: one kernel source, compiled once per instruction set and chosen at run time.
 ifeq ($(shell uname -m),x86_64)
@@ -97,7 +97,7 @@ $(BUILD)/faults.so: tests/support/faults/faults.c $(BUILD)/flags
 	$(CC) $(STD) $(WARN) -O2 -DNIGHTSWEEP_ASAN -fPIC -shared -o $@ $< -ldl
 $(BUILD)/gradient/%: $(BUILD)/tests/gradient/%.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
 	@mkdir -p $(@D)
-	$(CC) $(VFLAGS) -o $@ $< $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion
+	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion
 
 FUZZ_SUPPORT := $(patsubst %.c,$(BUILD)/%.o,tests/fuzz/fuzz.c tests/fuzz/mutate_json.c tests/support/record_taker.c)
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(FUZZ_SUPPORT) $(LIBFILES)
@@ -123,19 +123,40 @@ prefix ?= /usr/local
 INSTALL_BIN := $(DESTDIR)$(prefix)/bin
 INSTALL_MAN := $(DESTDIR)$(prefix)/share/man/man1
 INSTALL_COMPLETION := $(DESTDIR)$(prefix)/share/bash-completion/completions
+ZSH_FOLDER ?= site-functions
+INSTALL_ZSH := $(DESTDIR)$(prefix)/share/zsh/$(ZSH_FOLDER)
+INSTALL_FISH := $(DESTDIR)$(prefix)/share/fish/vendor_completions.d
 .PHONY: man install uninstall
-man: $(BUILD)/nightsweep ## man pages into build/$(VARIANT)/man/, made from the table of subcommands
+man: $(BUILD)/nightsweep ## man pages and completions into build/$(VARIANT)/man/ and completion/, made from the table of subcommands
 	@mkdir -p $(BUILD)/man
 	@$(BUILD)/nightsweep --man > $(BUILD)/man/nightsweep.1
 	@for c in $$($(BUILD)/nightsweep --commands); do $(BUILD)/nightsweep --man $$c > $(BUILD)/man/nightsweep-$$c.1; done
+	@mkdir -p $(BUILD)/completion
+	@$(BUILD)/nightsweep --completion bash > $(BUILD)/completion/nightsweep
+	@$(BUILD)/nightsweep --completion zsh > $(BUILD)/completion/_nightsweep
+	@$(BUILD)/nightsweep --completion fish > $(BUILD)/completion/nightsweep.fish
 install: all man        ## installs programs, man pages and completion (DESTDIR=, prefix=/usr/local)
-	install -d $(INSTALL_BIN) $(INSTALL_MAN) $(INSTALL_COMPLETION)
+	install -d $(INSTALL_BIN) $(INSTALL_MAN) $(INSTALL_COMPLETION) $(INSTALL_ZSH) $(INSTALL_FISH)
 	install -m 755 $(BUILD)/nightsweep $(BUILD)/nightsweep-worker $(BUILD)/nightsweep-trainer $(INSTALL_BIN)
-	install -m 644 $(BUILD)/man/*.1 $(INSTALL_MAN)
-	$(BUILD)/nightsweep --completion > $(INSTALL_COMPLETION)/nightsweep
+	install -m 644 $(BUILD)/man/*.1 docs/man/*.1 $(INSTALL_MAN)
+	install -m 644 $(BUILD)/completion/nightsweep $(INSTALL_COMPLETION)
+	install -m 644 $(BUILD)/completion/_nightsweep $(INSTALL_ZSH)
+	install -m 644 $(BUILD)/completion/nightsweep.fish $(INSTALL_FISH)
 uninstall:              ## removes what install put there
 	rm -f $(addprefix $(INSTALL_BIN)/,nightsweep nightsweep-worker nightsweep-trainer)
 	rm -f $(INSTALL_MAN)/nightsweep.1 $(INSTALL_MAN)/nightsweep-*.1 $(INSTALL_COMPLETION)/nightsweep
+	rm -f $(INSTALL_ZSH)/_nightsweep $(INSTALL_FISH)/nightsweep.fish
+
+# The Debian package: built from a copy of the tracked files, so that it holds what the repository holds.
+.PHONY: deb check-deb
+deb:                    ## a Debian package into build/deb/ (apt: debhelper)
+	@tools/deps.sh --deb
+	@rm -rf build/deb && mkdir -p build/deb/nightsweep-$(VERSION)
+	@git ls-files -z -- . ':!tests' ':!bench' ':!.ci' | xargs -0 cp --parents -t build/deb/nightsweep-$(VERSION)
+	@cd build/deb/nightsweep-$(VERSION) && COMMIT=$(COMMIT) nice dpkg-buildpackage -us -uc -b > ../build.log 2>&1 || { tail -30 ../build.log; exit 1; }
+	@ls build/deb/*.deb
+check-deb: deb          ## lintian accepts the package; unpacked it trains a small sweep
+	@tests/support/check_deb.sh build/deb
 
 # Tests -------------------------------------------------------------------------------------------------------------
 .PHONY: check unit gradient golden e2e check-interop check-page page-images fuzz fuzz-run torture lint format

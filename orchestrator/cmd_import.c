@@ -126,7 +126,7 @@ static const struct command_option options[] = {
 const struct command command_import = {
     .name = "import",
     .arguments = "OTHER.db|SWEEP.yaml [SWEEP...]",
-    .summary = "take sweeps out of another store, or a Weights & Biases sweep file as a definition",
+    .summary = "take sweeps from another store, or a W&B sweep file as a definition",
     .description =
         "OTHER.db: copies sweeps, those named or all, with every row and file from another store, of this or an "
         "earlier "

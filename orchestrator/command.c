@@ -10,6 +10,7 @@
 
 /* clang-format off */
 const struct command *const commands[] = {
+    &command_init,
     &command_plan,
     &command_run,
     &command_pause,
@@ -19,6 +20,7 @@ const struct command *const commands[] = {
     &command_retry,
     &command_status,
     &command_show,
+    &command_explain,
     &command_compare,
     &command_advise,
     &command_score,
@@ -171,9 +173,10 @@ static int read_program(struct command_line *line, int argc, char **argv, struct
         line->action = COMMAND_MAN;
     else if (text_equal(word, "--commands"))
         line->action = COMMAND_LIST;
-    else if (text_equal(word, "--completion"))
+    else if (text_equal(word, "--completion")) {
         line->action = COMMAND_COMPLETION;
-    else if (text_equal(word, "--help") || text_equal(word, "-h") || text_equal(word, "help"))
+        line->shell = argc > 2 ? argv[2] : "bash";
+    } else if (text_equal(word, "--help") || text_equal(word, "-h") || text_equal(word, "help"))
         line->action = COMMAND_HELP;
     else
         return err_set(err, ERR_USAGE, "unknown option '%.80s'%s%s (`nightsweep --help`)", word,

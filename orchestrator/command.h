@@ -45,6 +45,7 @@ struct command_line {
     const char *values[COMMAND_MAX_OPTIONS]; /* by position in command->options; NULL: not given, "" for a flag */
     char **arguments;                        /* in argv */
     int n_arguments;
+    const char *shell; /* of COMMAND_COMPLETION */
 };
 
 /* Reads argv (which is reordered, and kept by `line`). ERR_USAGE for what is not in the table, with the nearest name
@@ -66,7 +67,7 @@ int command_get_clock(const struct command_line *line, const char *name, int64_t
 void command_add_help(struct text *out, const struct command *command);
 /* The same as a man page (roff, man(7)). */
 void command_add_man(struct text *out, const struct command *command);
-/* Completion of commands and options for bash. */
-void command_add_completion(struct text *out);
+/* Completion of commands and options for "bash", "zsh" or "fish". ERR_USAGE for another shell. */
+int command_add_completion(struct text *out, const char *shell, struct err *err) MUST_CHECK;
 
 #endif

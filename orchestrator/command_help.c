@@ -1,4 +1,4 @@
-/* What the table of subcommands says, as help for a terminal, as man pages and as completion for a shell. */
+/* What the table of subcommands says, as help for a terminal and as man pages. */
 #include <string.h>
 
 #include "common/version.h"
@@ -258,39 +258,4 @@ void command_add_man(struct text *out, const struct command *command)
         add_command_man(out, command);
     else
         add_program_man(out);
-}
-
-/* Completion ---------------------------------------------------------------------------------------------------------
- */
-
-static void add_option_names(struct text *out, const struct command_option *options)
-{
-    for (; options && options->name; options++)
-        text_printf(out, "--%s ", options->name);
-}
-
-void command_add_completion(struct text *out)
-{
-    text_add(out, "# bash completion for nightsweep, made by `nightsweep --completion`.\n"
-                  "_nightsweep() {\n"
-                  "    local words word=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]}\n"
-                  "    if [ \"$COMP_CWORD\" = 1 ]; then\n"
-                  "        mapfile -t COMPREPLY < <(compgen -W '--help --version help ");
-    for (const struct command *const *command = commands; *command; command++)
-        text_printf(out, "%s ", (*command)->name);
-    text_add(out, "' -- \"$word\")\n        return\n    fi\n    case $command in\n");
-    for (const struct command *const *command = commands; *command; command++) {
-        text_printf(out, "    %s) words='", (*command)->name);
-        add_option_names(out, (*command)->options);
-        add_option_names(out, command_common_options);
-        text_add(out, "' ;;\n");
-    }
-    text_add(out, "    esac\n"
-                  "    if [[ $word == -* ]]; then\n"
-                  "        mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n"
-                  "    else\n"
-                  "        mapfile -t COMPREPLY < <(compgen -f -- \"$word\")\n"
-                  "    fi\n"
-                  "}\n"
-                  "complete -o filenames -F _nightsweep nightsweep\n");
 }

@@ -17,5 +17,6 @@ extern const struct command command_import;
 extern const struct command command_recover;
 extern const struct command command_cancel, command_retry, command_pause, command_resume, command_adjust;
 extern const struct command command_archive, command_delete, command_gc, command_backup;
+extern const struct command command_explain, command_init;
 
 #endif

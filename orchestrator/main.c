@@ -30,18 +30,20 @@ static int flush(int status, struct err *err)
 static int print(const struct command_line *line, struct err *err)
 {
     struct text out = {0};
+    int rc = 0;
     if (line->action == COMMAND_VERSION)
         text_printf(&out, "nightsweep %s (%s)\n", version_program(), version_commit());
     else if (line->action == COMMAND_MAN)
         command_add_man(&out, line->command);
     else if (line->action == COMMAND_COMPLETION)
-        command_add_completion(&out);
+        rc = command_add_completion(&out, line->shell, err);
     else if (line->action == COMMAND_LIST)
         for (const struct command *const *command = commands; *command; command++)
             text_printf(&out, "%s\n", (*command)->name);
     else
         command_add_help(&out, line->command);
-    int rc = out.failed ? err_set(err, ERR_NOMEM, "no memory for the help") : 0;
+    if (rc == 0 && out.failed)
+        rc = err_set(err, ERR_NOMEM, "no memory for the help");
     if (rc == 0)
         fputs(out.data, stdout);
     text_done(&out);

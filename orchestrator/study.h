@@ -78,8 +78,8 @@ int study_tell(struct study *study, int64_t trial, const cJSON *metrics, struct 
 /* The trial is FAILED and its surroundings count as infeasible. */
 int study_fail(struct study *study, int64_t trial, struct err *err) MUST_CHECK;
 
-/* A person ended the trial: it is PRUNED with what it reported so far, or, without a report, counts as FAILED. Nothing
- * happens to one that is final. */
+/* A person ended the trial: it is PRUNED with what it reported so far, or, without a report or where results are taken
+ * in order, counts as FAILED. Nothing happens to one that is final. */
 int study_cancel(struct study *study, int64_t trial, struct err *err) MUST_CHECK;
 
 /* A trial that was proposed before, as study_ask answered. ERR_NOT_FOUND. */

@@ -188,7 +188,9 @@ int study_cancel(struct study *study, int64_t number, struct err *err)
     int rc = find_trial(study, number, &trial, err);
     if (rc < 0 || trial_state_is_final(trial->state))
         return rc;
-    return finish(study, trial, trial->has_scores ? TRIAL_PRUNED : TRIAL_FAILED, err);
+    if (study->order)
+        return study_fail(study, number, err);
+    return study_end(study, trial, trial->has_scores ? TRIAL_PRUNED : TRIAL_FAILED, err);
 }
 
 /* Points ----------------------------------------------------------------------------------------------------------- */

@@ -78,6 +78,24 @@ completion() {
     [ "$(complete_words nightsweep sta)" = status ] || fail "completion of sta"
     [ "$(complete_words nightsweep run --unt)" = --until ] || fail "completion of --unt"
     [ "$(complete_words nightsweep status --sto)" = --store ] || fail "completion of --sto"
+    "$nightsweep" --completion zsh >"$folder/_nightsweep" || fail 'no completion for zsh'
+    "$nightsweep" --completion fish >"$folder/nightsweep.fish" || fail 'no completion for fish'
+    expect 2 --completion csh
+    says "'csh' is none of bash, zsh and fish"
+    if command -v zsh >/dev/null; then
+        zsh -n "$folder/_nightsweep" 2>"$folder/errors" || fail 'zsh does not read its completion'
+        zsh -f "$root/tests/support/complete.zsh" "$folder" 'nightsweep sta' status >"$folder/out" 2>"$folder/errors"
+        has status
+        zsh -f "$root/tests/support/complete.zsh" "$folder" 'nightsweep adjust --no' --no-deadline >"$folder/out" 2>"$folder/errors"
+        has --no-deadline
+    fi
+    if command -v fish >/dev/null; then
+        fish --no-config -c "source $folder/nightsweep.fish; complete -C 'nightsweep sta'" >"$folder/out" 2>"$folder/errors"
+        has status
+        fish --no-config -c "source $folder/nightsweep.fish; complete -C 'nightsweep adjust --no'" >"$folder/out" 2>"$folder/errors"
+        has --no-deadline
+        [ -s "$folder/errors" ] && fail 'fish complains'
+    fi
     if command -v shellcheck >/dev/null; then
         shellcheck -s bash "$folder/completion" >"$folder/out" || fail 'shellcheck of the completion'
     fi
@@ -89,8 +107,47 @@ installing() {
     "$installed" --version >"$folder/out" || fail 'the installed program does not run'
     (cd "$folder" && "$installed" doctor >"$folder/out") || fail 'the installed program does not find its trainer'
     [ -s "$folder/root/usr/share/man/man1/nightsweep-status.1" ] || fail 'no man page is installed'
+    [ -s "$folder/root/usr/share/zsh/site-functions/_nightsweep" ] || fail 'no completion for zsh is installed'
+    [ -s "$folder/root/usr/share/fish/vendor_completions.d/nightsweep.fish" ] || fail 'no completion for fish is installed'
     built uninstall DESTDIR="$folder/root" prefix=/usr >/dev/null
     [ -z "$(find "$folder/root" -type f)" ] || fail 'uninstall leaves files'
+}
+
+# A definition from data and model, which plan takes; wrong data is refused, and no file overwritten.
+beginning() {
+    local models=$root/tests/golden/cases/models i
+    mkdir -p "$folder/data/reviews"
+    for ((i = 0; i < 40; i++)); do
+        printf '{"review":"w%d w%d w%d and so on","stars":"%s"}\n' $i $((i * 7)) $((i * 3)) "$((i % 3))"
+    done | tee "$folder/data/reviews/train.jsonl" >"$folder/data/reviews/dev.jsonl"
+    for ((i = 0; i < 40; i++)); do
+        printf '"hello, %d",hallo %d\n' $i $i
+    done | sed '1i en,de' >"$folder/data/en-de.csv"
+    (
+        cd "$folder" || exit 1
+        expect 0 init data/reviews --model "$models/bert"
+        has 'task: classification into 3 classes; model: bert'
+        has "'review' (text), 'stars' (label)"
+        expect 0 plan reviews.json --no-timing
+        has '16 trials'
+        expect 2 init data/reviews --model "$models/bert"
+        says 'is there already'
+        expect 0 init data/en-de.csv --model "$models/m2m" --json
+        json 'j["task"] == "seq2seq" and j["rows"] == 40 and j["file"] == "en-de.json"'
+        expect 0 plan en-de.json --no-timing
+        expect 0 init data/en-de.csv --model "$models/gpt2" --text en --target de --name lm --output lm.json
+        expect 0 plan lm.json --no-timing
+        expect 2 init data/en-de.csv --model "$models/bert" --name x
+        says '--label COLUMN was expected'
+        expect 2 init data/en-de.csv --model "$models/bert" --name x --label fr
+        says "has no column 'fr', its columns are en, de"
+        expect 2 init data/en-de.csv
+        says '--model is missing'
+        expect 2 init data/none.csv --model "$models/bert"
+        expect 2 init data/en-de.csv --model "$folder"
+        expect 2 init data/en-de.csv --model "$models/m2m" --name 'a/b'
+        exit "$failed"
+    ) || failed=1
 }
 
 wrong_usage() {
@@ -458,6 +515,7 @@ help_of_everything
 slurm
 man_pages
 completion
+beginning
 installing
 wrong_usage
 small_store

@@ -114,6 +114,38 @@ says 'no run is using the store'
 ask 2 resume
 says 'no run is using the store'
 
+begin explained
+export FAKE_STEP_MS=100
+start "$folder/s.json"
+await "$running" 2
+ask 0 explain 1
+says 'is RUNNING'
+says 'slot [12], step'
+ask 0 explain s/4
+says '1 waiting trial of lower number comes first; the run has 2 slots'
+ask 0 pause
+ask 0 explain 4
+says 'The run is paused'
+ask 0 cancel s/4 --reason 'too small'
+ask 0 explain 4
+says 'A person canceled it at step 0: too small'
+kill -KILL "$runner"
+wait "$runner" 2>/dev/null
+ask 0 explain 2 --json
+python3 -c 'import json,sys; j=json.load(open(sys.argv[1])); sys.exit(not (j["state"] in ("WAITING", "RUNNING") and j["why"]))' \
+    "$folder/out" || fail 'no reason in JSON'
+FAKE_STEP_MS=0 FAKE_TRAINER=exit start "$folder/s.json"
+ends 1
+ask 0 explain 1
+says 'is FAILED'
+says 'nightsweep retry s/1'
+ask 2 explain 9
+says 'has no trial 9'
+FAKE_STEP_MS=0 start "$folder/s.json" --new whole
+ends 0
+ask 0 explain whole/2
+says 'place [1-4] of 4'
+
 begin adjusted
 export FAKE_STEP_MS=200
 start "$folder/s.json" --slots 1
