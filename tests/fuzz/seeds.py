@@ -124,3 +124,38 @@ for text in (
     "method: random\nparameters: {o: {parameters: {a: {min: 1, max: 3}, b: {min: 0.1, max: 1.0}}}}\n",
 ):
     add("wandb", text)
+
+
+def gguf(entries, tensors):
+    """A GGUF file: entries (key, type, packed value), tensors (name, sizes, type, data)."""
+    def text(t):
+        return struct.pack("<Q", len(t.encode())) + t.encode()
+    out = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(entries))
+    for key, kind, value in entries:
+        out += text(key) + struct.pack("<I", kind) + (text(value) if kind == 8 else value)
+    at = 0
+    for name, sizes, kind, data in tensors:
+        out += text(name) + struct.pack("<I", len(sizes)) + struct.pack(f"<{len(sizes)}Q", *sizes) + struct.pack("<IQ", kind, at)
+        at += (len(data) + 31) // 32 * 32
+    out += bytes(-len(out) % 32)
+    for _, _, _, data in tensors:
+        out += data + bytes(-len(data) % 32)
+    return out
+
+
+def texts(*items):
+    return struct.pack("<IQ", 8, len(items)) + b"".join(struct.pack("<Q", len(t.encode())) + t.encode() for t in items)
+
+
+for arch, pre in ("llama", "smollm"), ("qwen2", "qwen2"), ("llama", "llama-bpe"):
+    add("gguf", gguf(
+        [("general.architecture", 8, arch), ("tokenizer.ggml.model", 8, "gpt2"), ("tokenizer.ggml.pre", 8, pre),
+         ("tokenizer.ggml.tokens", 9, texts("a", "b", "ab", "\u0120", "\u0120a", "1", "<|end|>")), ("tokenizer.ggml.merges", 9, texts("a b", "\u0120 a")),
+         ("tokenizer.ggml.token_type", 9, struct.pack("<IQ7i", 5, 7, 1, 1, 1, 1, 1, 1, 3)), ("tokenizer.ggml.eos_token_id", 4, struct.pack("<I", 6)),
+         ("tokenizer.ggml.bos_token_id", 4, struct.pack("<I", 6)), ("tokenizer.ggml.add_bos_token", 7, b"\1")]
+        + [(f"{arch}.{key}", 4, struct.pack("<I", n)) for key, n in (("embedding_length", 32), ("block_count", 1), ("feed_forward_length", 32),
+                                                                     ("attention.head_count", 4), ("context_length", 64))]
+        + [(f"{arch}.attention.layer_norm_rms_epsilon", 6, struct.pack("<f", 1e-5))],
+        [("token_embd.weight", (32, 7), 8, bytes(range(238))), ("blk.0.attn_q.weight", (32, 32), 3, bytes(640)),
+         ("blk.0.attn_norm.weight", (32,), 0, bytes(128)), ("x", (256, 1), 12, bytes(144)), ("y", (256, 1), 14, bytes(210)),
+         ("z", (32, 1), 2, bytes(18)), ("h", (3, 2), 1, bytes(12)), ("b", (3, 2), 30, bytes(12))]))
