@@ -14,6 +14,7 @@
 #include "orchestrator/store_internal.h"
 
 enum { SKIPS_MAX = 100000 /* tries to get behind damage, of one table */ };
+#define ROWS_MAX (INT64_C(1) << 40) /* ids count up from 1: none is as large */
 
 struct copy {
     sqlite3 *from;
@@ -78,7 +79,7 @@ static int take_behind(struct copy *copy, int64_t last, struct err *err)
     bool is_through = false;
     int rc = prepare(copy, "rowid", "WHERE rowid > ?1", &rows, err);
     int64_t step = 1;
-    for (int i = 0; rc == 0 && !is_through && i < SKIPS_MAX && last < INT64_MAX / 4; i++) {
+    for (int i = 0; rc == 0 && !is_through && i < SKIPS_MAX && step < ROWS_MAX && last < ROWS_MAX; i++) {
         int64_t before = last + step, reached = before;
         sqlite3_reset(rows);
         sqlite3_bind_int64(rows, 1, before);
