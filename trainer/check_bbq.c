@@ -49,7 +49,7 @@ static int read_answers(struct question *q, const cJSON *json, struct err *err)
     const cJSON *info, *groups = json_get(json_get(json, "additional_metadata"), "stereotyped_groups");
     int n_targets = 0, rc = json_get_object(json, "answer_info", "question", &info, err);
     for (int i = 0; i < ANSWERS && rc == 0; i++) {
-        char key[8];
+        char key[16];
         snprintf(key, sizeof(key), "ans%d", i);
         rc = json_get_string(json, key, "question", &q->answers[i], err);
         const cJSON *tag = cJSON_GetArrayItem(json_get(info, key), 1);
