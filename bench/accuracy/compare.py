@@ -67,11 +67,14 @@ def compare(folder, method):
     gaps = [mean(ours, key) - mean(peer, key) for key in ("validation_accuracy", "test_accuracy")]
     for name, side in (("nightsweep", ours), ("PyTorch + PEFT", peer)):
         print(f"| {method} | {name} | {spread(side, 'validation_accuracy')} | {spread(side, 'test_accuracy')} |")
+    furthest = max(abs(a - b) for mine, theirs in zip(ours, peer)
+                   for a, b in zip(mine["test_probabilities"], theirs["test_probabilities"]))
     agrees = max(map(abs, gaps)) <= MARGIN and low <= 0 <= high
     verdict = "DIFFERS" if not agrees else "agrees" if len(ours) >= SEEDS else f"agrees so far, of {SEEDS} seeds"
     return verdict == "agrees", (
         f"{method}, {len(ours)} seeds: validation {gaps[0]:+.4f}, test {gaps[1]:+.4f}, paired bootstrap over "
-        f"{len(ours[0]['test_labels'])} test rows [{low:+.4f}, {high:+.4f}]: {verdict}")
+        f"{len(ours[0]['test_labels'])} test rows [{low:+.4f}, {high:+.4f}], largest difference of a probability "
+        f"{furthest:.1e}: {verdict}")
 
 
 def main():

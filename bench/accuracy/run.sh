@@ -2,6 +2,7 @@
 # The accuracy comparison (docs/accuracy.md): the same runs in PyTorch + PEFT and here, five seeds each, then compare.py.
 # One core a side, both sides at once. Results stand in build/accuracy; what is there is not run again.
 #   SEEDS     default '1 2 3 4 5'
+#   DRAWS     own: PyTorch draws order, initial weights and dropout masks itself, instead of taking the trial's
 #   PYTHON    a Python with bench/accuracy/requirements.txt; default: build/accuracy/venv, made when missing
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -15,6 +16,8 @@ fi
 # Both libraries pick their own best kernels: the comparison is about learning, not about bits.
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 HF_HUB_OFFLINE=1
+
+gcc -shared -fPIC -O2 -std=c11 -D_GNU_SOURCE -I. -o "$results/draws.so" bench/accuracy/draws.c common/rng.c -lm || exit 3
 
 side() { # name, command...
     local name=$1 method seed output
