@@ -152,7 +152,7 @@ uninstall:              ## removes what install put there
 deb:                    ## a Debian package into build/deb/ (apt: debhelper)
 	@tools/deps.sh --deb
 	@rm -rf build/deb && mkdir -p build/deb/nightsweep-$(VERSION)
-	@git ls-files -z -- . ':!tests' ':!bench' ':!.ci' | xargs -0 cp --parents -t build/deb/nightsweep-$(VERSION)
+	@{ git ls-files -z -- . ':!tests' ':!bench' ':!.ci'; git ls-files -z -- ':(glob)tests/golden/*.[ch]'; } | xargs -0 cp --parents -t build/deb/nightsweep-$(VERSION)
 	@cd build/deb/nightsweep-$(VERSION) && COMMIT=$(COMMIT) nice dpkg-buildpackage -us -uc -b > ../build.log 2>&1 || { tail -30 ../build.log; exit 1; }
 	@ls build/deb/*.deb
 check-deb: deb          ## lintian accepts the package; unpacked it trains a small sweep

@@ -3,7 +3,7 @@
 # sweep runs. check_deb.sh FOLDER
 set -eu
 cd "$(dirname "$0")/../.."
-package=$(ls "$1"/nightsweep_*.deb)
+package=$(realpath "$1"/nightsweep_*.deb)
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 lintian --fail-on error,warning "$package"
