@@ -29,13 +29,15 @@ void definition_check_keys(struct definition_reader *r, const cJSON *object, con
             is_known = strcmp(*k, item->string) == 0;
         for (const char *const *k = reserved; k && *k && !is_reserved; k++)
             is_reserved = strcmp(*k, item->string) == 0;
-        const char *near = text_nearest(item->string, known), *dot = where[0] ? "." : "";
+        const char *dot = where[0] ? "." : "";
+        char text[512];
         if (is_reserved)
             problems_add(&r->problems, "%s%s%s: is reserved for what this version does not do yet", where, dot,
                          item->string);
-        else if (!is_known)
-            problems_add(&r->problems, "%s%s%s: is not known%s%s%s", where, dot, item->string,
-                         near ? ", nearest is '" : "", near ? near : "", near ? "'" : "");
+        if (is_known || is_reserved)
+            continue;
+        snprintf(text, sizeof(text), "%s%s%.200s: is not known", where, dot, item->string);
+        problems_add_unknown(&r->problems, text, item->string, known);
     }
 }
 
@@ -259,14 +261,14 @@ static int read_settings(struct definition_reader *r)
     d->settings = settings;
     for (cJSON *item = settings->child, *next; item && rc == 0; item = next) {
         const struct setting *setting = settings_find(item->string);
-        const char *near = text_nearest(item->string, settings_names());
+        char text[320];
         next = item->next;
         snprintf(where, sizeof(where), "settings.%.200s", item->string);
         if (d->is_free)
             continue;
+        snprintf(text, sizeof(text), "%s: is not known", where);
         if (!setting)
-            problems_add(&r->problems, "%s: is not known%s%s%s", where, near ? ", nearest is '" : "", near ? near : "",
-                         near ? "'" : "");
+            problems_add_unknown(&r->problems, text, item->string, settings_names());
         else if (is_cases(item) && cJSON_IsObject(parameters) && !json_get(parameters, item->string))
             rc = move_cases(r, parameters, cJSON_DetachItemViaPointer(settings, item));
         else

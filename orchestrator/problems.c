@@ -18,6 +18,21 @@ void problems_add(struct problems *problems, const char *format, ...)
     text_add_char(&problems->list, '\n');
 }
 
+void problems_add_unknown(struct problems *problems, const char *text, const char *name, const char *const *known)
+{
+    struct text list = {0};
+    const char *near = text_nearest(name, known);
+    int n = 0;
+    if (near)
+        text_printf(&list, "; nearest is '%s'", near);
+    while (known[n])
+        n++;
+    for (int i = 0; i < n && n <= PROBLEMS_KNOWN_MAX; i++)
+        text_printf(&list, "%s%s", i == 0 ? "; known are " : ", ", known[i]);
+    problems_add(problems, "%s%s", text, list.data && !list.failed ? list.data : "");
+    text_done(&list);
+}
+
 void problems_add_err(struct problems *problems, const struct err *err)
 {
     problems_add(problems, "%s", err->message);

@@ -4,7 +4,7 @@
 
 #include "common/text.h"
 
-enum { PROBLEMS_MAX = 100 };
+enum { PROBLEMS_MAX = 100, PROBLEMS_KNOWN_MAX = 24 };
 
 /* Zeroed: none. */
 struct problems {
@@ -13,6 +13,9 @@ struct problems {
 };
 
 void problems_add(struct problems *problems, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* "TEXT; nearest is 'rank'; known are rank, alpha": what `name` may have been meant for, and what is allowed when those
+ * are not too many to list. `known` ends with NULL. */
+void problems_add_unknown(struct problems *problems, const char *text, const char *name, const char *const *known);
 /* The message of `err` as a problem. */
 void problems_add_err(struct problems *problems, const struct err *err);
 void problems_done(struct problems *problems);

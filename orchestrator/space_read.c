@@ -44,9 +44,9 @@ static bool is_among(const char *name, const char *const *names)
 static void add_unknown(struct problems *problems, const char *where, const char *what, const char *name,
                         const char *const *known)
 {
-    const char *near = text_nearest(name, known);
-    problems_add(problems, "%s: unknown %s '%s'%s%s%s", where, what, name, near ? "; nearest is '" : "",
-                 near ? near : "", near ? "'" : "");
+    char text[512];
+    snprintf(text, sizeof(text), "%s: unknown %s '%.200s'", where, what, name);
+    problems_add_unknown(problems, text, name, known);
 }
 
 static void check_keys(struct reader *reader, const cJSON *object, const char *const *keys, const char *kind)

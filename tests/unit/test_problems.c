@@ -58,3 +58,19 @@ Test(problems, a_list_too_long_for_a_message_ends_with_a_whole_line_and_says_so)
     cr_expect_eq(strcmp(err.message + strlen(err.message) - 7, "allowed"), 0, "%s", err.message);
     problems_done(&problems);
 }
+
+Test(problems, an_unknown_name_is_answered_with_what_is_allowed_when_that_is_short)
+{
+    struct problems problems = {0};
+    static const char *const few[] = {"rank", "alpha", NULL};
+    const char *many[PROBLEMS_KNOWN_MAX + 2] = {0};
+    for (int i = 0; i <= PROBLEMS_KNOWN_MAX; i++)
+        many[i] = "rank";
+    problems_add_unknown(&problems, "settings.rnak: is not known", "rnak", few);
+    problems_add_unknown(&problems, "settings.rnak: is not known", "rnak", many);
+    problems_add_unknown(&problems, "settings.momentum: is not known", "momentum", few);
+    cr_expect_str_eq(problems.list.data, "settings.rnak: is not known; nearest is 'rank'; known are rank, alpha\n"
+                                         "settings.rnak: is not known; nearest is 'rank'\n"
+                                         "settings.momentum: is not known; known are rank, alpha\n");
+    problems_done(&problems);
+}

@@ -307,7 +307,7 @@ Test(wandb, wrong_files_are_refused_with_every_problem)
         {"method: grid\nparmeters: {x: {values: [1]}}", "nearest is 'parameters'"},
         {"method: grid\nmetric: {goal: min}\nparameters: {x: {values: [1]}}", "metric.goal: minimize or maximize"},
         {"method: grid\nmetric: {nam: x}\nparameters: {x: {values: [1]}}",
-         "metric.nam: is not known, nearest is 'name'"},
+         "metric.nam: is not known; nearest is 'name'"},
         {"method: grid\nearly_terminate: {type: median}\nparameters: {x: {values: [1]}}",
          "type: hyperband was expected"},
         {"method: grid\nearly_terminate: {type: hyperband}\nparameters: {x: {values: [1]}}", "min_iter: is missing"},
