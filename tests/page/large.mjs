@@ -50,7 +50,7 @@ watched = renderers();
 expect(opening < 1, `opens with its finding on the screen: ${opening.toFixed(2)} s of processor time, ${clock.toFixed(1)} s by the clock`);
 expect(/^full is best on validation\/accuracy/.test(await page.textContent(".finding")), "the finding: " + (await page.textContent(".finding .lead")));
 await page.evaluate(async () => { for (let y = 0; y < document.body.scrollHeight; y += 400) { scrollTo(0, y); await new Promise((done) => setTimeout(done, 300)); } });
-expect(await page.$$eval(".card canvas", (l) => l.filter((c) => !c.hidden).every((c) => { const small = new OffscreenCanvas(60, 60).getContext("2d"); small.drawImage(c, 0, 0, 60, 60); return small.getImageData(0, 0, 60, 60).data.some((v) => v); })), "every chart is drawn");
+expect(await page.$$eval(".card:not([hidden]) canvas", (l) => l.filter((c) => !c.hidden).every((c) => { const small = new OffscreenCanvas(60, 60).getContext("2d"); small.drawImage(c, 0, 0, 60, 60); return small.getImageData(0, 0, 60, 60).data.some((v) => v); })), "every chart is drawn");
 const unfiltered = await busy();
 await page.fill("#filter", "method = lora and rank >= 8");
 await page.waitForFunction(() => / of 50,000/.test(document.querySelector("#filter-note").textContent));
