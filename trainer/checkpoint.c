@@ -163,7 +163,8 @@ static int read_progress(struct trial *trial, const cJSON *header, struct err *e
         rc = err_set(err, ERR_UNSUPPORTED, "format %lld, this program reads %d", (long long)format, CHECKPOINT_FORMAT);
     if (rc == 0)
         rc = json_get_string(header, "identity", "checkpoint", &identity, err);
-    if (rc == 0 && strcmp(identity, trial->job->identity) != 0 && !text_equal(identity, trial->job->parent))
+    const char *parent = trial->job->parent;
+    if (rc == 0 && strcmp(identity, trial->job->identity) != 0 && !(parent && text_equal(identity, parent)))
         rc = err_set(err, ERR_FORMAT, "it belongs to another trial (identity %.12s…)", identity);
     if (rc == 0)
         rc = json_get_int64(header, "step", "checkpoint", &p.step, err);
