@@ -52,7 +52,7 @@ void wandb_check_keys(struct wandb_reader *reader, const cJSON *object, const ch
         const char *near = is_known ? NULL : text_nearest(item->string, keys);
         if (!is_known)
             problems_add(&reader->problems, "%s%s%s: is not known%s%s%s", where, where[0] ? "." : "", item->string,
-                         near ? ", nearest is '" : "", near ? near : "", near ? "'" : "");
+                         near ? "; nearest is '" : "", near ? near : "", near ? "'" : "");
     }
 }
 
@@ -482,7 +482,7 @@ static const struct kind *find_kind(struct place *place)
     const char *near = name ? text_nearest(name, names) : NULL;
     if (given)
         problems_add(&place->reader->problems, "%s.distribution: '%s' is not known%s%s%s", place->where,
-                     name ? name : json_type_name(given), near ? ", nearest is '" : "", near ? near : "",
+                     name ? name : json_type_name(given), near ? "; nearest is '" : "", near ? near : "",
                      near ? "'" : "");
     else
         problems_add(&place->reader->problems,

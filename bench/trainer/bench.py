@@ -149,9 +149,14 @@ def median(runs, key):
     return statistics.median(run[key] for run in runs)
 
 
+def computing(settings, peer):
+    """Ours computes in bf16 where the peer does."""
+    return {**settings, "compute": "bf16"} if "--bf16" in peer else settings
+
+
 def one_trial(name, options):
     method, length, peer, goal = CASES[name]
-    settings, peer_name = METHODS[method]
+    settings, peer_name = computing(METHODS[method][0], peer), METHODS[method][1]
     ours, theirs, starts = [], [], []
     for _ in range(options.repeats):
         theirs.append(Theirs(peer_name, length, 2, options.steps, peer).result())
@@ -197,8 +202,8 @@ def in_turns(make, n=8, slots=2):
     return {"seconds": time.monotonic() - began}
 
 
-def ours_lora(steps):
-    return lambda i: Ours(LORA, 20, 1, steps, WORK / f"out-{i}")
+def ours_lora(steps, *options):
+    return lambda i: Ours(computing(LORA, options), 20, 1, steps, WORK / f"out-{i}")
 
 
 def theirs_lora(steps, *options):
@@ -208,7 +213,7 @@ def theirs_lora(steps, *options):
 def sweep(options):
     rows = []
     for name, peer, goal in (("two trials", ["--group"], 2.7), ("two trials, against bf16", ["--group", "--bf16"], 1.8)):
-        pairs = [(two_at_once(ours_lora(options.steps)), two_at_once(theirs_lora(options.steps, *peer)))
+        pairs = [(two_at_once(ours_lora(options.steps, *peer)), two_at_once(theirs_lora(options.steps, *peer)))
                  for _ in range(options.repeats)]
         ours, theirs = zip(*pairs)
         rows.append({"name": name, "goal": goal, "ratio": median(ours, "tok_s") / median(theirs, "tok_s"), "ours": ours,
@@ -232,7 +237,8 @@ def busy(options):
     """Our tokens: steps x 32 x the mean length, within 2 %; the first step and start-up are taken off."""
     rows = []
     for name, peer in (("lora", []), ("lora, against bf16", ["--bf16"]), ("full", []), ("full, against bf16", ["--bf16"])):
-        settings, peer_name = METHODS[name.split(",")[0]]
+        method, peer_name = METHODS[name.split(",")[0]]
+        settings = computing(method, peer)
         ours, theirs = [], []
         for _ in range(options.repeats):
             theirs.append(Theirs(peer_name, 20, 1, options.steps, ["--group", "--cpu", *peer]).result())
