@@ -1,6 +1,7 @@
 /* Sweeps and trials by what people call them. */
 #include "orchestrator/choice.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,5 +111,28 @@ int choice_check_sweep(struct store *store, const char *name, struct err *err)
                      nearest ? ", nearest is '" : "", nearest ? nearest : "", nearest ? "'" : "");
     }
     arena_done(&arena);
+    return rc;
+}
+
+int choice_run_trial(const struct command_line *line, const char *command, choice_trial_fn answer, struct err *err)
+{
+    struct store *store = NULL;
+    struct text out = {0};
+    char *sweep = NULL;
+    int64_t number = 0, id = 0;
+    int rc = choice_read_trial(line, &sweep, &number, err);
+    if (rc == 0)
+        rc = store_open(&store, line->store, STORE_READ, err);
+    if (rc == 0 && !sweep)
+        rc = choice_only_sweep(store, command, &sweep, err);
+    if (rc == 0)
+        rc = choice_find_trial(store, sweep, number, &id, err);
+    if (rc == 0)
+        rc = answer(&out, line, store, id, err);
+    if (rc == 0)
+        fputs(out.data, stdout);
+    text_done(&out);
+    store_close(store);
+    free(sweep);
     return rc;
 }

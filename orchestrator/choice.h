@@ -16,6 +16,13 @@ int choice_find_trial(struct store *store, const char *sweep, int64_t number, in
 /* ERR_NOT_FOUND with the nearest name. */
 int choice_check_sweep(struct store *store, const char *name, struct err *err) MUST_CHECK;
 
+/* Adds the answer of a command about one trial to `out`, by the trial's id. */
+typedef int (*choice_trial_fn)(struct text *out, const struct command_line *line, struct store *store, int64_t id,
+                               struct err *err);
+/* Runs a command about one trial: finds it by the first argument and prints what `answer` adds. */
+int choice_run_trial(const struct command_line *line, const char *command, choice_trial_fn answer,
+                     struct err *err) MUST_CHECK;
+
 struct choice {
     char *sweep;   /* owned by the caller: free */
     int64_t trial; /* number; 0: the whole sweep */

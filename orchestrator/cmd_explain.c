@@ -253,25 +253,7 @@ static int explain(struct text *out, const struct command_line *line, struct sto
 
 static int run(const struct command_line *line, struct err *err)
 {
-    struct store *store = NULL;
-    struct text out = {0};
-    char *sweep = NULL;
-    int64_t number = 0, id = 0;
-    int rc = choice_read_trial(line, &sweep, &number, err);
-    if (rc == 0)
-        rc = store_open(&store, line->store, STORE_READ, err);
-    if (rc == 0 && !sweep)
-        rc = choice_only_sweep(store, "explain", &sweep, err);
-    if (rc == 0)
-        rc = choice_find_trial(store, sweep, number, &id, err);
-    if (rc == 0)
-        rc = explain(&out, line, store, id, err);
-    if (rc == 0)
-        fputs(out.data, stdout);
-    text_done(&out);
-    store_close(store);
-    free(sweep);
-    return rc;
+    return choice_run_trial(line, "explain", explain, err);
 }
 
 static const struct command_option options[] = {

@@ -61,8 +61,10 @@ static const struct report_section sections[] = {
 
 enum { N_SECTIONS = sizeof(sections) / sizeof(sections[0]) };
 
-static int write_sections(struct text *out, struct store *store, int64_t id, bool is_json, struct err *err)
+static int write_sections(struct text *out, const struct command_line *line, struct store *store, int64_t id,
+                          struct err *err)
 {
+    bool is_json = command_has(line, "json");
     int rc = 0;
     text_add(out, is_json ? "{\"v\":1," : "");
     for (int i = 0; i < N_SECTIONS && rc == 0; i++) {
@@ -77,25 +79,7 @@ static int write_sections(struct text *out, struct store *store, int64_t id, boo
 
 static int run(const struct command_line *line, struct err *err)
 {
-    struct store *store = NULL;
-    struct text out = {0};
-    char *sweep = NULL;
-    int64_t number = 0, id = 0;
-    int rc = choice_read_trial(line, &sweep, &number, err);
-    if (rc == 0)
-        rc = store_open(&store, line->store, STORE_READ, err);
-    if (rc == 0 && !sweep)
-        rc = choice_only_sweep(store, "show", &sweep, err);
-    if (rc == 0)
-        rc = choice_find_trial(store, sweep, number, &id, err);
-    if (rc == 0)
-        rc = write_sections(&out, store, id, command_has(line, "json"), err);
-    if (rc == 0)
-        fputs(out.data, stdout);
-    text_done(&out);
-    store_close(store);
-    free(sweep);
-    return rc;
+    return choice_run_trial(line, "show", write_sections, err);
 }
 
 static const struct command_option options[] = {

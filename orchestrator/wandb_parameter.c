@@ -49,10 +49,10 @@ void wandb_check_keys(struct wandb_reader *reader, const cJSON *object, const ch
         bool is_known = false;
         for (const char *const *key = keys; *key; key++)
             is_known = is_known || strcmp(*key, item->string) == 0;
-        const char *near = is_known ? NULL : text_nearest(item->string, keys);
+        char text[512];
+        snprintf(text, sizeof(text), "%s%s%.200s: is not known", where, where[0] ? "." : "", item->string);
         if (!is_known)
-            problems_add(&reader->problems, "%s%s%s: is not known%s%s%s", where, where[0] ? "." : "", item->string,
-                         near ? "; nearest is '" : "", near ? near : "", near ? "'" : "");
+            problems_add_unknown(&reader->problems, text, item->string, keys);
     }
 }
 

@@ -20,19 +20,7 @@ expect() { # query, expected answer
     found=$(sqlite3 "$db" "$1")
     [ "$found" = "$2" ] || fail "'$1' gives '$found', expected '$2'"
 }
-python3 - "$folder" <<'PYTHON' || exit 1
-import json, random, sys
-folder = sys.argv[1]
-words = [w for w in json.load(open("tests/golden/cases/models/bert/tokenizer.json"))["model"]["vocab"] if w[0] not in "[<"]
-draw = random.Random(6)
-for split, n in (("train", 240), ("validation", 48)):
-    with open(f"{folder}/{split}.jsonl", "w") as out:
-        for _ in range(n):
-            label = draw.randrange(2)
-            text = [draw.choice(words[:12] if (draw.random() < 0.75) == (label == 0) else words[12:24])
-                    for _ in range(draw.randrange(3, 10))]
-            out.write(json.dumps({"text": " ".join(text), "label": label}) + "\n")
-PYTHON
+tests/support/sentences.py "$folder" 6 train=240 validation=48 || exit 1
 cat >"$folder/a.json" <<JSON
 { "name": "a", "seed": 5, "model": "$PWD/tests/golden/cases/models/bert",
   "task": { "kind": "classification", "train": "train.jsonl", "validation": "validation.jsonl", "text": "text",

@@ -6,11 +6,8 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath "${BUILD:-build/release}")
 folder=$(mktemp -d) || exit 1
-bin=$folder/bin
-mkdir -p "$bin" "$folder/model" && cp "$BUILD/nightsweep" "$BUILD/nightsweep-worker" "$bin" || exit 1
-cp "$BUILD/fake-trainer" "$bin/nightsweep-trainer" || exit 1
-for name in config.json tokenizer.json model.safetensors; do echo "$name" >"$folder/model/$name"; done
-for name in train validation test; do echo '{"text":"a","label":0}' >"$folder/$name.jsonl"; done
+# shellcheck source=tests/support/fake_programs.sh
+. tests/support/fake_programs.sh
 failed=0
 trap 'rm -rf "$folder"' EXIT
 # The sanitizers' library is not the first one then, and need not be: faults.so leaves allocation alone.

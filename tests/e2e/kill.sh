@@ -15,20 +15,7 @@ fail() {
     exit 1
 }
 
-# Two made-up languages of sentiment over the words the tiny tokenizer knows.
-python3 - "$folder" <<'PYTHON' || fail "no data"
-import json, random, sys
-folder = sys.argv[1]
-words = [w for w in json.load(open("tests/golden/cases/models/bert/tokenizer.json"))["model"]["vocab"] if w[0] not in "[<"]
-draw = random.Random(5)
-for split, n in (("train", 320), ("validation", 48), ("test", 48)):
-    with open(f"{folder}/{split}.jsonl", "w") as out:
-        for _ in range(n):
-            label = draw.randrange(2)
-            text = [draw.choice(words[:12] if (draw.random() < 0.75) == (label == 0) else words[12:24])
-                    for _ in range(draw.randrange(3, 10))]
-            out.write(json.dumps({"text": " ".join(text), "label": label}) + "\n")
-PYTHON
+tests/support/sentences.py "$folder" 5 train=320 validation=48 test=48 || fail "no data"
 model=$PWD/tests/golden/cases/models/bert
 checks=$PWD/sweeps/checks/names.json
 cat >"$folder/sweep.json" <<JSON

@@ -5,12 +5,8 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath "${BUILD:-build/release}")
 folder=$(mktemp -d) || exit 1
-# The programs look for each other beside themselves.
-bin=$folder/bin
-mkdir -p "$bin" "$folder/model" && cp "$BUILD/nightsweep" "$BUILD/nightsweep-worker" "$bin" || exit 1
-cp "$BUILD/fake-trainer" "$bin/nightsweep-trainer" || exit 1
-for name in config.json tokenizer.json model.safetensors; do echo "$name" >"$folder/model/$name"; done
-for name in train validation test; do echo '{"text":"a","label":0}' >"$folder/$name.jsonl"; done
+# shellcheck source=tests/support/fake_programs.sh
+. tests/support/fake_programs.sh
 failed=0
 case_name=
 db=

@@ -13,19 +13,7 @@ fail() {
     tail -n 20 "$folder/log"
     exit 1
 }
-python3 - "$folder" <<'PYTHON' || exit 1
-import json, random, sys
-folder = sys.argv[1]
-words = [w for w in json.load(open("tests/golden/cases/models/bert/tokenizer.json"))["model"]["vocab"] if w[0] not in "[<"]
-draw = random.Random(6)
-for split, n in (("train", 160), ("validation", 64)):
-    with open(f"{folder}/{split}.jsonl", "w") as out:
-        for _ in range(n):
-            label = draw.randrange(2)
-            text = [draw.choice(words[:12] if (draw.random() < 0.75) == (label == 0) else words[12:24])
-                    for _ in range(draw.randrange(3, 10))]
-            out.write(json.dumps({"text": " ".join(text), "label": label}) + "\n")
-PYTHON
+tests/support/sentences.py "$folder" 6 train=160 validation=64 || exit 1
 define() { # name, slots
     cat >"$folder/$1.json" <<JSON
 { "name": "s", "seed": 5, "order": "strict", "model": "$PWD/tests/golden/cases/models/bert",
@@ -41,25 +29,16 @@ define() { # name, slots
   "resources": { "slots": $2 } }
 JSON
 }
-run() { # name
-    "$BUILD/nightsweep" run "$folder/$1.json" --store "$folder/$1.db" --checkpoint-every 0s --quiet >>"$folder/log" 2>&1
-}
+# shellcheck source=tests/support/killed_runs.sh
+. tests/support/killed_runs.sh
 define one 1
 define three 3
 define killed 2
 : >"$folder/log"
-run one || fail "one slot ended with status $?"
-run three || fail "three slots ended with status $?"
-RANDOM=$seed
-for ((i = 0; i < kills; i++)); do
-    "$BUILD/nightsweep" run "$folder/killed.json" --store "$folder/killed.db" --checkpoint-every 0s --quiet \
-        >>"$folder/log" 2>&1 &
-    runner=$!
-    sleep "0.$(printf '%03d' $((150 + RANDOM % 700)))"
-    kill -KILL "$runner" 2>/dev/null
-    wait "$runner" 2>/dev/null
-done
-run killed || fail "the last run ended with status $?"
+sweep one || fail "one slot ended with status $?"
+sweep three || fail "three slots ended with status $?"
+sweep_killed killed "$kills" 150 700
+sweep killed || fail "the last run ended with status $?"
 for name in one three killed; do
     # Of a trial that ends early the order decides; how far it had come by then does not count.
     sqlite3 "$folder/$name.db" "SELECT t.number, c.parameters, t.state, t.value FROM trial t
