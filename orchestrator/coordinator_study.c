@@ -276,7 +276,7 @@ static struct live_trial *resume_trial(struct coordinator *c, const struct study
     struct text record = {0};
     study_log_ask(&record, proposal);
     const struct store_op ops[] = {
-        decision_op(c, trial->stored->id, rule_name(c), "resume", known_int(trial->told_step), proposal->reason),
+        decision_op(c, trial->stored->id, rule_name(c), "resume", known_int(proposal->step), proposal->reason),
         log_op(c, trial->stored->id, &record)};
     coordinator_submit(c, ops, 2, NULL, NULL);
     text_done(&record);
@@ -381,7 +381,8 @@ void study_report(struct coordinator *c, struct coordinator_slot *slot, int64_t 
      * stays failed for the search. */
     if (trial->study_trial && study_state(c->study, trial->study_trial, &state, &err) == 0 && state == TRIAL_FAILED)
         return;
-    if (trial->study_trial == 0 || step <= trial->told_step || slot->goal != TRIAL_WAITING)
+    bool is_overrun = slot->goal == TRIAL_PAUSED && study_takes_overrun(c->study);
+    if (trial->study_trial == 0 || step <= trial->told_step || (slot->goal != TRIAL_WAITING && !is_overrun))
         return;
     if (study_tell_step(c->study, trial->study_trial, step, metrics, &decision, &err) < 0) {
         fail(c, &err);
@@ -395,7 +396,7 @@ void study_report(struct coordinator *c, struct coordinator_slot *slot, int64_t 
         ops[n++] = rule_op(c, trial->stored->id, step, &decision);
     coordinator_submit(c, ops, n, NULL, NULL);
     text_done(&record);
-    if (!decision.goes_on)
+    if (!decision.goes_on && !is_overrun)
         ask_to_stop(slot, &decision);
     carry_out_all(c);
     if (slot->goal == TRIAL_WAITING && study_is_undecided(c->study, trial->study_trial))

@@ -508,6 +508,7 @@ static void fill(const struct study *study, struct study_proposal *proposal, con
         .position = study->position,
         .parent = trial->parent,
         .parent_step = trial->parent_step,
+        .step = trial->step,
         .reason = study->reason.data ? study->reason.data : "",
     };
 }

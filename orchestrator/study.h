@@ -41,6 +41,7 @@ struct study_proposal {
     int64_t parent;          /* trial whose checkpoint of parent_step it goes on from; 0: none … */
     int64_t parent_step;
     int64_t replaced; /* … and the trial in whose place, which is PRUNED by that */
+    int64_t step;     /* the newest that was decided about; with strict order it may have reported more since */
 };
 int study_ask(struct study *study, struct study_proposal *proposal, struct err *err) MUST_CHECK;
 /* Puts a trial back that an earlier study proposed: same trial, parameters, seed_index and position. ERR_USAGE when
@@ -69,6 +70,8 @@ struct study_later {
     struct study_decision decision;
 };
 bool study_next_decision(struct study *study, struct study_later *later);
+/* With strict order what a trial reports while it is paused counts once it is promoted. */
+bool study_takes_overrun(const struct study *study);
 /* With strict order, whether the rule has still to decide about what a trial reported: it should not go on until then.
  */
 bool study_is_undecided(const struct study *study, int64_t trial);

@@ -27,7 +27,7 @@ struct queue {
 
 struct answer {
     enum study_answer answer;
-    int64_t trial, replaced, position;
+    int64_t trial, replaced, position, step;
     char *reason;
 };
 
@@ -189,7 +189,8 @@ static int take_proposal(struct study *study, int64_t *lane, bool *moved, struct
     if (rc < 0)
         return rc;
     struct answer *answer = &order->answers[order->n_answers];
-    *answer = (struct answer){proposal.answer, proposal.trial, proposal.replaced, proposal.position, NULL};
+    *answer =
+        (struct answer){proposal.answer, proposal.trial, proposal.replaced, proposal.position, proposal.step, NULL};
     answer->reason = strdup(proposal.reason);
     if (!answer->reason)
         return no_memory(err);
@@ -242,6 +243,7 @@ int study_ask(struct study *study, struct study_proposal *proposal, struct err *
     proposal->answer = answer.answer;
     proposal->replaced = answer.replaced;
     proposal->position = answer.position;
+    proposal->step = answer.step;
     proposal->reason = answer.reason;
     keep_reason(order, answer.reason);
     order->n_handed_out += rc == 0 && answer.answer == STUDY_TRIAL;
@@ -291,9 +293,9 @@ int study_tell_step(struct study *study, int64_t trial, int64_t step, const cJSO
     if (rc == 0 && (state == TRIAL_PRUNED || state == TRIAL_PAUSED)) {
         decision->goes_on = false;
         decision->is_paused = state == TRIAL_PAUSED;
-        return 0;
     }
-    if (rc == 0)
+    /* A paused trial goes on behind what it still reported: that has its turn when the trial is promoted. */
+    if (rc == 0 && state != TRIAL_PRUNED)
         rc = keep(study, trial, step, metrics, err);
     return rc == 0 ? advance(study, err) : rc;
 }
@@ -341,6 +343,11 @@ bool study_next_decision(struct study *study, struct study_later *later)
     keep_reason(order, next.reason);
     *later = (struct study_later){next.trial, next.step, {next.goes_on, next.is_paused, next.reason}};
     return true;
+}
+
+bool study_takes_overrun(const struct study *study)
+{
+    return study->order != NULL;
 }
 
 bool study_is_undecided(const struct study *study, int64_t trial)

@@ -19,7 +19,7 @@ struct simulated {
 struct simulation {
     struct definition definition;
     struct study *study;
-    bool can_pause;
+    bool can_pause, overruns; /* a paused trial makes one more step before it hears of it */
     const char *text;
     struct simulated trials[TRIALS_MAX];
     int n, n_running, n_records;
@@ -49,6 +49,26 @@ static void restart(struct simulation *s)
         ; /* known already */
 }
 
+static cJSON *metrics_of(const struct simulated *trial)
+{
+    double off = log10(trial->rate) + 3;
+    cJSON *metrics = cJSON_CreateObject();
+    cJSON_AddNumberToObject(metrics, "loss", off * off + 3 / (double)(1 + trial->step));
+    return metrics;
+}
+
+static void overrun(struct simulation *s, int64_t number)
+{
+    struct simulated *trial = &s->trials[number - 1];
+    struct study_decision decision;
+    struct err err = {0};
+    trial->step++;
+    cJSON *metrics = metrics_of(trial);
+    study_log_tell(&s->records[s->n_records++], number, trial->step, metrics);
+    cr_assert_eq(study_tell_step(s->study, number, trial->step, metrics, &decision, &err), 0, "%s", err.message);
+    cJSON_Delete(metrics);
+}
+
 /* Decisions that have come, of whatever trial: a trial that has ended or paused runs no more. */
 static void take_decisions(struct simulation *s)
 {
@@ -58,17 +78,11 @@ static void take_decisions(struct simulation *s)
         text_printf(&s->stories[later.trial - 1], "  step %d: %s\n", (int)later.step, later.decision.reason);
         if (later.decision.goes_on)
             continue;
+        if (s->overruns && later.decision.is_paused && trial->is_running && trial->step < STEPS - 1)
+            overrun(s, later.trial);
         s->n_running -= trial->is_running;
         trial->is_running = trial->is_held = false;
     }
-}
-
-static cJSON *metrics_of(const struct simulated *trial)
-{
-    double off = log10(trial->rate) + 3;
-    cJSON *metrics = cJSON_CreateObject();
-    cJSON_AddNumberToObject(metrics, "loss", off * off + 3 / (double)(1 + trial->step));
-    return metrics;
 }
 
 /* One step of trial `i`, a step too many now and then before it is held. */
@@ -147,6 +161,7 @@ static char *simulate(const char *text, bool can_pause, int slots, unsigned spee
     int n_asks = 0, n_turns = 0;
     s->text = text;
     s->can_pause = can_pause;
+    s->overruns = speeds % 2 == 0;
     make(s);
     for (bool is_idle = false; !is_idle;) {
         is_idle = true;
