@@ -129,9 +129,7 @@ int choice_run_trial(const struct command_line *line, const char *command, choic
         rc = choice_find_trial(store, sweep, number, &id, err);
     if (rc == 0)
         rc = answer(&out, line, store, id, err);
-    if (rc == 0)
-        fputs(out.data, stdout);
-    text_done(&out);
+    rc = command_print(&out, "the trial", rc, err);
     store_close(store);
     free(sweep);
     return rc;

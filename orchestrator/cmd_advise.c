@@ -42,11 +42,7 @@ static int run(const struct command_line *line, struct err *err)
         advice_add_json(&out, &advice);
     else if (rc == 0)
         advice_add_text(&out, &advice);
-    if (rc == 0 && out.failed)
-        rc = err_set(err, ERR_NOMEM, "no memory for advice");
-    if (rc == 0)
-        fputs(out.data, stdout);
-    text_done(&out);
+    rc = command_print(&out, "advice", rc, err);
     arena_done(&arena);
     store_close(store);
     return rc;

@@ -33,11 +33,7 @@ static int run(const struct command_line *line, struct err *err)
         compare_add_json(&out, &comparison);
     else if (rc == 0)
         compare_add_text(&out, &comparison);
-    if (rc == 0 && out.failed)
-        rc = err_set(err, ERR_NOMEM, "no memory for a comparison");
-    if (rc == 0)
-        fputs(out.data, stdout);
-    text_done(&out);
+    rc = command_print(&out, "a comparison", rc, err);
     arena_done(&arena);
     store_close(store);
     return rc;

@@ -194,11 +194,7 @@ static int show(const struct command_line *line, const cJSON *findings, struct e
         add_overlaps(&out, findings);
         add_label_errors(&out, findings);
     }
-    int rc = out.failed ? err_set(err, ERR_NOMEM, "no memory for the findings") : 0;
-    if (rc == 0)
-        fputs(out.data, stdout);
-    text_done(&out);
-    return rc;
+    return command_print(&out, "the findings", 0, err);
 }
 
 static int run(const struct command_line *line, struct err *err)

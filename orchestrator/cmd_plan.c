@@ -483,11 +483,7 @@ static int run(const struct command_line *line, struct err *err)
         rc = plan_file(&out, line, line->arguments[i], store, err);
     }
     text_add(&out, is_json ? "]}\n" : "");
-    if (rc == 0 && out.failed)
-        rc = err_set(err, ERR_NOMEM, "no memory for the plan");
-    if (rc == 0)
-        fputs(out.data, stdout);
-    text_done(&out);
+    rc = command_print(&out, "the plan", rc, err);
     store_close(store);
     return rc;
 }

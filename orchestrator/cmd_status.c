@@ -208,9 +208,7 @@ static int run(const struct command_line *line, struct err *err)
     int rc = store_open(&store, line->store, STORE_READ, err);
     if (rc == 0)
         rc = add_store(&out, store, line, err);
-    if (rc == 0)
-        fputs(out.data, stdout);
-    text_done(&out);
+    rc = command_print(&out, "the sweeps", rc, err);
     store_close(store);
     return rc;
 }

@@ -2,6 +2,7 @@
 #include "orchestrator/command.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -273,4 +274,14 @@ int command_get_clock(const struct command_line *line, const char *name, int64_t
     }
     *seconds = (double)(then - start);
     return 0;
+}
+
+int command_print(struct text *out, const char *what, int rc, struct err *err)
+{
+    if (rc == 0 && out->failed)
+        rc = err_set(err, ERR_NOMEM, "no memory for %s", what);
+    if (rc == 0)
+        fputs(out->data ? out->data : "", stdout);
+    text_done(out);
+    return rc;
 }

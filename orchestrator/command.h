@@ -70,4 +70,8 @@ void command_add_man(struct text *out, const struct command *command);
 /* Completion of commands and options for "bash", "zsh" or "fish". ERR_USAGE for another shell. */
 int command_add_completion(struct text *out, const char *shell, struct err *err) MUST_CHECK;
 
+/* Ends a command that wrote its answer into `out`: prints it when rc is 0, and frees it. rc, or ERR_NOMEM "no memory
+ * for WHAT" when the text had no room. */
+int command_print(struct text *out, const char *what, int rc, struct err *err) MUST_CHECK;
+
 #endif

@@ -479,11 +479,11 @@ static const struct kind *find_kind(struct place *place)
             return &kinds[n];
     }
     names[n] = NULL;
-    const char *near = name ? text_nearest(name, names) : NULL;
+    char text[512];
+    snprintf(text, sizeof(text), "%s.distribution: '%.200s' is not known", place->where,
+             name ? name : json_type_name(given));
     if (given)
-        problems_add(&place->reader->problems, "%s.distribution: '%s' is not known%s%s%s", place->where,
-                     name ? name : json_type_name(given), near ? "; nearest is '" : "", near ? near : "",
-                     near ? "'" : "");
+        problems_add_unknown(&place->reader->problems, text, name ? name : "", names);
     else
         problems_add(&place->reader->problems,
                      "%s: 'value', 'values', 'min' and 'max', 'distribution' or 'parameters' is missing", place->where);
