@@ -93,9 +93,12 @@ static int import_store(const struct command_line *line, struct err *err)
                                   .n_names = line->n_arguments - 1,
                                   .as = command_value(line, "as")};
     struct store *store = NULL;
-    if (!file_exists(import.other))
-        return err_set(err, ERR_NOT_FOUND, "there is no store '%s'", import.other);
-    int rc = store_open(&store, line->store, STORE_WRITE, err);
+    /* What is no store is refused before ours is made. */
+    int rc = store_open(&store, import.other, STORE_READ, err);
+    store_close(store);
+    store = NULL;
+    if (rc == 0)
+        rc = store_open(&store, line->store, STORE_WRITE, err);
     if (rc == 0)
         rc = store_import_sweeps(store, &import, err);
     store_close(store);

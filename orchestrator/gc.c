@@ -12,6 +12,7 @@
 #include "common/file.h"
 #include "common/json.h"
 #include "orchestrator/store_care.h"
+#include "orchestrator/store_import.h"
 #include "orchestrator/store_internal.h"
 
 static int add(struct gc *gc, const char *kind, const char *path, int64_t trial_id, struct err *err)
@@ -195,10 +196,9 @@ struct imports {
 static int look_for_import(const char *path, const char *name, void *context, struct err *err)
 {
     struct imports *imports = context;
-    char *mark = file_join(path, ".importing");
+    char *mark = file_join(path, IMPORTING);
     int rc = mark ? 0 : err_set(err, ERR_NOMEM, "no memory for a path");
-    (void)name;
-    if (rc == 0 && file_exists(mark))
+    if (rc == 0 && (file_exists(mark) || text_ends_with(name, IMPORTING)))
         rc = add_unless_used(imports->gc, imports->store, "unfinished", path, imports->trials, err);
     free(mark);
     return rc;

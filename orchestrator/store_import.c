@@ -101,20 +101,38 @@ static int bring_files(struct incoming *sweep, const char *sql, struct err *err)
 /* The name of a checkpoint's file in its trial's folder. */
 #define CHECKPOINT_NAME "t.number || '/' || replace(k.path, rtrim(k.path, replace(k.path, '/', '')), '')"
 
+/* The folder, with its mark inside, goes and comes at once, by renaming: a kill leaves none that nobody knows. */
+static int place_folder(const char *to, struct err *err)
+{
+    struct text unfinished = {0}, mark = {0};
+    text_printf(&unfinished, "%s" IMPORTING, to);
+    text_printf(&mark, "%s" IMPORTING "/" IMPORTING, to);
+    int rc = unfinished.failed || mark.failed ? no_memory(err) : file_remove_tree(unfinished.data, err);
+    if (rc == 0 && rename(to, unfinished.data) < 0 && errno != ENOENT)
+        rc = err_set_errno(err, "'%s'", to);
+    if (rc == 0)
+        rc = file_remove_tree(unfinished.data, err);
+    if (rc == 0)
+        rc = file_make_folders(unfinished.data, err);
+    if (rc == 0)
+        rc = file_write_atomic(mark.data, "", 0, err);
+    if (rc == 0 && rename(unfinished.data, to) < 0)
+        rc = err_set_errno(err, "'%s'", to);
+    text_done(&unfinished);
+    text_done(&mark);
+    return rc;
+}
+
 /* A folder that an import left which was cut off is done again; any other is somebody's. */
 static int make_folder(struct incoming *sweep, char **mark, struct err *err)
 {
-    *mark = file_join(sweep->to, ".importing");
+    *mark = file_join(sweep->to, IMPORTING);
     int rc = *mark ? 0 : no_memory(err);
     if (rc == 0 && file_exists(sweep->to) && !file_exists(*mark))
         rc = err_set(err, ERR_USAGE,
                      "'%s' is there already, and the files of sweep '%s' would go there: --as NAME, or move it away",
                      sweep->to, sweep->name);
-    if (rc == 0)
-        rc = file_remove_tree(sweep->to, err);
-    if (rc == 0)
-        rc = file_make_folders(sweep->to, err);
-    return rc == 0 ? file_write_atomic(*mark, "", 0, err) : rc;
+    return rc == 0 ? place_folder(sweep->to, err) : rc;
 }
 
 static int bring_all_files(struct incoming *sweep, struct err *err)

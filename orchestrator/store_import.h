@@ -4,6 +4,10 @@
 
 #include "orchestrator/store.h"
 
+/* The file that marks a folder whose import has not come to its end, and the end of a folder's name until it is marked.
+ */
+#define IMPORTING ".importing"
+
 struct store_import {
     const char *other;        /* path; read as of one moment and never written, of this or an earlier version */
     const char *const *names; /* of sweeps in it … */

@@ -298,6 +298,10 @@ expect "SELECT group_concat(name) FROM sweep" other
 ask 0 gc
 [ -d "$folder/kept/other/1" ] || fail 'gc took results'
 
+begin unmade
+ask 3 import "$folder/s.json"
+[ ! -e "$db" ] || fail 'what is no store left one behind'
+
 begin imported
 unset FAKE_STEP_MS
 sqlite3 "$folder/copy.db" 'UPDATE sweep SET folder = folder' # the copy is a store like any other
