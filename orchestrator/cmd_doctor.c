@@ -152,7 +152,8 @@ static void check_trainer(struct doctor *doctor)
     add_answer(doctor, "kernels", answer, "kernel_level");
     add_answer(doctor, "bf16", answer, "bf16");
     const char *core = getenv("OPENBLAS_CORETYPE");
-    add(doctor, FINDING_OK, "OPENBLAS_CORETYPE", core && *core ? core : "not set: the BLAS library chooses", NULL);
+    add(doctor, FINDING_OK, "OPENBLAS_CORETYPE", core && *core ? core : "not set: the library's choice is good here",
+        NULL);
     json_free(answer);
 }
 

@@ -20,7 +20,9 @@ static const struct entry exit_statuses[] = {
 static const struct entry variables[] = {
     {"NIGHTSWEEP_STORE", "the store when --store is not given"},
     {"NIGHTSWEEP_CPU", "portable, avx2 or avx512: the kernels of the trainer, instead of the best that the CPU has"},
-    {"OPENBLAS_CORETYPE", "the BLAS library's kernels; results are bit for bit the same only within one"},
+    {"OPENBLAS_CORETYPE",
+     "the BLAS library's kernels, chosen for the processor when unset (SkylakeX with AVX-512, Haswell "
+     "with AVX2); results are bit for bit the same only within one"},
     {"NIGHTSWEEP_DEBUG", "components whose log goes to standard error: scheduler,worker"},
     {"NIGHTSWEEP_TRACE", "a file that events are written to, as JSON lines"},
     {"NO_COLOR", "no colours when set"},

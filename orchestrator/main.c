@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "common/blas_core.h"
 #include "common/version.h"
 #include "orchestrator/command.h"
 #include "orchestrator/printable.h"
@@ -54,6 +55,7 @@ int main(int argc, char **argv)
 {
     struct command_line line;
     struct err err = {0};
+    blas_core_settle(argv);
     signal(SIGPIPE, SIG_IGN);
     int rc = command_line_parse(&line, argc, argv, &err);
     if (rc == 0)

@@ -299,7 +299,9 @@ static bool reserve(struct gp *gp, int n, int d)
 {
     if (n <= gp->capacity && d == gp->d && gp->theta)
         return true;
-    size_t capacity = (size_t)n + (size_t)n / 4 + 32, dims = (size_t)d;
+    /* A multiple of 8: every row begins at the same alignment, on which the sums of BLAS kernels for old processors
+     * depend, however the capacity came about. */
+    size_t capacity = ((size_t)n + (size_t)n / 4 + 32 + 7) / 8 * 8, dims = (size_t)d;
     gp_done(gp);
     *gp = (struct gp){
         .d = d,

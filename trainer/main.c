@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "common/blas_core.h"
 #include "common/json.h"
 #include "common/line.h"
 #include "common/version.h"
@@ -253,6 +254,7 @@ int main(int argc, char **argv)
 {
     bool is_supervised = false, trap_nan = false;
     struct err err = {0};
+    blas_core_settle(argv);
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--supervised") == 0) {
             is_supervised = true;
