@@ -10,6 +10,7 @@
 #include "common/file.h"
 #include "orchestrator/columns.h"
 #include "orchestrator/command_kinds.h"
+#include "orchestrator/license.h"
 #include "orchestrator/printable.h"
 #include "orchestrator/probe.h"
 #include "orchestrator/progress.h"
@@ -28,6 +29,8 @@ struct preview {
     int n_new, n_kept, n_complete, n_reused, n_baseline, slots;
     struct probes probes;
     bool has_probes;
+    struct input inputs[INPUTS_MAX];
+    int n_inputs;
     double free_bytes; /* on the store's disk; NaN: not known */
 };
 
@@ -171,6 +174,9 @@ static int preview_make(struct preview *preview, const struct command_line *line
         rc = load(preview, store, err);
     if (rc == 0)
         rc = hash_inputs(preview, line->store, err);
+    if (rc == 0)
+        rc = inputs_describe(preview->inputs, &preview->n_inputs, &preview->definition, &preview->hashes,
+                             &preview->arena, err);
     if (rc == 0)
         rc = plan_make(&preview->plan, &preview->definition, &preview->hashes,
                        preview->is_stored ? &preview->loaded : NULL, err);
@@ -361,9 +367,36 @@ static void add_estimate(struct text *out, const struct preview *preview)
     text_add_char(out, '\n');
 }
 
+static bool is_same_license(const struct license *a, const struct license *b)
+{
+    return a->text && b->text ? text_equal(a->text, b->text) && text_equal(a->source, b->source) : a->text == b->text;
+}
+
+/* "model apache-2.0 (README.md); train, validation mit (definition)" */
+static void add_licenses(struct text *out, const struct preview *preview)
+{
+    const struct input *inputs = preview->inputs;
+    text_add(out, "  licenses: ");
+    for (int i = 0; i < preview->n_inputs; i++) {
+        const struct license *license = &inputs[i].license;
+        bool goes_on = i > 0 && i + 1 < preview->n_inputs && is_same_license(license, &inputs[i + 1].license);
+        text_printf(out, "%s%s", inputs[i].role, goes_on ? ", " : " ");
+        if (goes_on)
+            continue;
+        printable_add(out, license->text ? license->text : "not said");
+        if (license->source) {
+            text_add(out, " (");
+            printable_add(out, license->source);
+            text_add_char(out, ')');
+        }
+        text_add(out, i + 1 < preview->n_inputs ? "; " : "\n");
+    }
+}
+
 static void add_text(struct text *out, const struct preview *preview)
 {
     add_head(out, preview);
+    add_licenses(out, preview);
     if (preview->probes.n > 0)
         add_table(out, preview);
     if (!preview->has_probes)
@@ -443,7 +476,17 @@ static void add_json(struct text *out, const struct preview *preview)
     add_count(out, "adapter_bytes", preview->has_probes ? estimate.adapter_bytes : -1);
     add_count(out, "checkpoint_bytes", preview->has_probes ? estimate.checkpoint_bytes : -1);
     add_number(out, "free_bytes", preview->free_bytes);
-    text_add(out, ",\"costs\":[");
+    text_add(out, ",\"inputs\":[");
+    for (int i = 0; i < preview->n_inputs; i++) {
+        const struct input *input = &preview->inputs[i];
+        text_printf(out, "%s{\"role\":\"%s\"", i ? "," : "", input->role);
+        add_string(out, "path", input->path);
+        add_string(out, "sha256", input->sha256);
+        add_string(out, "license", input->license.text ? input->license.text : "");
+        add_string(out, "license_source", input->license.source ? input->license.source : "");
+        text_add_char(out, '}');
+    }
+    text_add(out, "],\"costs\":[");
     for (int i = 0; i < preview->probes.n; i++) {
         text_add(out, i ? ",\n" : "\n");
         add_probe_json(out, preview, &preview->probes.items[i]);

@@ -32,6 +32,9 @@ static const struct report_section sections[] = {
      "SELECT e.model_sha256 AS model, e.tokenizer_sha256 AS tokenizer, e.data_sha256 AS data, e.definition_sha256 AS"
      " definition FROM attempt a JOIN environment e ON e.id = a.environment_id WHERE a.trial_id = ?1"
      " ORDER BY a.number DESC LIMIT 1"},
+    {"inputs", "trained on", REPORT_TABLE,
+     "SELECT i.role AS input, i.license, i.license_source AS said_by, i.sha256, i.path FROM input i JOIN trial t ON"
+     " t.sweep_id = i.sweep_id WHERE t.id = ?1 ORDER BY i.role <> 'model', i.role <> 'train', i.role <> 'validation'"},
     {"evaluations", "evaluations", REPORT_TABLE,
      "SELECT split, step, CASE is_final WHEN 1 THEN 'best' ELSE '' END AS of, n_items,"
      " json_extract(metrics, '$.accuracy') AS accuracy, json_extract(metrics, '$.macro_f1') AS macro_f1,"

@@ -26,6 +26,10 @@ static const struct report_section sections[] = {
      " a.slot, a.number AS attempt, a.started_at, c.parameters AS parameters_json"
      " FROM trial t JOIN configuration c ON c.id = t.configuration_id JOIN attempt a ON a.trial_id = t.id"
      " WHERE t.sweep_id = ?1 AND t.state = 'RUNNING' AND a.state = 'RUNNING' ORDER BY t.number"},
+    {"inputs", "trained on", REPORT_TABLE,
+     "SELECT group_concat(role, ', ') AS input, license, license_source AS said_by FROM (SELECT * FROM input WHERE"
+     " sweep_id = ?1 ORDER BY role <> 'model', role <> 'train', role <> 'validation')"
+     " GROUP BY role = 'model', license, license_source ORDER BY MIN(role <> 'model')"},
     {"failed", "failed", REPORT_TABLE,
      "SELECT reason, COUNT(*) AS trials, MIN(number) AS first_trial, message FROM trial WHERE sweep_id = ?1 AND"
      " state = 'FAILED' GROUP BY reason ORDER BY COUNT(*) DESC"},

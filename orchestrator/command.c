@@ -20,6 +20,7 @@ const struct command *const commands[] = {
     &command_cancel,
     &command_retry,
     &command_status,
+    &command_names,
     &command_show,
     &command_explain,
     &command_compare,

@@ -4,8 +4,8 @@
 
 #include "orchestrator/command.h"
 
-extern const struct command command_plan, command_run, command_status, command_show, command_export, command_train,
-    command_doctor;
+extern const struct command command_plan, command_run, command_status, command_names, command_show, command_export,
+    command_train, command_doctor;
 extern const struct command command_suggest, command_tell;
 extern const struct command command_serve;
 extern const struct command command_advise, command_compare;

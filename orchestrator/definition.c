@@ -536,12 +536,24 @@ static int read_order(struct definition_reader *r)
     return rc;
 }
 
+static int read_licenses(struct definition_reader *r)
+{
+    static const char *const keys[] = {"model", "data", NULL};
+    struct definition *d = r->definition;
+    const cJSON *licenses = definition_section(r, "licenses");
+    if (!licenses)
+        return 0;
+    definition_check_keys(r, licenses, "licenses", keys, NULL);
+    int rc = definition_note(r, json_opt_string(licenses, "model", "licenses", &d->model_license, &r->err));
+    return rc < 0 ? rc : definition_note(r, json_opt_string(licenses, "data", "licenses", &d->data_license, &r->err));
+}
+
 static int read_root(struct definition_reader *r)
 {
     static const char *const keys[] = {"name",       "seed",        "model", "task",       "settings",
                                        "parameters", "search",      "seeds", "objectives", "checks",
                                        "resources",  "budget",      "reuse", "$schema",    "notes",
-                                       "stopping",   "constraints", "order", NULL};
+                                       "stopping",   "constraints", "order", "licenses",   NULL};
     static const char *const reserved[] = {"tasks",           "stages", "init_adapter", "templates", "source_language",
                                            "target_language", NULL};
     struct definition *d = r->definition;
@@ -577,6 +589,8 @@ static int read_root(struct definition_reader *r)
         rc = read_budget(r);
     if (rc == 0)
         rc = read_order(r);
+    if (rc == 0)
+        rc = read_licenses(r);
     return rc < 0 ? rc : definition_note(r, json_opt_bool(d->root, "reuse", "definition", &d->reuse, &r->err));
 }
 

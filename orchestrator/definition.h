@@ -110,7 +110,8 @@ struct definition {
     struct resources resources;
     struct budget budget;
     bool is_strict; /* "order": "strict": proposals and decisions do not depend on which trial is faster */
-    bool reuse;     /* default true: an equal finished trial of any sweep is not run again */
+    const char *model_license, *data_license; /* of `licenses`; NULL: what their files say */
+    bool reuse;                               /* default true: an equal finished trial of any sweep is not run again */
 };
 
 /* Reads and checks the file; one that ends with .yaml or .yml is converted first (wandb.h). ERR_USAGE with every

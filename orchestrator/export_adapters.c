@@ -18,6 +18,7 @@ struct adapters {
     struct summary summary;
     struct text output;      /* the sweep's output folder, as it is in the store */
     struct text model, task; /* of the definition: the model's name, the task as JSON */
+    struct text license;     /* of the model, as the store has it; empty: not said */
     struct text files;       /* of the trial, those that were copied */
     struct text folder;      /* of the trial that is being written */
     struct text card, rows;
@@ -178,6 +179,22 @@ static int add_pair(sqlite3_stmt *row, void *context, struct err *err)
     return 0;
 }
 
+/* A line of what it was trained on: role, name, license, who said so. */
+static int add_input(sqlite3_stmt *row, void *context, struct err *err)
+{
+    (void)err;
+    struct adapters *a = context;
+    const char *path = (const char *)sqlite3_column_text(row, 1), *slash = strrchr(path, '/');
+    text_printf(&a->rows, "| %s | `", (const char *)sqlite3_column_text(row, 0));
+    add_cell(&a->rows, slash ? slash + 1 : path);
+    text_add(&a->rows, "` | ");
+    add_cell(&a->rows, (const char *)sqlite3_column_text(row, 2));
+    text_add(&a->rows, " | ");
+    add_cell(&a->rows, (const char *)sqlite3_column_text(row, 3));
+    text_add(&a->rows, " |\n");
+    return 0;
+}
+
 /* The data and the model as their hashes, and how many items were evaluated. */
 static const char data_sql[] =
     "SELECT 'data, SHA-256', e.data_sha256 FROM attempt a JOIN environment e ON e.id = a.environment_id"
@@ -185,6 +202,10 @@ static const char data_sql[] =
     " UNION ALL SELECT 'model, SHA-256', e.model_sha256 FROM attempt a JOIN environment e ON e.id = a.environment_id"
     " WHERE a.trial_id = ?1 GROUP BY e.model_sha256"
     " UNION ALL SELECT split || ' items', CAST(n_items AS TEXT) FROM evaluation WHERE trial_id = ?1 AND is_final";
+static const char inputs_sql[] =
+    "SELECT i.role, i.path, COALESCE(i.license, 'not said'), COALESCE(i.license_source, '') FROM input i JOIN trial t"
+    " ON t.sweep_id = i.sweep_id WHERE t.id = ?1"
+    " ORDER BY i.role <> 'model', i.role <> 'train', i.role <> 'validation'";
 static const char scores_sql[] =
     "SELECT e.split, j.key, j.value, e.n_items FROM evaluation e, json_each(e.metrics) j WHERE e.trial_id = ?1"
     " AND e.is_final AND j.type IN ('real', 'integer') ORDER BY e.split, j.key";
@@ -201,6 +222,9 @@ static int write_card(struct adapters *a, struct err *err)
     add_settings(&a->rows, a->task.data ? a->task.data : "{}");
     int rc = export_each(store, data_sql, a->trial->id, add_pair, a, err);
     add_rows(a, "Data", "Paths start at the folder of the sweep's definition.\n\n| task | |\n|---|---|\n");
+    if (rc == 0)
+        rc = export_each(store, inputs_sql, a->trial->id, add_input, a, err);
+    add_rows(a, "Licenses of what it was trained on", "| | | license | said by |\n|---|---|---|---|\n");
     if (rc == 0)
         rc = export_each(store, scores_sql, a->trial->id, add_score, a, err);
     add_rows(a, "Scores of this trial", "| split | metric | value | items |\n|---|---|---:|---:|\n");

@@ -93,6 +93,9 @@ static const char environments_sql[] =
     " e.model_sha256, e.tokenizer_sha256, e.data_sha256 FROM environment e JOIN attempt a ON a.environment_id = e.id"
     " JOIN trial t ON t.id = a.trial_id WHERE t.sweep_id = ?1 ORDER BY e.id LIMIT 50";
 
+static const char inputs_sql[] = "SELECT role, path, sha256, license, license_source FROM input WHERE sweep_id = ?1"
+                                 " ORDER BY role <> 'model', role <> 'train', role <> 'validation'";
+
 /* Searched values stay exact: people filter by them. */
 static const struct {
     const char *key, *sql;
@@ -110,6 +113,7 @@ static const struct {
     {"artifacts", artifacts_sql, false},
     {"events", events_sql, false},
     {"environments", environments_sql, false},
+    {"inputs", inputs_sql, false},
 };
 
 static void add_text_column(struct text *out, sqlite3_stmt *row, int c)

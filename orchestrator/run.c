@@ -15,6 +15,7 @@
 #include "common/file.h"
 #include "orchestrator/bias_before.h"
 #include "orchestrator/coordinator.h"
+#include "orchestrator/license.h"
 #include "orchestrator/plan.h"
 #include "orchestrator/store_care.h"
 #include "orchestrator/study_log.h"
@@ -514,6 +515,29 @@ static int coordinate(struct run_sweep *run, double elapsed, struct run_outcome 
     return rc == 0 ? coordinator_run(&options, outcome, err) : rc;
 }
 
+/* What the sweep is trained on, with its licenses; again with every run, since a card may have come since. */
+static int add_inputs(struct run_sweep *run, struct err *err)
+{
+    struct input inputs[INPUTS_MAX];
+    struct group group = {0};
+    int n = 0;
+    int rc = inputs_describe(inputs, &n, &run->definition, &run->hashes, &group.arena, err);
+    for (int i = 0; i < n && rc == 0; i++) {
+        const struct store_op op = {.kind = STORE_INPUT,
+                                    .input = {.sweep_id = run->loaded.sweep.id,
+                                              .role = inputs[i].role,
+                                              .path = inputs[i].path,
+                                              .sha256 = inputs[i].sha256,
+                                              .license = inputs[i].license.text,
+                                              .license_source = inputs[i].license.source}};
+        rc = group_add(&group, &op, err);
+    }
+    if (rc == 0)
+        rc = store_apply(run->store, group.ops, group.n, NULL, err);
+    group_done(&group);
+    return rc;
+}
+
 static int set_state(struct run_sweep *run, enum sweep_state state, struct err *err)
 {
     const struct store_op op = {.kind = STORE_SET_SWEEP_STATE,
@@ -569,6 +593,8 @@ static int run_one(struct run_sweep *run, const char *file, double elapsed, stru
     rc = plan_make(&run->plan, &run->definition, &run->hashes, &stored, err);
     if (rc == 0)
         rc = add_new(run, err);
+    if (rc == 0)
+        rc = add_inputs(run, err);
     if (rc == 0)
         rc = store_load(run->store, run->definition.name, &run->arena, &run->loaded, err);
     if (rc == 0)

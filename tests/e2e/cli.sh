@@ -78,6 +78,27 @@ completion() {
     [ "$(complete_words nightsweep sta)" = status ] || fail "completion of sta"
     [ "$(complete_words nightsweep run --unt)" = --until ] || fail "completion of --unt"
     [ "$(complete_words nightsweep status --sto)" = --store ] || fail "completion of --sto"
+    # Names of sweeps and trials come from the store that the line names.
+    local store=$folder/names.db both
+    sqlite3 "$store" <"$root/tests/fixtures/store-v2.sql" >/dev/null
+    expect 0 names --store "$store"
+    [ "$(cat "$folder/out")" = ranks ] || fail 'names'
+    expect 0 names --store "$store" --trials
+    [ "$(cat "$folder/out")" = $'ranks/1\nranks/2\nranks/3' ] || fail 'names --trials'
+    expect 0 names --store "$store" --trials ranks/2
+    [ "$(cat "$folder/out")" = ranks/2 ] || fail 'names that begin so'
+    expect 0 names --store "$store" "ra'%"
+    [ -s "$folder/out" ] && fail 'names that begin otherwise'
+    [ "$(complete_words "$nightsweep" compare --store "$store" ra)" = ranks ] || fail 'completion of a sweep'
+    [ "$(complete_words "$nightsweep" compare --store = "$store" ra)" = ranks ] || fail 'completion of a sweep behind --store='
+    [ "$(complete_words "$nightsweep" explain --store "$store" ranks/3)" = ranks/3 ] || fail 'completion of a trial'
+    [ "$(complete_words "$nightsweep" show --store "$store" --sweep ra)" = ranks ] || fail 'completion of --sweep'
+    both=$(complete_words "$nightsweep" cancel --store "$store" ra)
+    [ "$both" = $'ranks\nranks/1\nranks/2\nranks/3' ] || fail 'completion of a sweep or trial'
+    [ -z "$(complete_words "$nightsweep" compare --store "$folder/none.db" ra)" ] || fail 'completion without a store'
+    touch "$folder/names.txt"
+    [ "$(complete_words nightsweep status --store "$folder/na")" = "$store" ] || fail 'completion of a store'
+    [ "$(complete_words nightsweep plan "$folder/names.t")" = "$folder/names.txt" ] || fail 'completion of a file'
     "$nightsweep" --completion zsh >"$folder/_nightsweep" || fail 'no completion for zsh'
     "$nightsweep" --completion fish >"$folder/nightsweep.fish" || fail 'no completion for fish'
     expect 2 --completion csh
@@ -88,12 +109,18 @@ completion() {
         has status
         zsh -f "$root/tests/support/complete.zsh" "$folder" 'nightsweep adjust --no' --no-deadline >"$folder/out" 2>"$folder/errors"
         has --no-deadline
+        PATH="$BUILD:$PATH" zsh -f "$root/tests/support/complete.zsh" "$folder" "nightsweep compare --store $store ra" ranks >"$folder/out" 2>"$folder/errors"
+        has ranks
+        PATH="$BUILD:$PATH" zsh -f "$root/tests/support/complete.zsh" "$folder" "nightsweep explain --store=$store ranks/" ranks/3 >"$folder/out" 2>"$folder/errors"
+        has ranks/3
     fi
     if command -v fish >/dev/null; then
         fish --no-config -c "source $folder/nightsweep.fish; complete -C 'nightsweep sta'" >"$folder/out" 2>"$folder/errors"
         has status
         fish --no-config -c "source $folder/nightsweep.fish; complete -C 'nightsweep adjust --no'" >"$folder/out" 2>"$folder/errors"
         has --no-deadline
+        PATH="$BUILD:$PATH" fish --no-config -c "source $folder/nightsweep.fish; complete -C 'nightsweep compare --store $store ra'; complete -C 'nightsweep explain --store=$store ranks/'; complete -C 'nightsweep show --store $store --sweep ra'" >"$folder/out" 2>"$folder/errors"
+        [ "$(cut -f 1 "$folder/out")" = $'ranks\nranks/1\nranks/2\nranks/3\nranks' ] || fail 'fish: names'
         [ -s "$folder/errors" ] && fail 'fish complains'
     fi
     if command -v shellcheck >/dev/null; then
@@ -419,6 +446,18 @@ runs() {
     expect 0 run "$folder/job/tiny.json" --quiet
     has "sweep 'tiny': 4 complete"
     [ -s "$folder/errors" ] && fail 'quiet is not'
+    expect 0 plan --no-timing "$folder/job/tiny.json"
+    has 'licenses: model not said; train, validation not said'
+    printf -- '---\nlicense: cc-by-4.0\n---\n' >"$folder/job/README.md"
+    definition tiny '{"method":{"values":["lora","full"]}}' | sed 's/{/{"licenses":{"model":"mit"},/' >"$folder/job/tiny.json"
+    expect 0 plan --no-timing "$folder/job/tiny.json"
+    has 'licenses: model mit (definition); train, validation cc-by-4.0 (README.md)'
+    expect 0 run "$folder/job/tiny.json" --quiet
+    expect 0 status tiny
+    has 'train, validation  cc-by-4.0  README.md'
+    expect 0 show tiny/1 --json
+    json '[(i["input"], i["license"], i["said_by"]) for i in j["inputs"]] == [("model", "mit", "definition"), ("train", "cc-by-4.0", "README.md"), ("validation", "cc-by-4.0", "README.md")]'
+    definition tiny '{"method":{"values":["lora","full"]}}' >"$folder/job/tiny.json"
     # Without a validation file the rows are taken from the training file, and the store says so.
     definition split '{"method":{"values":["lora"]}}' | sed 's/"validation":"validation.jsonl",//' >"$folder/job/split.json"
     expect 0 run "$folder/job/split.json" --store "$folder/runs/split.db"

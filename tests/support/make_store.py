@@ -90,6 +90,10 @@ class Writer:
         self.sweep_id = self.add("sweep", name=name, definition=text, definition_sha256=sha(text), folder="/tmp/sweeps",
                                  output_folder=self.a.folder, seed=7, state=self.a.state, created_at=stamp(self.now),
                                  finished_at=stamp(self.now + timedelta(hours=8)) if self.a.state == "COMPLETE" else None)
+        self.add("input", sweep_id=self.sweep_id, role="model", path="/tmp/models/minilm", sha256=sha("model"), license="apache-2.0",
+                 license_source="README.md")
+        self.add("input", sweep_id=self.sweep_id, role="train", path="/tmp/data/" + (HOSTILE[0] if hostile else "movies/train.jsonl"),
+                 sha256=sha("train"), license=HOSTILE[2] if hostile else None, license_source=HOSTILE[3] if hostile else None)
         self.add("objective", sweep_id=self.sweep_id, position=0, metric="validation/accuracy", goal="maximize")
         if self.a.objectives > 1:
             self.add("objective", sweep_id=self.sweep_id, position=1, metric="bias/flip_rate", goal="minimize")

@@ -94,6 +94,8 @@ Test(definition, defaults)
     cr_expect_eq(d->resources.retries, 2);
     cr_expect_null(d->budget.until);
     cr_expect(d->reuse);
+    cr_expect_null(d->model_license);
+    cr_expect_null(d->data_license);
     done(d);
 }
 
@@ -104,7 +106,8 @@ Test(definition, everything_given)
              "\"objectives\": [{\"metric\": \"validation/loss\"}, {\"metric\": \"validation/macro_f1\"}],"
              "\"checks\": [{\"kind\": \"counterfactual\", \"file\": \"names.json\", \"items\": true}],"
              "\"resources\": {\"slots\": 2, \"threads\": 4, \"memory\": \"2GiB\", \"time\": \"20m\", \"retries\": 0},"
-             "\"budget\": {\"trials\": 9, \"until\": \"07:00\", \"for\": \"1h30m\"}, \"reuse\": false}");
+             "\"budget\": {\"trials\": 9, \"until\": \"07:00\", \"for\": \"1h30m\"}, \"reuse\": false,"
+             "\"licenses\": {\"model\": \"mit\", \"data\": \"cc-by-4.0\"}}");
     cr_expect_eq(d->seed, 7);
     cr_expect_eq(d->seeds, 3);
     cr_expect_str_eq(d->search, "auto", "a range without quantum cannot be listed");
@@ -124,6 +127,8 @@ Test(definition, everything_given)
     cr_expect_str_eq(d->budget.until, "07:00");
     cr_expect_float_eq(d->budget.seconds, 5400, 0);
     cr_expect_not(d->reuse);
+    cr_expect_str_eq(d->model_license, "mit");
+    cr_expect_str_eq(d->data_license, "cc-by-4.0");
     done(d);
 }
 

@@ -169,6 +169,11 @@ Test(export, adapters_are_checked_against_their_hash)
     cr_assert_eq(sqlite3_exec(store_database(store), sql, NULL, NULL, NULL), SQLITE_OK);
     snprintf(sql, sizeof(sql), "INSERT INTO artifact VALUES (%d, 'adapter', 'weights', 7, '%s')", (int)trials[0], hash);
     cr_assert_eq(sqlite3_exec(store_database(store), sql, NULL, NULL, NULL), SQLITE_OK);
+    ROWS_APPLY(
+        store,
+        {.kind = STORE_INPUT, .input = {.sweep_id = sweep, .role = "train", .path = "/d/a|b.jsonl", .sha256 = "00"}},
+        {.kind = STORE_INPUT,
+         .input = {sweep, .role = "model", "/m/tiny", "11", .license = "mit", .license_source = "README.md"}});
     snprintf(path, sizeof(path), "%s", temp_path(&temp, "out"));
     struct export_request request = {path, store, (const char *const[]){"s"}, 1, NULL, 0};
     cr_assert_eq(export_adapters.write(&request, &err), 0, "%s", err.message);
@@ -180,6 +185,8 @@ Test(export, adapters_are_checked_against_their_hash)
     cr_expect_not_null(strstr(card, "base_model: \"tiny\""));
     cr_expect_not_null(strstr(card, "## Data"));
     cr_expect_not_null(strstr(card, "| `train` | `\"a\\|b.jsonl\"` |"), "%s", card);
+    cr_expect_not_null(strstr(card, "| model | `tiny` | mit | README.md |\n| train | `a\\|b.jsonl` | not said |  |\n"),
+                       "%s", card);
     cr_expect(file_exists(temp_path(&temp, "out/s-0001-lora/weights")));
     free(card);
     temp_write(&temp, "weights", "CHANGED", 7);
