@@ -1,5 +1,6 @@
 /* Files. Every write that must survive a crash goes through file_write_atomic. */
 #include "common/file.h"
+#include "common/crash.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -127,11 +128,13 @@ int file_write_commit(struct file_write *file, struct err *err)
     int rc = fsync(file->fd) < 0 ? err_set_errno(err, "'%s': cannot be written", file->temporary) : 0;
     if (close(file->fd) < 0 && rc == 0)
         rc = err_set_errno(err, "'%s': cannot be written", file->temporary);
+    crash_at(CRASH_FILE_WRITTEN);
     if (rc == 0 && rename(file->temporary, file->path) < 0)
         rc = err_set_errno(err, "'%s': cannot be renamed to '%s'", file->temporary, file->path);
     if (rc < 0)
         unlink(file->temporary);
     file->is_open = false;
+    crash_at(CRASH_FILE_RENAMED);
     return rc < 0 ? rc : sync_folder_of(file->path, err);
 }
 

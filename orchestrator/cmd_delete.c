@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/crash.h"
 #include "common/file.h"
 #include "orchestrator/choice.h"
 #include "orchestrator/command_kinds.h"
@@ -127,6 +128,7 @@ static int run(const struct command_line *line, struct err *err)
         rc = ask_person(line, &doomed, err);
     if (rc == 0)
         rc = control_perform(line->store, &request, &answer, err);
+    crash_at(CRASH_DELETED);
     /* The rows are gone: what is left of the files is found by `gc`, whatever happens from here. */
     if (rc == 0 && doomed.folder)
         rc = file_remove_tree(doomed.folder, err);

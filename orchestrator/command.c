@@ -175,6 +175,8 @@ static int read_program(struct command_line *line, int argc, char **argv, struct
         line->action = COMMAND_MAN;
     else if (text_equal(word, "--commands"))
         line->action = COMMAND_LIST;
+    else if (text_equal(word, "--crash-points"))
+        line->action = COMMAND_CRASH_POINTS;
     else if (text_equal(word, "--completion")) {
         line->action = COMMAND_COMPLETION;
         line->shell = argc > 2 ? argv[2] : "bash";

@@ -35,7 +35,15 @@ const struct command *command_find(const char *name);
 
 enum { COMMANDS_MAX = 64, COMMAND_MAX_OPTIONS = 24, COMMAND_MAX_FILES = 4096 };
 
-enum command_action { COMMAND_RUN, COMMAND_HELP, COMMAND_VERSION, COMMAND_MAN, COMMAND_LIST, COMMAND_COMPLETION };
+enum command_action {
+    COMMAND_RUN,
+    COMMAND_HELP,
+    COMMAND_VERSION,
+    COMMAND_MAN,
+    COMMAND_LIST,
+    COMMAND_CRASH_POINTS,
+    COMMAND_COMPLETION
+};
 
 struct command_line {
     enum command_action action;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/crash.h"
 #include "common/file.h"
 #include "common/log.h"
 #include "orchestrator/coordinator_internal.h"
@@ -318,6 +319,7 @@ static void on_message(struct pool *pool, const char *type, const cJSON *message
         coordinator_dispatch(c);
     } else if (!slot->is_closed && record_take(c, slot, type, message, &err) < 0)
         refuse(c, slot, &err);
+    crash_at(CRASH_RECORD_TAKEN);
 }
 
 static void start_worker(struct coordinator *c, struct pool *pool)
@@ -586,8 +588,10 @@ int coordinator_run(const struct coordinator_options *options, struct run_outcom
         outcome->n_open += trial->is_wanted && !trial_state_is_final(trial->state);
         free(trial->checkpoint);
     }
-    for (int i = 0; i < c->n_slots && c->slots; i++)
+    for (int i = 0; i < c->n_slots && c->slots; i++) {
         cJSON_Delete(c->slots[i].outcomes);
+        cJSON_Delete(c->slots[i].held_report);
+    }
     free(c->trials);
     free(c->by_study);
     free(c->known);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/crash.h"
 #include "common/file.h"
 #include "common/log.h"
 #include "orchestrator/coordinator_internal.h"
@@ -135,6 +136,7 @@ static int inherit(struct coordinator *c, struct live_trial *trial, const char *
     if (rc == 0 && link(parent->checkpoint, path.data) != 0)
         rc = err_set_errno(err, "'%s'", path.data);
     if (rc == 0) {
+        crash_at(CRASH_INHERITED);
         const struct store_op op = {.kind = STORE_INHERIT_CHECKPOINT,
                                     .inherit_checkpoint = {trial->stored->id, parent->stored->id, path.data}};
         coordinator_submit(c, &op, 1, NULL, NULL);
@@ -188,6 +190,7 @@ static void send_start(struct coordinator *c, struct coordinator_slot *slot)
 {
     struct text line = {0};
     struct err err = {0};
+    crash_at(CRASH_ATTEMPT_BEGUN);
     check_checkpoint(c, slot->trial);
     slot->first_step = slot->trial->checkpoint_step;
     slot->state = SLOT_RUNNING;
@@ -198,6 +201,7 @@ static void send_start(struct coordinator *c, struct coordinator_slot *slot)
         coordinator_dispatch(c);
     } else
         pool_send(slot->pool, &line);
+    crash_at(CRASH_ATTEMPT_SENT);
     text_done(&line);
 }
 
@@ -307,7 +311,8 @@ void attempt_reserve(struct coordinator *c, struct coordinator_slot *slot, struc
     slot->is_closed = false;
     slot->goal = TRIAL_WAITING;
     cJSON_Delete(slot->outcomes);
-    slot->outcomes = NULL;
+    cJSON_Delete(slot->held_report);
+    slot->outcomes = slot->held_report = NULL;
     slot->seconds = slot->tokens_per_second = slot->peak_bytes = 0;
     snprintf(slot->shown_parameters, sizeof(slot->shown_parameters), "%s", trial->parameters);
     slot->shown = (struct progress_slot){.trial = trial->stored->number,
@@ -353,6 +358,7 @@ void attempt_on_through(const struct store_result *result, void *context)
 {
     struct err err = {0};
     (void)context;
+    crash_at(CRASH_TRIAL_THROUGH);
     if (result->rc == 0 && result->replaced_path && file_remove_tree(result->replaced_path, &err) < 0)
         log_debug("coordinator", "%s", err.message);
 }
@@ -544,6 +550,7 @@ void attempt_ended(struct coordinator *c, struct coordinator_slot *slot, const c
         op.exit_attempt.peak_bytes = known_int(peak);
     coordinator_submit(c, &op, 1, NULL, NULL);
     free_slot(c, slot);
+    crash_at(CRASH_ATTEMPT_FREED);
 }
 
 void attempt_lost(struct coordinator *c, struct coordinator_slot *slot, const char *why)

@@ -51,7 +51,9 @@ struct coordinator_slot {
     bool is_closed;        /* the attempt's end is submitted: later records are not its own */
     enum trial_state goal; /* once stopped: WAITING, or what the stopping rule decided: PAUSED, PRUNED */
     char goal_reason[512];
-    cJSON *outcomes; /* "bias/flip_rate" …: what checks reported, for constraints on results */
+    cJSON *held_report; /* of the end of its generation: the study hears of it with the checkpoint of that step … */
+    int64_t held_step;  /* … from which others may go on; NULL: none */
+    cJSON *outcomes;    /* "bias/flip_rate" …: what checks reported, for constraints on results */
     uint64_t started_ns;
     double seconds, tokens_per_second, peak_bytes; /* of `finished` */
     int64_t first_step;                            /* it went on from */
@@ -201,8 +203,12 @@ enum { STUDY_OPS_MAX = 4 };
 int study_take_up(struct coordinator *c, struct err *err) MUST_CHECK;
 /* The next trial that search or stopping rule hand out, its rows submitted; NULL: none now. */
 struct live_trial *study_next(struct coordinator *c);
-/* An intermediate evaluation: may ask the trainer to stop. */
+/* An intermediate evaluation: may ask the trainer to stop. At the end of a generation it is held until the step's
+ * checkpoint comes, and both are committed together: what the study knows of, another trial can go on from. */
 void study_report(struct coordinator *c, struct coordinator_slot *slot, int64_t step, const cJSON *metrics);
+/* Submits a checkpoint together with the report that waits for it; false when none does. */
+bool study_report_held(struct coordinator *c, struct coordinator_slot *slot, const struct store_op *checkpoint,
+                       store_done_fn done, void *context);
 /* Ops that belong into the group of a trial's end, so that study and store cannot differ; `record` keeps their text.
  * metrics NULL: it failed. How many. */
 size_t study_end_ops(struct coordinator *c, const struct live_trial *trial, const cJSON *metrics, struct text *record,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/checks.h"
+#include "common/crash.h"
 #include "common/file.h"
 #include "common/log.h"
 #include "orchestrator/coordinator_internal.h"
@@ -245,8 +246,10 @@ static void on_checkpoint_written(const struct store_result *result, void *conte
         written->trial->checkpoint = strdup(written->path);
         written->trial->checkpoint_step = written->step;
         written->trial->checkpoint_sha256 = NULL;
+        crash_at(CRASH_CHECKPOINT_REPLACED);
         if (result->replaced_path && file_remove_tree(result->replaced_path, &err) < 0)
             log_debug("coordinator", "%s", err.message);
+        crash_at(CRASH_CHECKPOINT_REMOVED);
     } else if (result->rc != ERR_CANCELED) {
         err_set(&err, result->rc, "%s", result->message);
         coordinator_fail(written->c, result->rc, &err);
@@ -295,7 +298,8 @@ static int on_checkpoint(struct coordinator *c, struct coordinator_slot *slot, c
         return err_set(err, ERR_NOMEM, "no memory for a checkpoint's path");
     *written = (struct written){.c = c, .trial = slot->trial, .step = checkpoint->step};
     memcpy(written->path, checkpoint->path, size);
-    coordinator_submit(c, &op, 1, on_checkpoint_written, written);
+    if (!study_report_held(c, slot, &op, on_checkpoint_written, written))
+        coordinator_submit(c, &op, 1, on_checkpoint_written, written);
     return 0;
 }
 
@@ -362,7 +366,10 @@ static int on_stopped(struct coordinator *c, struct coordinator_slot *slot, cons
 {
     (void)record;
     (void)err;
-    attempt_suspend(c, slot, ATTEMPT_STOPPED, "stopped as asked; goes on from its checkpoint");
+    if (slot->held_report)
+        attempt_fail(c, slot, REASON_CRASHED, "no checkpoint could be written at the end of its generation");
+    else
+        attempt_suspend(c, slot, ATTEMPT_STOPPED, "stopped as asked; goes on from its checkpoint");
     return 0;
 }
 

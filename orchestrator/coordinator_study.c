@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/crash.h"
 #include "common/log.h"
 #include "orchestrator/coordinator_internal.h"
 #include "orchestrator/stop.h"
@@ -305,6 +306,8 @@ struct live_trial *study_next(struct coordinator *c)
         trial = take_trial(c, &proposal, &err);
     else if (rc == 0)
         c->may_ask = false;
+    if (trial)
+        crash_at(CRASH_PROPOSED);
     if (!trial && c->may_ask) {
         err_wrap(&err, "the search");
         fail(c, &err);
@@ -368,39 +371,86 @@ static void carry_out_all(struct coordinator *c)
         carry_out(c, &later);
 }
 
-void study_report(struct coordinator *c, struct coordinator_slot *slot, int64_t step, const cJSON *metrics)
+/* What the study makes of a report. False: it has nothing to hear, or cannot. */
+static bool tell(struct coordinator *c, struct coordinator_slot *slot, int64_t step, const cJSON *metrics,
+                 struct study_decision *decision)
 {
     struct live_trial *trial = slot->trial;
-    struct study_decision decision;
     struct err err = {0};
-    struct text record = {0};
-    struct store_op ops[2];
-    size_t n = 0;
     enum trial_state state = TRIAL_RUNNING;
     /* Steps that are trained again after an interruption were told before. A trial that is tried again after it failed
      * stays failed for the search. */
     if (trial->study_trial && study_state(c->study, trial->study_trial, &state, &err) == 0 && state == TRIAL_FAILED)
-        return;
+        return false;
     bool is_overrun = slot->goal == TRIAL_PAUSED && study_takes_overrun(c->study);
     if (trial->study_trial == 0 || step <= trial->told_step || (slot->goal != TRIAL_WAITING && !is_overrun))
-        return;
-    if (study_tell_step(c->study, trial->study_trial, step, metrics, &decision, &err) < 0) {
+        return false;
+    if (study_tell_step(c->study, trial->study_trial, step, metrics, decision, &err) < 0) {
         fail(c, &err);
-        return;
+        return false;
     }
     trial->told_step = step;
     c->may_ask = true;
-    study_log_tell(&record, trial->study_trial, step, metrics);
-    ops[n++] = log_op(c, trial->stored->id, &record);
-    if (decision.reason[0])
-        ops[n++] = rule_op(c, trial->stored->id, step, &decision);
-    coordinator_submit(c, ops, n, NULL, NULL);
+    return true;
+}
+
+/* Tells the study and submits what came of it, in one group with the checkpoint of that step when there is one. */
+static void report(struct coordinator *c, struct coordinator_slot *slot, int64_t step, const cJSON *metrics,
+                   const struct store_op *checkpoint, store_done_fn done, void *context)
+{
+    struct live_trial *trial = slot->trial;
+    struct study_decision decision;
+    struct text record = {0};
+    struct store_op ops[3];
+    size_t n = 0;
+    bool is_overrun = slot->goal == TRIAL_PAUSED && study_takes_overrun(c->study);
+    if (checkpoint)
+        ops[n++] = *checkpoint;
+    bool is_told = tell(c, slot, step, metrics, &decision);
+    if (is_told) {
+        study_log_tell(&record, trial->study_trial, step, metrics);
+        ops[n++] = log_op(c, trial->stored->id, &record);
+        if (decision.reason[0])
+            ops[n++] = rule_op(c, trial->stored->id, step, &decision);
+    }
+    if (n > 0)
+        coordinator_submit(c, ops, n, done, context);
     text_done(&record);
+    if (!is_told)
+        return;
     if (!decision.goes_on && !is_overrun)
         ask_to_stop(slot, &decision);
     carry_out_all(c);
     if (slot->goal == TRIAL_WAITING && study_is_undecided(c->study, trial->study_trial))
         send_stop(slot); /* it goes on once its turn has come */
+}
+
+void study_report(struct coordinator *c, struct coordinator_slot *slot, int64_t step, const cJSON *metrics)
+{
+    struct err err;
+    if (step != study_pause_step(c->study, slot->trial->study_trial)) {
+        report(c, slot, step, metrics, NULL, NULL, NULL);
+        return;
+    }
+    cJSON_Delete(slot->held_report);
+    slot->held_report = cJSON_Duplicate(metrics, true);
+    slot->held_step = step;
+    if (!slot->held_report) {
+        no_memory(&err);
+        fail(c, &err);
+    }
+}
+
+bool study_report_held(struct coordinator *c, struct coordinator_slot *slot, const struct store_op *checkpoint,
+                       store_done_fn done, void *context)
+{
+    cJSON *metrics = slot->held_report;
+    if (!metrics || slot->held_step != checkpoint->checkpoint.step)
+        return false;
+    slot->held_report = NULL;
+    report(c, slot, slot->held_step, metrics, checkpoint, done, context);
+    cJSON_Delete(metrics);
+    return true;
 }
 
 size_t study_end_ops(struct coordinator *c, const struct live_trial *trial, const cJSON *metrics, struct text *record,

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "common/crash.h"
 #include "common/file.h"
 #include "common/json.h"
 #include "orchestrator/store_care.h"
@@ -289,9 +290,12 @@ static int drop_row(struct store *store, const struct gc_finding *finding, struc
 int gc_remove(const struct gc *gc, struct store *store, struct err *err)
 {
     int rc = 0;
+    crash_at(CRASH_GC_FOUND);
     for (int i = 0; i < gc->n && rc == 0; i++) {
         if (gc->findings[i].trial_id)
             rc = drop_row(store, &gc->findings[i], err);
+        if (gc->findings[i].trial_id)
+            crash_at(CRASH_GC_ROW_GONE);
         if (rc == 0)
             rc = file_remove_tree(gc->findings[i].path, err);
     }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "common/blas_core.h"
+#include "common/crash.h"
 #include "common/version.h"
 #include "orchestrator/command.h"
 #include "orchestrator/printable.h"
@@ -41,6 +42,9 @@ static int print(const struct command_line *line, struct err *err)
     else if (line->action == COMMAND_LIST)
         for (const struct command *const *command = commands; *command; command++)
             text_printf(&out, "%s\n", (*command)->name);
+    else if (line->action == COMMAND_CRASH_POINTS)
+        for (int i = 0; i < CRASH_POINT_COUNT; i++)
+            text_printf(&out, "%s\t%s\t%s\n", crash_points[i].name, crash_points[i].where, crash_points[i].state);
     else
         command_add_help(&out, line->command);
     if (rc == 0 && out.failed)

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/crash.h"
 #include "common/file.h"
 #include "orchestrator/bias_before.h"
 #include "orchestrator/coordinator.h"
@@ -586,6 +587,7 @@ static int run_one(struct run_sweep *run, const char *file, double elapsed, stru
         rc = load(run, err);
     if (rc < 0)
         return rc;
+    crash_at(CRASH_SWEEP_ADDED);
     /* The plan looks at what was there; the coordinator at what is there with the plan's additions. */
     first = run->arena;
     stored = run->loaded;
@@ -593,6 +595,7 @@ static int run_one(struct run_sweep *run, const char *file, double elapsed, stru
     rc = plan_make(&run->plan, &run->definition, &run->hashes, &stored, err);
     if (rc == 0)
         rc = add_new(run, err);
+    crash_at(CRASH_TRIALS_ADDED);
     if (rc == 0)
         rc = add_inputs(run, err);
     if (rc == 0)
@@ -605,11 +608,13 @@ static int run_one(struct run_sweep *run, const char *file, double elapsed, stru
     if (rc == 0)
         rc = coordinate(run, elapsed, &own, err);
     struct err detail = {0};
+    crash_at(CRASH_RUN_OVER);
     int paired = run->loaded.sweep.id ? pair_checks(run, &detail) : 0;
     if (rc == 0 && paired < 0) {
         rc = paired;
         *err = detail;
     }
+    crash_at(CRASH_CHECKS_PAIRED);
     if (rc == 0)
         rc = set_state(run, own.n_open > 0 || own.was_canceled ? SWEEP_STOPPED : SWEEP_COMPLETE, err);
     outcome->n_failed += own.n_failed;

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/crash.h"
 #include "common/file.h"
 #include "common/hash.h"
 #include "orchestrator/definition.h"
@@ -307,6 +308,7 @@ static int import_found(struct incoming *sweeps, int n, struct err *err)
     int rc = marks ? 0 : no_memory(err);
     for (int i = 0; i < n && rc == 0; i++) {
         rc = make_folder(&sweeps[i], &marks[i], err);
+        crash_at(CRASH_IMPORT_PLACED);
         if (rc == 0)
             rc = bring_all_files(&sweeps[i], err);
     }
@@ -318,8 +320,10 @@ static int import_found(struct incoming *sweeps, int n, struct err *err)
     bool is_begun = rc == 0;
     for (int i = 0; i < n && rc == 0; i++)
         rc = copy_rows(&sweeps[i], offsets, err);
+    crash_at(CRASH_IMPORT_FILES);
     if (rc == 0)
         rc = store_commit(store, err);
+    crash_at(CRASH_IMPORT_COMMITTED);
     if (rc != 0 && is_begun)
         store_rollback(store);
     if (rc == 0)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/crash.h"
 #include "common/file.h"
 #include "common/text.h"
 
@@ -50,6 +51,7 @@ int store_create_schema(struct store *store, struct err *err)
         rc = store_exec(store, sql, err);
     if (rc == 0)
         rc = set_version(store, STORE_VERSION, err);
+    crash_at(CRASH_STORE_CREATED);
     if (rc == 0)
         rc = store_exec(store, "COMMIT", err);
     if (rc != 0)
@@ -136,6 +138,7 @@ static int back_up(struct store *store, int version, struct err *err)
 static int migrate_once(struct store *store, const struct store_migration *migration, struct err *err)
 {
     int rc = store->mode == STORE_WRITE ? back_up(store, migration->from, err) : 0;
+    crash_at(CRASH_BACKED_UP);
     if (rc == 0)
         rc = store_exec(store, "PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE", err);
     if (rc == 0)
@@ -144,8 +147,10 @@ static int migrate_once(struct store *store, const struct store_migration *migra
         rc = store_check_references(store, err); /* not enforced while it ran */
     if (rc == 0)
         rc = set_version(store, migration->from + 1, err);
+    crash_at(CRASH_MIGRATING);
     if (rc == 0)
         rc = store_exec(store, "COMMIT; PRAGMA foreign_keys = ON", err);
+    crash_at(CRASH_MIGRATED);
     if (rc != 0) {
         store_rollback(store);
         err_wrap(err, "store '%s' stays at version %d", store->path, migration->from);
@@ -196,6 +201,7 @@ int store_recover(struct store *store, struct err *err)
         rc = store_run(store, recovery[i], BINDS(bind_text(store->now)), NULL, err);
     if (rc == 0)
         rc = store_run(store, "UPDATE trial SET state = 'WAITING' WHERE state = 'RUNNING'", NULL, 0, NULL, err);
+    crash_at(CRASH_RECOVERING);
     if (rc == 0)
         rc = store_commit(store, err);
     if (rc != 0)

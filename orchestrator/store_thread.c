@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/crash.h"
 #include "orchestrator/store_copy.h"
 #include "orchestrator/store_internal.h"
 
@@ -84,6 +85,7 @@ static void fail_all(struct group_list batch, const struct err *failure)
 static int run_batch(struct store *store, struct group_list batch, struct err *err)
 {
     struct err refusal;
+    crash_at(CRASH_BATCH_TAKEN);
     int rc = store_begin(store, err);
     for (struct group *group = batch.first; rc == 0 && group != NULL; group = group->next) {
         rc = store_run_group(store, group->ops, group->n, &group->result, &refusal);
@@ -92,8 +94,10 @@ static int run_batch(struct store *store, struct group_list batch, struct err *e
         else
             rc = 0;
     }
+    crash_at(CRASH_BATCH_RUN);
     if (rc == 0)
         rc = store_commit(store, err);
+    crash_at(CRASH_BATCH_COMMITTED);
     if (rc != 0) {
         store_rollback(store);
         /* Whatever it was, the transaction did not happen: that is the storage's failure for everybody in it. */
@@ -273,6 +277,7 @@ void store_thread_drain(struct store_thread *thread)
     for (struct group *group = completed.first, *next; group != NULL; group = next) {
         next = group->next;
         complete(thread, group);
+        crash_at(CRASH_BATCH_KNOWN);
     }
 }
 

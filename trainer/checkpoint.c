@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/crash.h"
 #include "common/file.h"
 #include "common/json.h"
 #include "trainer/trial.h"
@@ -145,7 +146,9 @@ int checkpoint_write(struct trial *trial, struct err *err)
         rc = file_write_commit(&out.file, err);
     if (rc == 0) {
         hash_hex(digest, hash);
+        crash_at(CRASH_CHECKPOINT_WRITTEN);
         send(trial, path, out.bytes, hash);
+        crash_at(CRASH_CHECKPOINT_SENT);
     }
     file_write_abandon(&out.file);
     EVP_MD_CTX_free(out.context);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/blas_core.h"
+#include "common/crash.h"
 #include "common/json.h"
 #include "common/line.h"
 #include "common/version.h"
@@ -151,6 +152,7 @@ static int run(bool is_supervised, bool trap_nan, struct err *err)
             goto out;
     }
     records_init(&records, stdout, job.attempt);
+    crash_at(CRASH_JOB_READ);
     if (rc == 0 && pthread_create(&watcher, NULL, watch_input, is_supervised ? &stop_asked : NULL) == 0)
         pthread_detach(watcher);
     if (rc == 0)

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "common/crash.h"
 #include "common/file.h"
 #include "common/json.h"
 #include "common/version.h"
@@ -254,8 +255,10 @@ static int save(struct trial *trial, int64_t *stored, struct err *err)
     char *folder = file_join(trial->job->output, "adapter");
     int rc = folder ? methods_save(&trial->model, trial->job->settings, trial->labels.names, folder, err)
                     : err_set(err, ERR_NOMEM, "no memory to save");
+    crash_at(CRASH_ADAPTER_SAVED);
     if (rc == 0)
         rc = send_artifacts(trial, folder, "adapter", stored, err);
+    crash_at(CRASH_ARTIFACTS_SENT);
     free(folder);
     return rc;
 }
@@ -282,12 +285,14 @@ static int finish(struct trial *trial, const struct clocks *clocks, struct err *
     struct metrics validation, test;
     int64_t stored = 0;
     bool has_test = trial->test.count > 0;
+    crash_at(CRASH_TRAINED);
     trial_restore_best(trial);
     int rc = trial_evaluate(trial, "validation", true, &arena, &validation, err);
     if (rc == 0 && has_test)
         rc = trial_evaluate(trial, "test", true, &arena, &test, err);
     if (rc == 0)
         rc = trial_check(trial, err);
+    crash_at(CRASH_CHECKED);
     if (rc == 0)
         rc = save(trial, &stored, err);
     if (rc == 0) {
@@ -303,6 +308,7 @@ static int finish(struct trial *trial, const struct clocks *clocks, struct err *
         records_add_number(line, "tokens_per_second", speed(clocks));
         records_add_text(line, "message", trial->progress.is_stopped_early ? "stopped early: patience is used up" : "");
         records_send(trial->records);
+        crash_at(CRASH_RESULT_SENT);
     }
     arena_done(&arena);
     return rc;
@@ -355,8 +361,11 @@ static int one_step(struct trial *trial, struct clocks *clocks, struct err *err)
     double before = trial->progress.summed_tokens, began = now();
     int rc = train_step(trial, err);
     clocks->training += now() - began;
-    if (rc == 0 && is_validation_step(trial))
+    crash_at(CRASH_STEP_DONE);
+    if (rc == 0 && is_validation_step(trial)) {
         rc = validate(trial, err);
+        crash_at(CRASH_EVALUATED);
+    }
     if (rc < 0)
         return rc;
     clocks->tokens += trial->progress.summed_tokens - before;
@@ -380,6 +389,7 @@ int trial_run(struct trial *trial, struct err *err)
         return rc;
     struct clocks clocks = {.start = now(), .checkpointed = now()};
     send_started(trial, trial->progress.step, bit_exact);
+    crash_at(CRASH_TRAINING);
     while (rc == 0 && trial->progress.step < trial->total_steps && !trial->progress.is_stopped_early) {
         if (atomic_load(trial->stop) ||
             (trial->job->pause_at_step && trial->progress.step == trial->job->pause_at_step))

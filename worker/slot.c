@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/crash.h"
 #include "common/file.h"
 #include "common/log.h"
 
@@ -286,6 +287,7 @@ void slot_start(struct slot *slot, const struct command *command)
         return;
     }
     log_debug("worker", "slot %d: attempt %" PRId64 " is process %d", slot->number, slot->attempt, slot->process.pid);
+    crash_at(CRASH_TRAINER_STARTED);
     uv_read_start((uv_stream_t *)&slot->log, on_alloc, on_log);
     if (!slot->is_paused)
         uv_read_start((uv_stream_t *)&slot->out, on_alloc, on_out);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "common/crash.h"
 #include "common/file.h"
 #include "common/line.h"
 #include "common/log.h"
@@ -108,6 +109,7 @@ static void on_record(struct slot *slot, char *line, size_t len)
 {
     struct worker *worker = slot->owner->context;
     struct text text = {0};
+    crash_at(CRASH_RECORD_READ);
     line[len] = '\n';
     text_add_n(&text, line, len + 1);
     send_text(worker, &text);
@@ -143,9 +145,11 @@ static void send_heartbeat(struct worker *worker)
 static void on_ended(struct slot *slot, const struct relay_end *end)
 {
     struct worker *worker = slot->owner->context;
+    crash_at(CRASH_EXIT_SEEN);
     if (!worker->is_leaving)
         send_heartbeat(worker); /* what the trainer used is known before it is gone */
     send_end(worker, end);
+    crash_at(CRASH_EXIT_TOLD);
     close_if_done(worker);
 }
 
@@ -399,6 +403,7 @@ static int serve(struct worker *worker, struct err *err)
         slot_init(&worker->slots[i], &worker->loop, &worker->owner, i + 1);
     rc = open_streams(worker, err);
     if (rc == 0) {
+        crash_at(CRASH_WORKER_STARTED);
         send_hello(worker);
         start_timers(worker);
     } else
