@@ -30,6 +30,7 @@ static const char *const augmentations[] = {"none",   "synonym",          "swap"
                                             "cutout", "back_translation", "copy", NULL};
 static const char *const orders[] = {"shuffle", "file", NULL};
 static const char *const computes[] = {"fp32", "bf16", NULL};
+static const char *const storages[] = {"float32", "file", NULL};
 
 #define LARGE              1e15
 #define NUMBER(low, high)  .types = SETTING_NUMBER, .min = (low), .max = (high)
@@ -237,6 +238,8 @@ const struct setting settings_table[] = {
      .help = "a new head drawn from the seed, or the one the model carries"},
     {"init_adapter", "model", .types = SETTING_TEXT, .help = "a saved adapter (folder) to start from"},
     {"compute", "model", CHOICE(computes), .default_json = "\"fp32\"", .help = "arithmetic of the matrix products"},
+    {"weight_storage", "model", CHOICE(storages), .default_json = "\"float32\"",
+     .help = "frozen weights in memory: as float32, or as the file stores them (quantised, bfloat16)"},
 };
 const size_t settings_count = sizeof(settings_table) / sizeof(settings_table[0]);
 

@@ -4,6 +4,7 @@
 
 #include "common/hash.h"
 #include "trainer/check.h"
+#include "trainer/packed.h"
 #include "trainer/weight_change.h"
 
 /* Sums over the matrices of a layer. */
@@ -55,6 +56,7 @@ static int open_base(struct trial *trial, struct model *base, struct arena *aren
         .task = trial->job->model_task,
         .pooling = trial->model.pooling,
         .n_classes = trial->labels.count,
+        .keeps_packed = trial->model.keeps_packed,
         .dropout = 0,
         .attention_dropout = 0,
     };
@@ -76,6 +78,24 @@ static bool is_counted(const struct model *model, size_t index)
     return false;
 }
 
+static int measure_site(struct model *model, struct site *site, const struct param *original, struct arena *arena,
+                        struct weight_change *change, struct err *err)
+{
+    struct arena_mark mark = arena_mark(arena);
+    const real *before = original->value.data;
+    if (!before) {
+        real *expanded = arena_alloc(arena, param_size(original) * sizeof(real));
+        if (!expanded)
+            return err_set(err, ERR_NOMEM, "no memory to expand '%s'", original->name);
+        weight_rows(&original->value, 0, original->value.rows, expanded);
+        before = expanded;
+    }
+    int rc = site->kind == SITE_LINEAR ? weight_change_site(model, site, before, true, arena, change, err)
+                                       : weight_change_embedding(model, site, before, change, err);
+    arena_rewind(arena, mark);
+    return rc;
+}
+
 static int measure(struct trial *trial, const struct model *base, struct layer_change *layers, struct arena *arena,
                    struct err *err)
 {
@@ -87,9 +107,7 @@ static int measure(struct trial *trial, const struct model *base, struct layer_c
         struct weight_change change;
         if (!original || is_counted(model, i) || (site->kind != SITE_LINEAR && site->kind != SITE_EMBEDDING))
             continue;
-        rc = site->kind == SITE_LINEAR
-                 ? weight_change_site(model, site, original->value.data, true, arena, &change, err)
-                 : weight_change_embedding(model, site, original->value.data, &change, err);
+        rc = measure_site(model, site, original, arena, &change, err);
         if (rc == 0)
             add_matrix(&layers[slot_of(model, site->layer)], &change);
     }

@@ -10,6 +10,7 @@
 #include "common/file.h"
 #include "common/json.h"
 #include "trainer/gguf.h"
+#include "trainer/packed.h"
 #include "trainer/safetensors.h"
 
 extern const struct model_kind model_bert, model_roberta, model_distilbert, model_gpt2, model_llama, model_mistral,
@@ -70,6 +71,18 @@ static int read_config(cJSON **config, const char *folder, struct err *err)
     return rc;
 }
 
+static int check_packed(struct model *model, struct err *err)
+{
+    if (!model->kind->packs)
+        return err_set(err, ERR_UNSUPPORTED, "settings.weight_storage: 'file' is not built in for %s models",
+                       model->kind->name);
+    for (size_t i = 0; i < safetensors_count(model->weights); i++)
+        model->keeps_packed = model->keeps_packed || packed_is_possible(safetensors_at(model->weights, i));
+    return model->keeps_packed ? 0
+                               : err_set(err, ERR_UNSUPPORTED,
+                                         "settings.weight_storage: 'file', but these weights are float32 already");
+}
+
 int model_open(struct model *model, const char *folder, const struct model_options *options, struct arena *trial,
                struct err *err)
 {
@@ -86,6 +99,8 @@ int model_open(struct model *model, const char *folder, const struct model_optio
         rc = check_task(model->kind, options->task, err);
     if (rc == 0)
         rc = safetensors_open_model(&model->weights, folder, err);
+    if (rc == 0 && options->keeps_packed)
+        rc = check_packed(model, err);
     if (rc == 0 && (rc = model->kind->load(model, options, err)) < 0)
         err_wrap(err, "'%s'", folder);
     if (rc < 0)
@@ -236,14 +251,16 @@ static int load_tensor(struct model *model, struct param **out, const struct ten
         return shape_error(tensor, name, n_dims, shape, err);
     const struct param *shared = model->params.original ? params_find(model->params.original, name) : NULL;
     const real *view = shared ? shared->value.data : safetensors_view(tensor);
-    struct param *param = params_add(&model->params, name, n_dims, shape, view, origin);
+    bool stays = model->keeps_packed && !view && origin == PARAM_BASE && packed_is_possible(tensor);
+    struct param *param = stays ? params_add_packed(&model->params, name, tensor, origin)
+                                : params_add(&model->params, name, n_dims, shape, view, origin);
     if (!param)
         return err_set(err, ERR_NOMEM, "no memory for tensor '%s' (%zu bytes)", name, tensor->n * sizeof(real));
     param->layer = layer;
     *out = param;
     if (view && tensor->bytes >= ROW_FILE_BYTES && n_dims == 2)
         read_by_row(model, param);
-    return view ? 0 : safetensors_read(tensor, param->value.data, err);
+    return view || stays ? 0 : safetensors_read(tensor, param->value.data, err);
 }
 
 int model_tensor(struct model *model, struct param **param, int layer, int n_dims, const int64_t *shape,

@@ -46,8 +46,9 @@ struct model_options {
     int n_classes;                     /* of the head; 0: as many as the model's own head */
     bool use_model_head;               /* take the head's tensors from the model */
     double dropout, attention_dropout; /* < 0: the config's */
-    const struct params *original;     /* of the model whose data this one shares, or NULL */
-    uint64_t seed;                     /* of a new head: normal with the config's initializer_range, biases 0 */
+    bool keeps_packed;             /* matrices that are not stored as float32 stay as they are; see model_kind.packs */
+    const struct params *original; /* of the model whose data this one shares, or NULL */
+    uint64_t seed;                 /* of a new head: normal with the config's initializer_range, biases 0 */
 };
 
 struct model_kind {
@@ -55,6 +56,7 @@ struct model_kind {
     const char *const *model_types;  /* config.json's model_type: bert; roberta, xlm-roberta */
     const char *const *lora_targets; /* what LoRA goes to when the job does not say */
     const char *prefix; /* first part of tensor names that folders saved without a head leave out: "bert." */
+    bool packs;         /* its matrices are used by linear layers and token embeddings only: they can stay packed */
     bool is_seq2seq;    /* its language model has an encoder: TASK_SEQ2SEQ, not TASK_CAUSAL */
     /* Reads the config, adds parameters and sites; every tensor's name, type and shape is checked. */
     int (*load)(struct model *model, const struct model_options *options, struct err *err);
@@ -94,6 +96,7 @@ struct model {
     const char *pooling;
     double dropout, attention_dropout, classifier_dropout;
     double initializer_range;
+    bool keeps_packed;    /* model_options.keeps_packed */
     bool carries_padding; /* sequences are padded to the longest of their batch, as a method's compatibility asks for */
     struct method_state *method_states; /* what methods keep for the steps of training (trial arena) */
     void *state;                        /* the family's own: layers and their sites (trial arena) */

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "trainer/op_internal.h"
+#include "trainer/packed.h"
 
 struct embedding_node {
     struct tape_node node;
@@ -28,10 +29,10 @@ static void copy_row(real *out, const struct value *table, int32_t id)
 {
     const struct row_file *file = table->row_file;
     size_t bytes = (size_t)table->cols * sizeof(real);
-    if (file && file->data == table->data &&
+    if (file && table->data && file->data == table->data &&
         pread(file->fd, out, bytes, file->offset + (int64_t)bytes * id) == (ssize_t)bytes)
         return;
-    memcpy(out, value_row(table, id), bytes);
+    weight_rows(table, id, 1, out);
 }
 
 struct value *op_embedding(struct tape *tape, struct value *table, const int32_t *ids, int n_ids,

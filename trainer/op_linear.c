@@ -2,6 +2,7 @@
 #include "trainer/gemm_bf16.h"
 #include "trainer/halves.h"
 #include "trainer/op_internal.h"
+#include "trainer/packed.h"
 
 enum { BF16_SMALLEST = 64 }; /* rows and columns of a weight from which its products are worth rounding for */
 
@@ -26,7 +27,7 @@ static void times_weight(struct tape *tape, const real *x, int rows, int k, cons
     if (!is_rounded(tape, w)) {
         for (int i = 0; b && i < rows; i++)
             memcpy(y + (size_t)i * (size_t)n, b->data, (size_t)n * sizeof(real));
-        gemm(false, transpose, rows, n, k, 1, x, k, w->data, w->cols, adds || b ? 1 : 0, y, n);
+        (void)weight_gemm(tape, transpose, rows, x, w, adds || b ? 1 : 0, y);
         return;
     }
     const uint16_t *left = tape_round(tape, 0, x, (size_t)rows * (size_t)k), *right = halves_get(tape->halves, w);

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "trainer/op_internal.h"
+#include "trainer/packed.h"
 
 struct loss_node {
     struct tape_node node;
@@ -114,13 +115,12 @@ static int block_rows(const struct value *x, const struct value *w)
     return rows < 1 ? 1 : rows < (size_t)x->rows ? (int)rows : x->rows;
 }
 
-static void block_logits(const struct token_node *node, struct row_block block, real *logits)
+static void block_logits(struct tape *tape, const struct token_node *node, struct row_block block, real *logits)
 {
     const struct value *x = node->x, *w = node->w;
     for (int i = 0; node->b && i < block.n; i++)
         memcpy(logits + (size_t)i * (size_t)w->rows, node->b->data, (size_t)w->rows * sizeof(real));
-    gemm(false, true, block.n, w->rows, x->cols, 1, value_row(x, block.first), x->cols, w->data, w->cols,
-         node->b ? 1 : 0, logits, w->rows);
+    (void)weight_gemm(tape, true, block.n, value_row(x, block.first), w, node->b ? 1 : 0, logits);
 }
 
 /* exp(x − max) in place; the sum in double over chunks: a vocabulary is long for a float. */
@@ -176,13 +176,15 @@ static void token_backward(struct tape *tape, struct tape_node *base)
     for (int i = 0; i < 2; i++)
         if (needs(trained[i]) && tape_grad(tape, trained[i], &is_first) && is_first)
             memset(trained[i]->grad, 0, value_size(trained[i]) * sizeof(real));
+    if (!weight_gemm_prepare(tape, node->w))
+        return;
     struct arena_mark mark = arena_mark(tape->arena);
     int at_once = block_rows(node->x, node->w);
     real *logits = tape_alloc(tape, "token_cross_entropy", (size_t)at_once * (size_t)node->w->rows * sizeof(real));
     for (int first = 0; logits && !tape->failed && first < node->x->rows; first += at_once) {
         struct row_block block = {first, node->x->rows - first < at_once ? node->x->rows - first : at_once};
         double ignored;
-        block_logits(node, block, logits);
+        block_logits(tape, node, block, logits);
         for (int i = 0; i < block.n; i++)
             token_row(node, logits + (size_t)i * (size_t)node->w->rows, node->options.labels[first + i], &ignored);
         add_weight_slopes(node, block, logits, scale);
@@ -194,13 +196,15 @@ static void token_backward(struct tape *tape, struct tape_node *base)
 static double token_forward(struct tape *tape, const struct token_node *node, real *dx, real *row_loss)
 {
     const struct value *x = node->x, *w = node->w;
+    if (!weight_gemm_prepare(tape, w))
+        return 0;
     struct arena_mark mark = arena_mark(tape->arena);
     int at_once = block_rows(x, w);
     real *logits = tape_alloc(tape, "token_cross_entropy", (size_t)at_once * (size_t)w->rows * sizeof(real));
     double total = 0;
     for (int first = 0; logits && first < x->rows; first += at_once) {
         struct row_block block = {first, x->rows - first < at_once ? x->rows - first : at_once};
-        block_logits(node, block, logits);
+        block_logits(tape, node, block, logits);
         for (int i = 0; i < block.n; i++) {
             double loss;
             assert(node->options.labels[first + i] >= 0 && node->options.labels[first + i] < w->rows);
@@ -209,8 +213,7 @@ static double token_forward(struct tape *tape, const struct token_node *node, re
                 row_loss[first + i] = (real)loss;
         }
         if (dx)
-            gemm(false, false, block.n, x->cols, w->rows, 1, logits, w->rows, w->data, w->cols, 0,
-                 dx + (size_t)first * (size_t)x->cols, x->cols);
+            (void)weight_gemm(tape, false, block.n, logits, w, 0, dx + (size_t)first * (size_t)x->cols);
     }
     arena_rewind(tape->arena, mark);
     return total;

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "trainer/kernels.h"
+#include "trainer/packed.h"
+#include "trainer/safetensors.h"
 
 size_t param_size(const struct param *param)
 {
@@ -57,8 +59,9 @@ static void move_before_head(struct params *params)
     params->items[at] = param;
 }
 
-struct param *params_add(struct params *params, const char *name, int n_dims, const int64_t *shape,
-                         const real *mapped_data, enum param_origin origin)
+/* Without data. */
+static struct param *make(struct params *params, const char *name, int n_dims, const int64_t *shape,
+                          enum param_origin origin)
 {
     if (params_find(params, name))
         return NULL;
@@ -69,18 +72,56 @@ struct param *params_add(struct params *params, const char *name, int n_dims, co
     memcpy(param->shape, shape, (size_t)n_dims * sizeof(*shape));
     param->origin = origin;
     param->learning_rate_factor = 1;
-    param->is_mapped = mapped_data != NULL;
     param->is_bias_or_norm = ends_with(name, ".bias") || strstr(name, "LayerNorm") || strstr(name, "layer_norm");
     size_t n = param_size(param), rows = n_dims > 1 ? (size_t)shape[0] : 1;
     param->value = (struct value){.rows = (int)rows, .cols = (int)(rows ? n / rows : 0), .is_parameter = true};
+    return param;
+}
+
+static struct param *add(struct params *params, struct param *param)
+{
+    if (append(params, param) < 0)
+        return NULL;
+    move_before_head(params);
+    return param;
+}
+
+struct param *params_add(struct params *params, const char *name, int n_dims, const int64_t *shape,
+                         const real *mapped_data, enum param_origin origin)
+{
+    struct param *param = make(params, name, n_dims, shape, origin);
+    if (!param)
+        return NULL;
+    size_t n = param_size(param);
+    param->is_mapped = mapped_data != NULL;
     if (mapped_data)
         param->value.data = (real *)(uintptr_t)mapped_data; /* read only: param_train copies before anything writes */
     else
         param->value.data = arena_calloc(params->arena, n ? n : 1, sizeof(real));
-    if (!param->value.data || append(params, param) < 0)
+    return param->value.data ? add(params, param) : NULL;
+}
+
+struct param *params_add_packed(struct params *params, const char *name, const struct tensor *packed,
+                                enum param_origin origin)
+{
+    struct param *param = make(params, name, packed->n_dims, packed->shape, origin);
+    if (!param)
         return NULL;
-    move_before_head(params);
-    return param;
+    param->value.packed = packed;
+    return add(params, param);
+}
+
+int param_expand(struct params *params, struct param *param, struct err *err)
+{
+    if (param->value.data)
+        return 0;
+    size_t n = param_size(param);
+    real *data = arena_alloc(params->arena, n * sizeof(real));
+    if (!data)
+        return err_set(err, ERR_NOMEM, "no memory to expand '%s' (%zu bytes)", param->name, n * sizeof(real));
+    weight_rows(&param->value, 0, param->value.rows, data);
+    param->value.data = data;
+    return 0;
 }
 
 int param_train(struct params *params, struct param *param, const char *method, struct err *err)
@@ -89,6 +130,9 @@ int param_train(struct params *params, struct param *param, const char *method, 
     param->method = method ? method : param->method;
     if (param->is_trained)
         return 0;
+    int rc = param_expand(params, param, err);
+    if (rc < 0)
+        return rc;
     if (param->is_mapped && !params->original) {
         real *copy = arena_alloc(params->arena, n * sizeof(real));
         if (!copy)
@@ -126,7 +170,10 @@ void params_hash_frozen(const struct params *params, char hex[65])
         if (param->is_trained || param->is_state)
             continue;
         EVP_DigestUpdate(context, param->name, strlen(param->name) + 1);
-        EVP_DigestUpdate(context, param->value.data, param_size(param) * sizeof(real));
+        if (param->value.data)
+            EVP_DigestUpdate(context, param->value.data, param_size(param) * sizeof(real));
+        else
+            EVP_DigestUpdate(context, param->value.packed->data, param->value.packed->bytes);
     }
     EVP_DigestFinal_ex(context, digest, &n);
     EVP_MD_CTX_free(context);

@@ -48,6 +48,11 @@ struct params {
  * name is taken. */
 struct param *params_add(struct params *params, const char *name, int n_dims, const int64_t *shape,
                          const real *mapped_data, enum param_origin origin);
+/* The same for a frozen weight that stays packed (packed.h); the tensor is kept. */
+struct param *params_add_packed(struct params *params, const char *name, const struct tensor *packed,
+                                enum param_origin origin);
+/* Gives a packed parameter data in float, for those that need all of it; nothing to do for others. */
+int param_expand(struct params *params, struct param *param, struct err *err) MUST_CHECK;
 struct param *params_find(const struct params *params, const char *name); /* NULL when there is none */
 size_t param_size(const struct param *param);                             /* number of elements */
 /* Marks it trained by `method` (kept): copies mapped data, gives it a zeroed gradient. */

@@ -2,17 +2,22 @@
 #include "trainer/quant.h"
 
 #include <assert.h>
-#include <math.h>
+#include <stdint.h>
 #include <string.h>
 
 static float half_to_float(const unsigned char *bytes)
 {
     unsigned half = (unsigned)bytes[0] | (unsigned)bytes[1] << 8;
-    int exponent = (int)(half >> 10 & 31), fraction = (int)(half & 1023);
-    float magnitude = exponent == 0    ? ldexpf((float)fraction, -24)
-                      : exponent == 31 ? (fraction ? NAN : INFINITY)
-                                       : ldexpf((float)(fraction + 1024), exponent - 25);
-    return half & 0x8000 ? -magnitude : magnitude;
+    uint32_t exponent = half >> 10 & 31, fraction = half & 1023, sign = (uint32_t)(half & 0x8000) << 16;
+    if (exponent == 0) {
+        float magnitude = (float)fraction * 0x1p-24F;
+        return sign ? -magnitude : magnitude;
+    }
+    /* The exponent's bias is 15 there and 127 here; 31 stands for infinity and NaN. */
+    uint32_t bits = sign | (exponent == 31 ? 255 : exponent + 112) << 23 | fraction << 13;
+    float value;
+    memcpy(&value, &bits, sizeof(value));
+    return value;
 }
 
 static void expand_f32(const unsigned char *block, real *out)

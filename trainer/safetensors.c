@@ -371,14 +371,22 @@ const real *safetensors_view(const struct tensor *tensor)
     return (const real *)(const void *)tensor->data;
 }
 
-/* Row r of a head of d comes from row 2 (r mod d/2) + r div (d/2). */
-static void read_apart(const struct tensor *tensor, const struct quant *quant, real *out)
+/* Where a row is stored: with interleaved heads row r of a head of d comes from 2 (r mod d/2) + r div (d/2). */
+static size_t stored_row(const struct tensor *tensor, size_t row)
 {
-    size_t rows = (size_t)tensor->shape[0], width = tensor->n / rows;
-    size_t bytes = width / quant->elements * quant->bytes, d = rows / (size_t)tensor->interleaved_heads;
-    for (size_t row = 0; row < rows; row++) {
-        size_t head = row / d, r = row % d, from = head * d + 2 * (r % (d / 2)) + r / (d / 2);
-        quant_expand(tensor->type, tensor->data + from * bytes, width / quant->elements, out + row * width);
+    if (!tensor->interleaved_heads)
+        return row;
+    size_t d = (size_t)tensor->shape[0] / (size_t)tensor->interleaved_heads, r = row % d;
+    return row / d * d + 2 * (r % (d / 2)) + r / (d / 2);
+}
+
+void safetensors_read_rows(const struct tensor *tensor, size_t first, size_t n, real *out)
+{
+    const struct quant *quant = quant_of(tensor->type);
+    size_t width = tensor->n / (size_t)tensor->shape[0], blocks = width / quant->elements;
+    for (size_t i = 0; i < n; i++) {
+        const unsigned char *row = tensor->data + stored_row(tensor, first + i) * blocks * quant->bytes;
+        quant_expand(tensor->type, row, blocks, out + i * width);
     }
 }
 
@@ -388,7 +396,7 @@ int safetensors_read(const struct tensor *tensor, real *out, struct err *err)
         return tensor->n == 0 ? 0 : err_set(err, ERR_UNSUPPORTED, "tensor '%s' does not hold floats", tensor->name);
     const struct quant *quant = quant_of(tensor->type);
     if (tensor->interleaved_heads && tensor->n)
-        read_apart(tensor, quant, out);
+        safetensors_read_rows(tensor, 0, (size_t)tensor->shape[0], out);
     else
         quant_expand(tensor->type, tensor->data, tensor->n / quant->elements, out);
     return 0;

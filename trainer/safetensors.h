@@ -54,6 +54,8 @@ const struct tensor *safetensors_at(const struct safetensors *file, size_t index
 const struct tensor *safetensors_find(const struct safetensors *file, const char *name);
 /* The tensor's data as it lies in the map when type and alignment are those of `real`; else NULL: read a copy. */
 const real *safetensors_view(const struct tensor *tensor);
+/* Rows [first, first + n) of a matrix of floats or blocks whose rows are whole blocks, converted into out. */
+void safetensors_read_rows(const struct tensor *tensor, size_t first, size_t n, real *out);
 /* Converts into out (tensor->n elements). ERR_UNSUPPORTED for a type that is no float. */
 int safetensors_read(const struct tensor *tensor, real *out, struct err *err) MUST_CHECK;
 

@@ -16,6 +16,7 @@ void tape_begin(struct tape *tape, struct arena *arena)
     tape->free_grads = NULL;
     tape->failed = tape->is_not_finite = tape->is_gradient = false;
     tape->failed_at = NULL;
+    tape->panel = NULL;
     tape->rounded_size[0] = tape->rounded_size[1] = 0;
 }
 

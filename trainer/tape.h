@@ -42,8 +42,11 @@ struct row_file {
     const real *data; /* the map: rows are read only while the value still points to it */
 };
 
+struct tensor; /* safetensors.h */
+
 struct value {
     real *data; /* rows × cols, row-major; never written through for frozen base weights (they are mapped) */
+    const struct tensor *packed; /* data is NULL: a weight that stays as its file stores it (packed.h) */
     real *grad; /* NULL until the first gradient arrives; for parameters it persists over a step's micro-batches */
     int rows, cols;
     bool needs_grad;
@@ -87,6 +90,7 @@ struct tape {
     struct free_grad *free_grads; /* buffers of gradients that have done their work */
     struct rng dropout;           /* of (seed, RNG_DROPOUT) */
     struct halves *halves;        /* linear layers compute in bfloat16 with these weights; NULL: in real */
+    real *panel;                  /* of a packed weight, at work; NULL until one is used in the step */
     uint16_t *rounded[2];         /* operands of the product at work, of so many elements */
     size_t rounded_size[2];
     uint32_t step; /* counts micro-batches over the whole run: the first word of a dropout counter */

@@ -222,6 +222,7 @@ int trial_open_model(struct trial *trial, struct model *model, struct arena *are
         .use_model_head = has_own_head(trial),
         .dropout = setting_number(settings, "dropout", -1),
         .attention_dropout = setting_number(settings, "attention_dropout", -1),
+        .keeps_packed = strcmp(setting_text(settings, "weight_storage", "float32"), "file") == 0,
         .original = original,
         .seed = trial->job->seed,
     };
@@ -406,6 +407,8 @@ static int open_compute(struct trial *trial, struct err *err)
     struct fingerprint *f = &trial->fingerprint;
     if (strcmp(setting_text(trial->job->settings, "compute", "fp32"), "bf16") != 0)
         return 0;
+    if (trial->model.keeps_packed)
+        return err_set(err, ERR_UNSUPPORTED, "settings.compute: 'bf16' does not go with weight_storage 'file' yet");
     int rc = gemm_bf16_open(err);
     if (rc < 0)
         return rc;

@@ -109,6 +109,12 @@ static bool subtract(const struct site *site, const real *y, const real *weight,
     return off <= 1e-6 * size + 1e-20;
 }
 
+/* A packed weight is frozen: it is what it was. */
+static bool is_packed(const struct site *site)
+{
+    return !site->weight->value.data;
+}
+
 /* The response with the site's weight and bias taken out, for a moment. NULL: no memory, or the tape has failed. */
 static const real *respond_alone(struct probing *probing, struct model *model, struct site *site, struct arena *arena)
 {
@@ -144,7 +150,7 @@ static int hooked_delta(struct probing *probing, struct model *model, struct sit
     if (rc < 0)
         return rc;
     *is_affine = subtract(site, y, original, delta);
-    if (memcmp(site->weight->value.data, original, n * sizeof(*original)) != 0)
+    if (!is_packed(site) && memcmp(site->weight->value.data, original, n * sizeof(*original)) != 0)
         return 0;
     y = respond_alone(probing, model, site, arena);
     if ((rc = responded(probing, site, y, err)) < 0)
@@ -171,7 +177,7 @@ int weight_change_site(struct model *model, struct site *site, const real *origi
     struct probing probing = {0};
     *change = (struct weight_change){.squared_weight = squares(original, n), .effective_rank = NAN, .is_affine = true};
     bool hooked = is_hooked(site);
-    if (!hooked && site->weight->value.data == original)
+    if (!hooked && (is_packed(site) || site->weight->value.data == original))
         return 0;
     struct arena_mark mark = arena_mark(arena);
     int smaller = site->in < site->out ? site->in : site->out, rc = 0;
@@ -205,7 +211,7 @@ int weight_change_embedding(struct model *model, struct site *site, const real *
     int tokens = site->weight->value.rows, width = site->weight->value.cols, rc = 0;
     *change = (struct weight_change){
         .squared_weight = squares(original, (size_t)tokens * (size_t)width), .effective_rank = NAN, .is_affine = true};
-    if (!is_hooked(site) && site->weight->value.data == original)
+    if (!is_hooked(site) && (is_packed(site) || site->weight->value.data == original))
         return 0;
     for (int first = 0; first < tokens && rc == 0; first += IDS_AT_ONCE) {
         int n = tokens - first < IDS_AT_ONCE ? tokens - first : IDS_AT_ONCE;

@@ -87,7 +87,9 @@ static int attach_site(struct model *model, struct site *site, const cJSON *sett
         return err_set(err, ERR_NOMEM, "no memory for DoRA at '%s'", site->name);
     if (site->weight->is_trained)
         return err_set(err, ERR_UNSUPPORTED, "DoRA at '%s': another method trains its weight", site->name);
-    int rc = lora_add(model, &dora->lora, site, settings, "dora", ".weight", err);
+    int rc = param_expand(&model->params, site->weight, err); /* the lengths of its rows are asked for in every step */
+    if (rc == 0)
+        rc = lora_add(model, &dora->lora, site, settings, "dora", ".weight", err);
     if (rc == 0)
         rc = method_add(model, &dora->magnitude, (struct method_param){"dora", site->layer, 0, site->out, false}, err,
                         "%s.lora_magnitude_vector", site->name);

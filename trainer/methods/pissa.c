@@ -88,6 +88,9 @@ static int own_weight(struct model *model, struct pissa *pissa, struct err *err)
 {
     struct param *weight = pissa->weight = pissa->lora.site->weight;
     struct arena *arena = model->params.arena;
+    int rc = param_expand(&model->params, weight, err);
+    if (rc < 0)
+        return rc;
     real *own = arena_alloc(arena, param_size(weight) * sizeof(real));
     pissa->a0 = arena_alloc(arena, param_size(pissa->lora.a) * sizeof(real));
     pissa->b0 = arena_alloc(arena, param_size(pissa->lora.b) * sizeof(real));

@@ -12,6 +12,7 @@
 #include "common/file.h"
 #include "common/json.h"
 #include "trainer/methods/adapterhub_file.h"
+#include "trainer/packed.h"
 #include "trainer/tokenizer.h"
 
 int prompt_length(const cJSON *settings)
@@ -93,10 +94,8 @@ int prompt_insert(struct model *model, struct prompt *prompt, struct err *err)
 
 static void copy_rows(struct param *to, const struct param *words, const int32_t *ids, int n_ids)
 {
-    size_t bytes = (size_t)to->value.cols * sizeof(real);
     for (int i = 0; i < to->value.rows; i++)
-        memcpy(to->value.data + (size_t)i * (size_t)to->value.cols,
-               words->value.data + (size_t)ids[i % n_ids] * (size_t)to->value.cols, bytes);
+        weight_rows(&words->value, ids[i % n_ids], 1, to->value.data + (size_t)i * (size_t)to->value.cols);
 }
 
 static int init_vocabulary(struct param *to, const struct param *words, struct arena *arena, uint64_t seed,

@@ -244,7 +244,7 @@ static struct value *llama_classify(struct pass *pass)
     {                                                                                                                  \
         .name = type, .model_types = (const char *const[]){type, NULL},                                                \
         .lora_targets = (const char *const[]){"q_proj", "v_proj", NULL}, .prefix = "model.", .load = llama_load,       \
-        .classify = llama_classify, .decode = llama_decode,                                                            \
+        .packs = true, .classify = llama_classify, .decode = llama_decode,                                             \
     }
 
 const struct model_kind model_llama = LLAMA_KIND("llama");
