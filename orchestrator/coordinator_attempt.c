@@ -171,6 +171,7 @@ static int write_start(struct coordinator *c, const struct coordinator_slot *slo
                           .settings = settings,
                           .seed = (uint64_t)trial->stored->seed,
                           .pause_at_step = c->study ? study_pause_step(c->study, trial->study_trial) : 0,
+                          .waits = study_decides(c, trial),
                           .parent = trial->parent ? trial->parent->stored->identity : NULL,
                           .checkpoint_seconds = c->options->checkpoint_seconds};
         text_printf(line,

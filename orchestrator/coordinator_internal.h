@@ -203,8 +203,11 @@ enum { STUDY_OPS_MAX = 4 };
 int study_take_up(struct coordinator *c, struct err *err) MUST_CHECK;
 /* The next trial that search or stopping rule hand out, its rows submitted; NULL: none now. */
 struct live_trial *study_next(struct coordinator *c);
-/* An intermediate evaluation: may ask the trainer to stop. At the end of a generation it is held until the step's
- * checkpoint comes, and both are committed together: what the study knows of, another trial can go on from. */
+/* Whether something decides about the trial at each evaluation, so that it waits for the word. */
+bool study_decides(const struct coordinator *c, const struct live_trial *trial);
+/* An intermediate evaluation: asks the trainer to stop or tells it to go on. At the end of a generation it is held
+ * until the step's checkpoint comes, and both are committed together: what the study knows of, another trial can go on
+ * from. */
 void study_report(struct coordinator *c, struct coordinator_slot *slot, int64_t step, const cJSON *metrics);
 /* Submits a checkpoint together with the report that waits for it; false when none does. */
 bool study_report_held(struct coordinator *c, struct coordinator_slot *slot, const struct store_op *checkpoint,

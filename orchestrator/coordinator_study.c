@@ -318,12 +318,22 @@ struct live_trial *study_next(struct coordinator *c)
 /* Reports -------------------------------------------------------------------------------------------------------------
  */
 
-static void send_stop(struct coordinator_slot *slot)
+static void send_word(struct coordinator_slot *slot, const char *word)
 {
     struct text line = {0};
-    text_printf(&line, "{\"v\":1,\"type\":\"stop\",\"attempt\":%" PRId64 "}", slot->attempt);
+    text_printf(&line, "{\"v\":1,\"type\":\"%s\",\"attempt\":%" PRId64 "}", word, slot->attempt);
     pool_send(slot->pool, &line);
     text_done(&line);
+}
+
+static void send_stop(struct coordinator_slot *slot)
+{
+    send_word(slot, "stop");
+}
+
+bool study_decides(const struct coordinator *c, const struct live_trial *trial)
+{
+    return trial->study_trial > 0 && (c->definition->stopping.kind || c->definition->budget.steps > 0);
 }
 
 static void ask_to_stop(struct coordinator_slot *slot, const struct study_decision *decision)
@@ -425,7 +435,7 @@ static void report(struct coordinator *c, struct coordinator_slot *slot, int64_t
         send_stop(slot); /* it goes on once its turn has come */
 }
 
-void study_report(struct coordinator *c, struct coordinator_slot *slot, int64_t step, const cJSON *metrics)
+static void report_or_hold(struct coordinator *c, struct coordinator_slot *slot, int64_t step, const cJSON *metrics)
 {
     struct err err;
     if (step != study_pause_step(c->study, slot->trial->study_trial)) {
@@ -439,6 +449,14 @@ void study_report(struct coordinator *c, struct coordinator_slot *slot, int64_t 
         no_memory(&err);
         fail(c, &err);
     }
+}
+
+/* After a word to stop, one to go changes nothing. */
+void study_report(struct coordinator *c, struct coordinator_slot *slot, int64_t step, const cJSON *metrics)
+{
+    report_or_hold(c, slot, step, metrics);
+    if (study_decides(c, slot->trial))
+        send_word(slot, "go");
 }
 
 bool study_report_held(struct coordinator *c, struct coordinator_slot *slot, const struct store_op *checkpoint,

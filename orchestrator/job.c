@@ -220,6 +220,8 @@ void job_write(struct text *line, const struct definition *definition, const str
         add_member(line, "parent", job->parent);
     if (job->pause_at_step > 0)
         text_printf(line, ",\"pause_at_step\":%lld", (long long)job->pause_at_step);
+    if (job->waits)
+        text_add(line, ",\"waits\":true");
     if (job->resume)
         add_member(line, "resume", job->resume);
     else

@@ -42,6 +42,7 @@ struct job {
     double checkpoint_seconds;
     int64_t stop_after_steps;
     int64_t pause_at_step; /* 0: off */
+    bool waits;            /* after every validation, for a word to go on */
     const char *parent;    /* identity of the trial whose checkpoint it goes on from; NULL: its own */
 };
 /* Appends the job message as one line without newline (docs/protocol.md). */

@@ -56,21 +56,26 @@ static const char usage[] =
     "bug.\n";
 
 static atomic_bool stop_asked;
+static struct go go;
 
 static void on_signal(int signal_number)
 {
     (void)signal_number;
     atomic_store(&stop_asked, true);
+    sem_post(&go.said);
 }
 
-/* Lines after the job: only stop exists. */
+/* Lines after the job: stop and go exist. */
 static int on_line(char *line, size_t n, void *context, struct err *err)
 {
     cJSON *json = NULL;
     (void)context;
-    if (json_parse(line, n, &json, err) == 0 && cJSON_IsString(json_get(json, "type")) &&
-        strcmp(json_get(json, "type")->valuestring, "stop") == 0)
+    const cJSON *type = json_parse(line, n, &json, err) == 0 ? json_get(json, "type") : NULL;
+    bool is_stop = cJSON_IsString(type) && strcmp(type->valuestring, "stop") == 0;
+    if (is_stop)
         atomic_store(&stop_asked, true);
+    if (is_stop || (cJSON_IsString(type) && strcmp(type->valuestring, "go") == 0))
+        sem_post(&go.said);
     json_free(json);
     return 0;
 }
@@ -94,6 +99,8 @@ static void *watch_input(void *context)
     line_splitter_done(&lines);
     if (is_supervised)
         _exit(3);
+    atomic_store(&go.is_all, true);
+    sem_post(&go.said);
     return NULL;
 }
 
@@ -153,8 +160,10 @@ static int run(bool is_supervised, bool trap_nan, struct err *err)
     }
     records_init(&records, stdout, job.attempt);
     crash_at(CRASH_JOB_READ);
-    if (rc == 0 && pthread_create(&watcher, NULL, watch_input, is_supervised ? &stop_asked : NULL) == 0)
+    if (rc == 0 && pthread_create(&watcher, NULL, watch_input, is_supervised ? &stop_asked : NULL) == 0) {
         pthread_detach(watcher);
+        trial.go = &go;
+    }
     if (rc == 0)
         rc = trial_open(&trial, &job, &records, &stop_asked, err);
     if (rc == 0)
@@ -298,6 +307,7 @@ int main(int argc, char **argv)
             return 2;
         }
     }
+    sem_init(&go.said, 0, 0);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT,
            is_supervised ? SIG_IGN : on_signal); /* Ctrl-C reaches the whole terminal; the coordinator decides */

@@ -2,6 +2,7 @@
 #ifndef TRAINER_TRIAL_H
 #define TRAINER_TRIAL_H
 
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #include "trainer/dataset.h"
@@ -15,6 +16,12 @@
 /* What can change the last bits of a result. */
 struct fingerprint {
     char blas_version[128], blas_core[64], cpu[128], kernel_level[16], compute[16];
+};
+
+/* The word to go on, said by the watcher of standard input. */
+struct go {
+    sem_t said;         /* posted by `go`, by what asks the trial to end, and at the end of the input */
+    atomic_bool is_all; /* nobody is there to say it any more */
 };
 
 /* The progress of training: all that a checkpoint holds beside tensors. */
@@ -31,6 +38,7 @@ struct trial {
     struct trial_job *job;
     struct records *records;
     atomic_bool *stop; /* set when the trial is asked to end */
+    struct go *go;     /* NULL: never waited for */
     bool trap_nan;
 
     struct arena arena, step_arena;

@@ -117,6 +117,8 @@ static int read_limits(struct trial_job *job, struct err *err)
         rc = json_opt_int64(job->root, "stop_after_steps", "job", &job->stop_after_steps, err);
     if (rc == 0)
         rc = json_opt_int64(job->root, "pause_at_step", "job", &job->pause_at_step, err);
+    if (rc == 0)
+        rc = json_opt_bool(job->root, "waits", "job", &job->waits, err);
     if (rc == 0 && (memory < 0 || threads < 1 || threads > 1024 || job->stop_after_steps < 0 || job->pause_at_step < 0))
         rc = err_set(err, ERR_USAGE, "limits: a number is out of range");
     job->memory_bytes = (uint64_t)memory;

@@ -36,6 +36,7 @@ struct trial_job {
     double checkpoint_seconds;
     int64_t stop_after_steps; /* 0: off */
     int64_t pause_at_step;    /* a checkpoint and the end at that step; 0: off */
+    bool waits;               /* after every validation but the last, for `go` or `stop` */
     const char *parent;       /* identity of the trial whose checkpoint `resume` may be; NULL: none */
 };
 

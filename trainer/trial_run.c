@@ -356,13 +356,23 @@ static int stop(struct trial *trial, struct clocks *clocks, bool keeps, struct e
     return 0;
 }
 
+/* What decides about the trial has the validation now: going on before its word would be a step too many. */
+static void wait_for_word(const struct trial *trial)
+{
+    struct go *go = trial->job->waits ? trial->go : NULL;
+    while (go && !atomic_load(trial->stop) && !atomic_load(&go->is_all))
+        if (sem_wait(&go->said) == 0)
+            return;
+}
+
 static int one_step(struct trial *trial, struct clocks *clocks, struct err *err)
 {
     double before = trial->progress.summed_tokens, began = now();
     int rc = train_step(trial, err);
+    bool validates = rc == 0 && is_validation_step(trial);
     clocks->training += now() - began;
     crash_at(CRASH_STEP_DONE);
-    if (rc == 0 && is_validation_step(trial)) {
+    if (validates) {
         rc = validate(trial, err);
         crash_at(CRASH_EVALUATED);
     }
@@ -372,6 +382,8 @@ static int one_step(struct trial *trial, struct clocks *clocks, struct err *err)
     if (now() - clocks->sent >= POINTS_SECONDS)
         send_progress(trial, clocks);
     bool is_last = trial->progress.step == trial->total_steps || trial->progress.is_stopped_early;
+    if (validates && !is_last)
+        wait_for_word(trial);
     if (now() - clocks->checkpointed < trial->job->checkpoint_seconds || is_last)
         return 0;
     clocks->checkpointed = now();

@@ -86,8 +86,8 @@ static int parse_object(struct command *command, const cJSON *object, struct err
         command->kind = COMMAND_START;
         return parse_start(command, object, err);
     }
-    if (text_equal(type, "stop") || text_equal(type, "kill")) {
-        command->kind = type[0] == 's' ? COMMAND_STOP : COMMAND_KILL;
+    if (text_equal(type, "stop") || text_equal(type, "go") || text_equal(type, "kill")) {
+        command->kind = type[0] == 's' ? COMMAND_STOP : type[0] == 'g' ? COMMAND_GO : COMMAND_KILL;
         return get_count(object, "attempt", type, 0, &command->attempt, err);
     }
     if (text_equal(type, "quit")) {
@@ -99,7 +99,8 @@ static int parse_object(struct command *command, const cJSON *object, struct err
         return get_count(object, "slots", type, 1, &command->slot, err);
     }
     return err_set(err, ERR_FORMAT,
-                   "command.type: '%s' is unknown, 'start', 'stop', 'kill', 'slots' or 'quit' was expected", type);
+                   "command.type: '%s' is unknown, 'start', 'stop', 'go', 'kill', 'slots' or 'quit' was expected",
+                   type);
 }
 
 int command_parse(struct command *command, const char *line, size_t len, struct err *err)

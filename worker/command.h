@@ -10,7 +10,7 @@
 
 enum { COMMAND_MAX_THREADS = 4096 };
 
-enum command_kind { COMMAND_START, COMMAND_STOP, COMMAND_KILL, COMMAND_QUIT, COMMAND_SLOTS };
+enum command_kind { COMMAND_START, COMMAND_STOP, COMMAND_GO, COMMAND_KILL, COMMAND_QUIT, COMMAND_SLOTS };
 
 /* What one trainer may use; 0 is no limit. */
 struct command_limits {
@@ -21,7 +21,7 @@ struct command_limits {
 
 struct command {
     enum command_kind kind;
-    int64_t attempt; /* start: above 0; stop and kill: 0 is all */
+    int64_t attempt; /* start: above 0; stop, go and kill: 0 is all */
     int64_t slot;    /* start; slots: how many there are to be */
     struct command_limits limits;
     struct text job; /* start: the job as compact JSON with a newline, numbers exact */

@@ -299,15 +299,25 @@ void slot_start(struct slot *slot, const struct command *command)
 
 /* What the coordinator and the limits ask ----------------------------------------------------------------------- */
 
-void slot_stop(struct slot *slot)
+static void send_word(struct slot *slot, const char *line)
 {
-    static const char line[] = "{\"v\":1,\"type\":\"stop\"}\n";
+    size_t len = strlen(line);
     if (!slot->is_busy || slot->has_exited)
         return;
-    char *copy = malloc(sizeof(line) - 1);
+    char *copy = malloc(len);
     if (copy)
-        memcpy(copy, line, sizeof(line) - 1);
-    send_owned(slot, copy, sizeof(line) - 1);
+        memcpy(copy, line, len);
+    send_owned(slot, copy, len);
+}
+
+void slot_stop(struct slot *slot)
+{
+    send_word(slot, "{\"v\":1,\"type\":\"stop\"}\n");
+}
+
+void slot_go(struct slot *slot)
+{
+    send_word(slot, "{\"v\":1,\"type\":\"go\"}\n");
 }
 
 void slot_kill(struct slot *slot)

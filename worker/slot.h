@@ -66,6 +66,8 @@ void slot_done(struct slot *slot);
 void slot_start(struct slot *slot, const struct command *command);
 /* Asks the trainer to write a checkpoint and end; nothing when the slot is free. */
 void slot_stop(struct slot *slot);
+/* Tells the trainer to go on after a validation; nothing when the slot is free. */
+void slot_go(struct slot *slot);
 /* SIGKILL; nothing when the slot is free or the process gone. */
 void slot_kill(struct slot *slot);
 /* SIGKILL, and what it wrote is no longer waited for. */

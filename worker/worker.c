@@ -261,6 +261,8 @@ static int on_command(char *line, size_t len, void *context, struct err *err)
         start(worker, &command);
     else if (command.kind == COMMAND_STOP)
         each_slot(worker, command.attempt, slot_stop);
+    else if (command.kind == COMMAND_GO)
+        each_slot(worker, command.attempt, slot_go);
     else if (command.kind == COMMAND_KILL)
         each_slot(worker, command.attempt, slot_kill);
     else if (command.kind == COMMAND_SLOTS)

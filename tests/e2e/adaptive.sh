@@ -65,6 +65,14 @@ again=$(sqlite3 "$db" 'SELECT count(*) FROM attempt')
 "$BUILD/nightsweep" run "$folder/a.json" --store "$db" --quiet >>"$folder/log" 2>&1 || fail "a finished sweep does not end with 0"
 expect 'SELECT count(*) FROM attempt' "$again"
 
+# Undisturbed, no trial is trained a step beyond the decision about it, and the budget of steps is used exactly.
+sed -e 's/"name": "a"/"name": "steps"/' -e 's/"seed": 5/"seed": 6/' -e 's/"slots": 2/"slots": 1/' \
+    -e 's/"stopping"/"budget": { "steps": 300 },&/' "$folder/a.json" >"$folder/steps.json"
+"$BUILD/nightsweep" run "$folder/steps.json" --store "$db" --quiet >>"$folder/log" 2>&1 || fail "sweep steps ended with status $?"
+expect "SELECT sum(m), max(m % 10) FROM (SELECT max(step) m FROM metric JOIN metric_name n ON n.id = name_id
+    JOIN trial t ON t.id = trial_id JOIN sweep s ON s.id = t.sweep_id
+    WHERE n.name = 'train/loss' AND s.name = 'steps' GROUP BY t.id)" '300|0'
+
 # Another sweep finds the equal trials that are through, and its search hears of them; a third one starts from what both
 # found, whose best it trains first.
 sed -e 's/"name": "a"/"name": "b"/' -e '/"stopping"/c\  "constraints": ["learning_rate > 0"],' "$folder/a.json" >"$folder/b.json"

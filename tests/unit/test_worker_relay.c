@@ -155,6 +155,7 @@ Test(command, stop_kill_and_quit)
         int64_t attempt;
     } good[] = {
         {"{\"v\":1,\"type\":\"stop\",\"attempt\":0}", COMMAND_STOP, 0},
+        {"{\"v\":1,\"type\":\"go\",\"attempt\":7}", COMMAND_GO, 7},
         {"{\"v\":1,\"type\":\"kill\",\"attempt\":9}", COMMAND_KILL, 9},
         {"{\"v\":1,\"type\":\"quit\"}", COMMAND_QUIT, 0},
         {"{\"v\":1,\"type\":\"slots\",\"slots\":3}", COMMAND_SLOTS, 0},
