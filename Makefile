@@ -216,13 +216,17 @@ format:                 ## clang-format over all sources
 bench-accuracy: all     ## the same runs in PyTorch + PEFT and here, compared (about 90 minutes; docs/accuracy.md)
 	@BUILD=$(BUILD) bench/accuracy/run.sh
 
-.PHONY: bench-trainer bench-sweep bench-compare
-bench-trainer: all      ## tokens a second and memory of one trial beside PyTorch + PEFT (docs/performance.md)
-	@BUILD=$(BUILD) bench/trainer/run.sh trainer
-bench-sweep: all        ## two trials side by side, and eight short ones, beside PyTorch + PEFT
-	@BUILD=$(BUILD) bench/trainer/run.sh sweep
-bench-compare:          ## what changed between two results: make bench-compare OLD=a.json NEW=b.json
-	@bench/trainer/bench.py compare $(OLD) $(NEW)
+.PHONY: bench-trainer bench-sweep bench-all bench-growth bench-compare
+bench-trainer: all      ## tokens a second, memory and start-up beside PyTorch + PEFT (CASES='lora-20 start'; docs/performance.md)
+	@BUILD=$(BUILD) bench/trainer/run.sh trainer --cases '$(CASES)'
+bench-sweep: all        ## eight short trials, and a shared frozen prefix, beside PyTorch + PEFT
+	@BUILD=$(BUILD) bench/trainer/run.sh sweep --cases '$(CASES)'
+bench-all: all          ## both into one file, build/bench/all.json (about 25 minutes on an idle machine; CASES= chooses)
+	@BUILD=$(BUILD) bench/trainer/run.sh all --cases '$(CASES)'
+bench-growth: all       ## tokens a second and memory against length, batch, rank, layers and slots; draws docs/images/growth.svg
+	@BUILD=$(BUILD) bench/trainer/run.sh growth.py
+bench-compare:          ## what changed between two results: make bench-compare A=old.json B=new.json
+	@bench/compare.py $(A) $(B)
 
 .PHONY: help clean
 help:                   ## prints this list

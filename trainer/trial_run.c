@@ -19,15 +19,22 @@
 
 struct clocks {
     double start, sent, checkpointed;
-    bool cannot_keep;        /* the last checkpoint could not be written */
-    double tokens, training; /* trained by this attempt, and the seconds that took without validation and checkpoints */
+    bool cannot_keep; /* the last checkpoint could not be written */
+    /* Trained by this attempt, and the seconds that took without validation and checkpoints: by the clock, and of all
+     * threads' processor time. */
+    double tokens, training, processor;
 };
+
+static double read_clock(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 static double now(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    return read_clock(CLOCK_MONOTONIC);
 }
 
 /* Tokens a second while training. */
@@ -324,6 +331,9 @@ static void send_progress(struct trial *trial, struct clocks *clocks)
     records_add_int(line, "step", trial->progress.step);
     records_add_int(line, "total_steps", trial->total_steps);
     records_add_number(line, "tokens_per_second", speed(clocks));
+    records_add_number(line, "tokens", clocks->tokens);
+    records_add_number(line, "training_seconds", clocks->training);
+    records_add_number(line, "processor_seconds", clocks->processor);
     records_send(trial->records);
 }
 
@@ -367,10 +377,11 @@ static void wait_for_word(const struct trial *trial)
 
 static int one_step(struct trial *trial, struct clocks *clocks, struct err *err)
 {
-    double before = trial->progress.summed_tokens, began = now();
+    double before = trial->progress.summed_tokens, began = now(), processor = read_clock(CLOCK_PROCESS_CPUTIME_ID);
     int rc = train_step(trial, err);
     bool validates = rc == 0 && is_validation_step(trial);
     clocks->training += now() - began;
+    clocks->processor += read_clock(CLOCK_PROCESS_CPUTIME_ID) - processor;
     crash_at(CRASH_STEP_DONE);
     if (validates) {
         rc = validate(trial, err);

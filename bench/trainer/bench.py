@@ -1,290 +1,315 @@
 #!/usr/bin/env python3
-"""Nightsweep's trainer and PyTorch + PEFT on the same cores: A B A B, ratio of medians, one JSON file.
+"""Nightsweep and PyTorch + PEFT on the same cores: each side in turns (A B A B), ratio of medians, one JSON file.
 
-    bench.py compare OLD.json NEW.json
-    bench.py trainer|sweep|busy [--only 'NAME;NAME'] [--repeats 2] [--steps 30] [--output FILE]
+    bench.py trainer|sweep|all|list [--cases 'lora-20 full-20'] [--repeats 2] [--output FILE]
 
-trainer: tokens a second, peak memory and start-up of one trial on two threads, method by method.
-sweep:   two trials side by side on one thread each (sum of tokens a second, PSS), and eight short ones in two slots.
-busy:    LoRA and full fine-tuning on one thread each, by processor time: for a machine that others use too.
-Both sides read the same texts (data/movies; for "128 tokens" six texts in a row); BLAS variables are unset together.
-Environment: BUILD (build/release), PYTHON (a Python with requirements.txt). docs/performance.md tells what came out.
+trainer: one trial on two threads, case by case; two trials side by side; peak memory; start-up; time outside products.
+sweep:   eight short trials in two slots through `nightsweep run`, and what other scripts measure of sweeps.
+all:     both, in one file that a later commit can be compared with (bench/compare.py).
+list:    the cases and what each is to reach.
+
+Both sides read the same texts; variables that steer BLAS libraries and kernels are unset for both. The load of the machine is
+printed: ratios of wall times mean little on a busy one, and ratios of processor time are printed beside them. Environment: BUILD
+(build/release), PYTHON (a Python with requirements.txt), CASES, QUICK=1 (two steps a run: whether a case runs, not how fast). docs/performance.md tells what came out.
 """
 import argparse
 import json
 import os
 import pathlib
+import platform
 import statistics
-import struct
 import subprocess
 import sys
-import threading
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / "build/release")).resolve()
-PYTHON = os.environ.get("PYTHON", sys.executable)
-WORK = ROOT / "build/bench"
-MODEL = ROOT / "models/minilm"
-ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
+from inputs import BUILD, ROOT, TRAINER, WORK, fail
+from outside import share_outside
+from runs import ENVIRONMENT, PYTHON, Ours, Side, Theirs, in_turns, sweep, together
 
-LORA = {"method": "lora", "rank": 8, "alpha": 16}
-METHODS = {  # ours, the peer's name
-    "lora": (LORA, "lora8qv"),
-    "full": ({"method": "full"}, "full"),
-    "bitfit": ({"method": "bitfit"}, "bitfit"),
-    "ia3": ({"method": "ia3"}, "ia3"),
-    "prefix": ({"method": "prefix", "prompt_length": 20}, "prefix20"),
-    "houlsby": ({"method": "adapter", "adapter_placement": "houlsby", "adapter_size": 64}, "houlsby64"),
-    "prompt": ({"method": "prompt", "prompt_length": 20}, "prompt20"),
-    "p_tuning": ({"method": "p_tuning", "prompt_length": 20, "prompt_hidden_size": 128}, "ptuning20"),
+GROUP, BF16 = ["--group"], ["--group", "--bf16"]
+FP32, HALF = {}, {"compute": "bf16"}
+
+
+class Figure:
+    """One number of both sides; `runs` of the peer are empty where it has none."""
+
+    def __init__(self, name, unit, ours, peer=(), goal=None, better="higher", most=None):
+        self.name, self.unit, self.goal, self.better, self.most = name, unit, goal, better, most
+        self.ours, self.peer = [v for v in ours if v is not None], [v for v in peer if v is not None]
+
+    def as_json(self):
+        def spread(values):
+            return {"min": min(values), "median": statistics.median(values), "max": max(values), "n": len(values)} if values else None
+
+        ours, peer = spread(self.ours), spread(self.peer)
+        row = {"name": self.name, "unit": self.unit, "better": self.better, "ours": ours, "peer": peer}
+        if peer:
+            parts = (ours["median"], peer["median"])
+            row["ratio"] = parts[0] / parts[1] if self.better == "higher" else parts[1] / parts[0]
+        if self.goal is not None and peer:
+            row |= {"goal": self.goal, "reached": row["ratio"] >= self.goal}
+        if self.most is not None:
+            row |= {"most": self.most, "reached": ours["median"] <= self.most}
+        return row
+
+
+def take(runs, key):
+    return [run[key] for run in runs]
+
+
+class Speed:
+    """Tokens a second of one trial on two threads beside peers: name -> (options, ratio to reach)."""
+
+    def __init__(self, side, peers, memory=None, settings=None):
+        self.side, self.peers, self.memory, self.settings = side, peers, memory, settings or FP32
+        self.side.settings = {**self.side.settings, **self.settings}
+
+    def goals(self):
+        return ", ".join(f"{goal} x {peer}" for peer, (_, goal) in self.peers.items())
+
+    def run(self, name, repeats):
+        ours, theirs = [], {peer: [] for peer in self.peers}
+        for _ in range(repeats):
+            for peer, (options, _) in self.peers.items():
+                theirs[peer].append(Theirs(self.side, options).result())
+            ours.append(Ours(self.side).result())
+        figures = []
+        for peer, (_, goal) in self.peers.items():
+            title = f"{name} against {peer}"
+            figures += [Figure(title, "tokens/s", take(ours, "tok_s"), take(theirs[peer], "tok_s"), goal),
+                        Figure(f"{title}, processor time", "tokens/s", take(ours, "tok_cpu_s"), take(theirs[peer], "tok_cpu_s")),
+                        Figure(f"{title}, peak memory", "MiB", take(ours, "rss_mib"), take(theirs[peer], "rss_mib"), self.memory, "lower")]
+        return figures, {"ours": ours, **theirs}
+
+
+class Pair:
+    """Two trials side by side on one thread each: sums."""
+
+    def __init__(self, options, settings, goal, memory):
+        self.options, self.settings, self.goal, self.memory = options, settings, goal, memory
+
+    def goals(self):
+        return f"{self.goal} x, memory {self.memory or '-'} x"
+
+    def run(self, name, repeats):
+        side, ours, theirs = Side("lora", settings=self.settings), [], []
+        for _ in range(repeats):
+            theirs.append(together(lambda i: Theirs(side, self.options, threads=1)))
+            ours.append(together(lambda i: Ours(side, threads=1, output=WORK / f"out-{i}")))
+        return [Figure(name, "tokens/s", take(ours, "tok_s"), take(theirs, "tok_s"), self.goal),
+                Figure(f"{name}, processor time", "tokens/s", take(ours, "tok_cpu_s"), take(theirs, "tok_cpu_s")),
+                Figure(f"{name}, PSS of both", "MiB", take(ours, "pss_mib"), take(theirs, "pss_mib"), self.memory, "lower")], \
+            {"ours": ours, "peer": theirs}
+
+
+class Memory:
+    """A whole trial on one thread, with validation and files: its peak resident memory."""
+
+    def __init__(self, method, most):
+        self.method, self.most = method, most
+
+    def goals(self):
+        return f"at most {self.most} MiB"
+
+    def run(self, name, repeats):
+        runs = [Ours(Side(self.method), threads=1, steps=12, stops=False).result() for _ in range(repeats)]
+        return [Figure(name, "MiB", take(runs, "rss_mib"), better="lower", most=self.most)], {"ours": runs}
+
+
+class Start:
+    """Process start to the end of the first LoRA step, warm caches; Trainer and the plain loop do the same."""
+
+    def goals(self):
+        return "at most 0.2 s"
+
+    def run(self, name, repeats):
+        side, ours, one, theirs = Side("lora"), [], [], {"loop": [], "Trainer": []}
+        Ours(side, steps=0).result()  # fills the caches
+        for _ in range(repeats):
+            theirs["loop"].append(Theirs(side, [*GROUP, "--warmup", "0"], steps=1).result())
+            theirs["Trainer"].append(Theirs(side, ["--mode", "trainer", "--warmup", "1"], steps=1).result())
+            for _ in range(5):
+                ours.append(Ours(side, steps=0).result())
+                one.append(Ours(side, steps=0, threads=1).result())
+        figures = [Figure(name, "s", take(ours, "start_s"), take(theirs["loop"], "start_s"), better="lower", most=0.2),
+                   Figure(f"{name}, one thread", "s", take(one, "start_s"), better="lower"),
+                   Figure(f"{name} against Trainer", "s", take(ours, "start_s"), take(theirs["Trainer"], "start_s"), better="lower"),
+                   Figure(f"{name}, processor time of the whole process", "s", take(ours, "cpu_s"), take(theirs["loop"], "cpu_s"), better="lower")]
+        return figures, {"ours": ours, "ours, one thread": one, **theirs}
+
+
+class Outside:
+    """Share of the processor time of training steps that is spent outside the library's matrix products."""
+
+    def __init__(self, method, length, most):
+        self.method, self.length, self.most = method, length, most
+
+    def goals(self):
+        return f"at most {self.most} %"
+
+    def run(self, name, repeats):
+        shares, parts = share_outside(Side(self.method, length=self.length, steps=30 if self.length < 100 else 8), repeats)
+        if not shares:
+            print(f"{name}: perf is not there or may not sample; not measured", flush=True)
+            return [], {"parts": parts}
+        return [Figure(name, "%", shares, better="lower", most=self.most)], {"parts": parts}
+
+
+class Short:
+    """Eight LoRA trials of 16 steps, two at a time: ours a sweep with store and page, the peer's a process each."""
+
+    def goals(self):
+        return "4.7 x loop, 6.5 x Trainer"
+
+    def run(self, name, repeats):
+        side, ours, theirs = Side("lora"), [], {"loop": [], "Trainer": []}
+        peers = {"loop": (["--group", "--warmup", "0", "--maxsec", "600"], 4.7),
+                 "Trainer": (["--mode", "trainer", "--group", "--warmup", "1", "--maxsec", "600"], 6.5)}
+        for _ in range(repeats):
+            for peer, (options, _) in peers.items():
+                theirs[peer].append(in_turns(lambda i: Theirs(side, options, threads=1, steps=16)))
+            ours.append(sweep(8))
+        figures = []
+        for peer, (_, goal) in peers.items():
+            figures += [Figure(f"{name} against {peer}", "s", take(ours, "seconds"), take(theirs[peer], "seconds"), goal, "lower"),
+                        Figure(f"{name} against {peer}, processor time", "s", take(ours, "cpu_s"), take(theirs[peer], "cpu_s"), better="lower")]
+        return figures, {"ours": ours, **theirs}
+
+
+class Many:
+    """64 short trials of ours, without a peer: eight times the figure above shows what a sweep adds."""
+
+    def goals(self):
+        return "-"
+
+    def run(self, name, repeats):
+        runs = [sweep(64) for _ in range(min(repeats, 1))]
+        return [Figure(name, "s", take(runs, "seconds"), better="lower")], {"ours": runs}
+
+
+class Script:
+    """What another script measures: it prints a JSON object with `figures` like those of our file."""
+
+    def __init__(self, path, goal):
+        self.path, self.goal = ROOT / path, goal
+
+    def goals(self):
+        return self.goal
+
+    def run(self, name, repeats):
+        if not os.access(self.path, os.X_OK):
+            print(f"{name}: '{self.path.relative_to(ROOT)}' is not there; not measured", flush=True)
+            return [], {}
+        done = subprocess.run([self.path, "--json"], stdout=subprocess.PIPE, text=True, env={**ENVIRONMENT, "BUILD": str(BUILD)})
+        if done.returncode:
+            fail(f"'{self.path.relative_to(ROOT)}' ended with status {done.returncode}")
+        return json.loads(done.stdout.strip().splitlines()[-1])["figures"], {}
+
+
+def method(name):
+    return Speed(Side(name), {"best fp32": (GROUP, 2.5)})
+
+
+TRAINER_CASES = {
+    "lora-20": Speed(Side("lora"), {"Trainer": (["--mode", "trainer"], 7), "best fp32": (GROUP, 2.8)}),
+    "lora-20-bf16": Speed(Side("lora"), {"bf16 autocast": (BF16, 2)}, settings=HALF),
+    "full-20": Speed(Side("full"), {"best fp32": (GROUP, 3)}),
+    "full-20-bf16": Speed(Side("full"), {"bf16 autocast": (BF16, 1.7)}, settings=HALF),
+    **{f"{name}-20": method(name) for name in ("bitfit", "ia3", "prefix", "houlsby", "prompt", "p_tuning")},
+    "lora-128": Speed(Side("lora", length=128, steps=8), {"best fp32": (GROUP, 3)}),
+    "full-128": Speed(Side("full", length=128, steps=6), {"best fp32": (GROUP, 3)}),
+    "bert-base-lora": Speed(Side("lora", "bert-base", steps=7), {"best fp32": (GROUP, 2.5)}),
+    "bert-base-lora-bf16": Speed(Side("lora", "bert-base", steps=10), {"bf16 autocast": (BF16, 1.4)}, settings=HALF),
+    "gpt2-lora": Speed(Side("lora", "gpt2", steps=5), {"best fp32": (GROUP, 2.5)}),
+    "gpt2-lora-bf16": Speed(Side("lora", "gpt2", steps=7), {"bf16 autocast": (BF16, 1.4)}, settings=HALF),
+    "smollm2-lora-8x256": Speed(Side("lora", "smollm2", length=256, batch=8, steps=3), {"best fp32": (GROUP + ["--warmup", "2"], 3)}, memory=4),
+    "two-trials": Pair(GROUP, FP32, 2.7, 6),
+    "two-trials-bf16": Pair(BF16, HALF, 1.8, None),
+    "memory-lora": Memory("lora", 180),
+    "memory-full": Memory("full", 560),
+    "start": Start(),
+    "outside-20": Outside("lora", 20, 12),
+    "outside-128": Outside("lora", 128, 20),
 }
-# name: method, mean length, the peer's options, the ratio to reach
-CASES = {
-    "lora, against Trainer's default": ("lora", 20, ["--mode", "trainer"], 7),
-    "lora": ("lora", 20, ["--group"], 2.8),
-    "lora, against bf16": ("lora", 20, ["--group", "--bf16"], 2),
-    "full": ("full", 20, ["--group"], 3),
-    "full, against bf16": ("full", 20, ["--group", "--bf16"], 1.7),
-    "bitfit": ("bitfit", 20, ["--group"], 2.5),
-    "ia3": ("ia3", 20, ["--group"], 2.5),
-    "prefix": ("prefix", 20, ["--group"], 2.5),
-    "houlsby": ("houlsby", 20, ["--group"], 2.5),
-    "prompt": ("prompt", 20, ["--group"], 2.5),
-    "p_tuning": ("p_tuning", 20, ["--group"], 2.5),
-    "lora, 128 tokens": ("lora", 128, ["--group"], 3),
-    "full, 128 tokens": ("full", 128, ["--group"], 3),
+SWEEP_CASES = {
+    "eight-trials": Short(),
+    "sixty-four-trials": Many(),
+    "shared-prefix": Script("bench/prefix/bench.py", "2 x"),
 }
+NOT_BY_DEFAULT = {"sixty-four-trials"}
 
 
-def texts(length):
-    rows = [json.loads(line) for line in open(ROOT / "data/movies/train.jsonl", encoding="utf-8")]
-    if length < 100:
-        return rows
-    return [{"text": " ".join(r["text"] for r in rows[i:i + 6]), "label": rows[i]["label"]} for i in range(0, len(rows) - 6, 6)]
+def machine():
+    doctor = json.loads(subprocess.run([TRAINER, "--doctor"], capture_output=True, text=True, check=True, env=ENVIRONMENT).stdout)
+    memory = next(int(line.split()[1]) for line in open("/proc/meminfo") if line.startswith("MemTotal"))
+    return {"cpu": doctor["cpu"], "cores": os.cpu_count(), "memory_gib": round(memory / 2 ** 20, 1), "system": platform.release(),
+            "blas": doctor["blas_version"], "blas_core": doctor["blas_core"], "kernels": doctor["kernel_level"], "bf16": doctor["bf16"]}, \
+        {"version": doctor["program_version"], "commit": doctor["git_commit"]}
 
 
-def data_of(length):
-    """The texts for us, their token ids for the peer; made once."""
-    WORK.mkdir(parents=True, exist_ok=True)
-    ours, theirs = WORK / f"texts-{length}.jsonl", WORK / f"tokens-{length}.bin"
-    if not theirs.exists():
-        rows = texts(length)
-        ours.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
-        said = subprocess.run([BUILD / "nightsweep-trainer", "--tokens", MODEL, "256"], check=True, capture_output=True, text=True,
-                              input="".join(json.dumps(r["text"]) + "\n" for r in rows)).stdout
-        ids = [json.loads(line) for line in said.splitlines()]
-        ids = [line["ids"] if isinstance(line, dict) else line for line in ids]
-        numbers = [len(ids), *map(len, ids), *(r["label"] for r in rows), *(i for line in ids for i in line)]
-        theirs.write_bytes(struct.pack(f"<{len(numbers)}i", *numbers))
-    return ours, theirs
+def show(row):
+    peer, ours = row.get("peer"), row["ours"]
+    text = f"  {row['name']:52} {ours['median']:9.4g} {row['unit']:8}"
+    if peer:
+        text += f" peer {peer['median']:9.4g}  ratio {row['ratio']:5.2f}"
+    if "goal" in row:
+        text += f"  to reach {row['goal']}"
+    if "most" in row:
+        text += f"  at most {row['most']}"
+    if "reached" in row:
+        text += "  reached" if row["reached"] else "  NOT REACHED"
+    print(text, flush=True)
 
 
-def pss_kib(pid):
-    try:
-        return next(int(line.split()[1]) for line in open(f"/proc/{pid}/smaps_rollup") if line.startswith("Pss:"))
-    except (OSError, StopIteration):
-        return 0
+def write(path, content):
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    temporary.rename(path)
 
 
-class Ours:
-    """One run of the trainer; PSS is looked at while it runs."""
-
-    def __init__(self, settings, length, threads, steps, output):
-        path = str(data_of(length)[0])
-        job = {"v": 1, "type": "job", "attempt": 1, "output": str(output), "model": {"path": str(MODEL)},
-               "task": {"kind": "classification", "train": path, "validation": str(ROOT / "data/movies/validation.jsonl"),
-                        "text": "text", "label": "label"},
-               "settings": {"batch_size": 32, "max_tokens": 256, "steps": 10 ** 6, "learning_rate": 1e-4, "clip": 1, **settings},
-               "seed": 1, "objective": {"metric": "validation/accuracy", "goal": "maximize"},
-               "limits": {"memory_bytes": 0, "threads": threads}, "checkpoint_seconds": 1e6, "stop_after_steps": steps}
-        self.began = time.monotonic()
-        self.process = subprocess.Popen([BUILD / "nightsweep-trainer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        text=True, env=ENVIRONMENT)
-        self.process.stdin.write(json.dumps(job) + "\n")
-        self.process.stdin.close()
-
-    def result(self):
-        speed, pss, done = 0, 0, threading.Event()
-
-        def watch():
-            nonlocal pss
-            while not done.wait(0.1):
-                pss = max(pss, pss_kib(self.process.pid))
-
-        threading.Thread(target=watch, daemon=True).start()
-        for line in self.process.stdout:
-            record = json.loads(line)
-            if record["type"] == "progress":
-                speed = record["tokens_per_second"]
-            if record["type"] == "failed":
-                raise SystemExit(record["message"])
-        done.set()
-        _, status, usage = os.wait4(self.process.pid, 0)
-        self.process.returncode = status
-        return {"tok_s": speed, "rss_mib": usage.ru_maxrss / 1024, "pss_mib": pss / 1024,
-                "seconds": time.monotonic() - self.began, "cpu_seconds": usage.ru_utime + usage.ru_stime}
-
-
-class Theirs:
-    def __init__(self, method, length, threads, steps, options):
-        command = [PYTHON, ROOT / "bench/trainer/peer_bench.py", "--method", method, "--seq", str(length), "--path", MODEL,
-                   "--data", data_of(length)[1], "--threads", str(threads), "--steps", str(steps), *options]
-        self.began = time.monotonic()
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
-
-    def result(self):
-        said = self.process.stdout.read().strip().splitlines()
-        _, status, usage = os.wait4(self.process.pid, 0)
-        self.process.returncode = status
-        if status or not said:
-            raise SystemExit("the peer's run failed")
-        row = json.loads(said[-1])
-        return {"tok_s": row["tok_s"], "rss_mib": row["rss_mib"], "pss_mib": row["pss_mib"],
-                "start_s": row["start_to_first_step_s"], "seconds": time.monotonic() - self.began,
-                "cpu_seconds": usage.ru_utime + usage.ru_stime}
-
-
-def median(runs, key):
-    return statistics.median(run[key] for run in runs)
-
-
-def computing(settings, peer):
-    """Ours computes in bf16 where the peer does."""
-    return {**settings, "compute": "bf16"} if "--bf16" in peer else settings
-
-
-def one_trial(name, options):
-    method, length, peer, goal = CASES[name]
-    settings, peer_name = computing(METHODS[method][0], peer), METHODS[method][1]
-    ours, theirs, starts = [], [], []
-    for _ in range(options.repeats):
-        theirs.append(Theirs(peer_name, length, 2, options.steps, peer).result())
-        ours.append(Ours(settings, length, 2, options.steps, WORK / "out").result())
-        starts.append(Ours(settings, length, 2, 1, WORK / "out").result()["seconds"])
-    return {"name": name, "goal": goal, "ratio": median(ours, "tok_s") / median(theirs, "tok_s"), "ours": ours, "theirs": theirs,
-            "start_s": statistics.median(starts)}
-
-
-def two_at_once(make, n=2):
-    running = [make(i) for i in range(n)]
-    results = [None] * n
-
-    def wait(i):
-        results[i] = running[i].result()
-
-    threads = [threading.Thread(target=wait, args=(i,)) for i in range(n)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return {"tok_s": sum(r["tok_s"] for r in results), "pss_mib": sum(r["pss_mib"] for r in results),
-            "cpu_seconds": sum(r["cpu_seconds"] for r in results)}
-
-
-def in_turns(make, n=8, slots=2):
-    """n short trials, `slots` at a time: seconds until the last has ended."""
-    began, left, lock = time.monotonic(), list(range(n)), threading.Lock()
-
-    def slot():
-        while True:
-            with lock:
-                if not left:
-                    return
-                i = left.pop()
-            make(i).result()
-
-    threads = [threading.Thread(target=slot) for _ in range(slots)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return {"seconds": time.monotonic() - began}
-
-
-def ours_lora(steps, *options):
-    return lambda i: Ours(computing(LORA, options), 20, 1, steps, WORK / f"out-{i}")
-
-
-def theirs_lora(steps, *options):
-    return lambda i: Theirs("lora8qv", 20, 1, steps, list(options))
-
-
-def sweep(options):
-    rows = []
-    for name, peer, goal in (("two trials", ["--group"], 2.7), ("two trials, against bf16", ["--group", "--bf16"], 1.8)):
-        pairs = [(two_at_once(ours_lora(options.steps, *peer)), two_at_once(theirs_lora(options.steps, *peer)))
-                 for _ in range(options.repeats)]
-        ours, theirs = zip(*pairs)
-        rows.append({"name": name, "goal": goal, "ratio": median(ours, "tok_s") / median(theirs, "tok_s"), "ours": ours,
-                     "theirs": theirs, "memory_ratio": median(theirs, "pss_mib") / median(ours, "pss_mib")})
-    for name, peer, goal in (("eight short trials", ["--group", "--warmup", "0"], 4.7),
-                             ("eight short trials, against Trainer", ["--mode", "trainer", "--group", "--warmup", "1"], 6.5)):
-        pairs = [(in_turns(ours_lora(16)), in_turns(theirs_lora(16, *peer))) for _ in range(options.repeats)]
-        ours, theirs = zip(*pairs)
-        rows.append({"name": name, "goal": goal, "ratio": median(theirs, "seconds") / median(ours, "seconds"), "ours": ours,
-                     "theirs": theirs})
-    return rows
-
-
-def mean_tokens():
-    with open(data_of(20)[1], "rb") as file:
-        n = struct.unpack("<i", file.read(4))[0]
-        return sum(struct.unpack(f"<{n}i", file.read(4 * n))) / n
-
-
-def busy(options):
-    """Our tokens: steps x 32 x the mean length, within 2 %; the first step and start-up are taken off."""
-    rows = []
-    for name, peer in (("lora", []), ("lora, against bf16", ["--bf16"]), ("full", []), ("full, against bf16", ["--bf16"])):
-        method, peer_name = METHODS[name.split(",")[0]]
-        settings = computing(method, peer)
-        ours, theirs = [], []
-        for _ in range(options.repeats):
-            theirs.append(Theirs(peer_name, 20, 1, options.steps, ["--group", "--cpu", *peer]).result())
-            first, all_steps = (Ours(settings, 20, 1, n, WORK / "out").result() for n in (1, 1 + options.steps))
-            seconds = all_steps["cpu_seconds"] - first["cpu_seconds"]
-            ours.append({**all_steps, "tok_s": options.steps * 32 * mean_tokens() / seconds})
-        rows.append({"name": f"{name}, processor time", "goal": CASES[name][3], "ours": ours, "theirs": theirs,
-                     "ratio": median(ours, "tok_s") / median(theirs, "tok_s")})
-    return rows
-
-
-def compare(old, new):
-    """Our own figures, the new beside the old."""
-    rows = [{row["name"]: row for row in json.load(open(path, encoding="utf-8"))["rows"]} for path in (old, new)]
-    for name in [name for name in rows[0] if name in rows[1]]:
-        for key in ("tok_s", "rss_mib", "pss_mib", "seconds"):
-            before, after = ([run[key] for run in part[name]["ours"] if key in run] for part in rows)
-            if before and after and statistics.median(before) > 0:
-                before, after = statistics.median(before), statistics.median(after)
-                print(f"{name:40} {key:8} {before:10.1f} {after:10.1f} {100 * (after / before - 1):+6.1f} %")
+def measure(cases, repeats, output):
+    where, program = machine()
+    versions = [None]
+    result = {"v": 1, **program, "when": time.strftime("%Y-%m-%d %H:%M"), "machine": where, "repeats": repeats, "peer": None,
+              "load": {"before": os.getloadavg()}, "figures": [], "cases": {}}
+    print(f"{where['cpu']}, {where['cores']} cores, {where['blas_core']} kernels, load {os.getloadavg()[0]:.1f}", flush=True)
+    for name, case in cases.items():
+        began, load = time.monotonic(), os.getloadavg()[0]
+        figures, runs = case.run(name, repeats)
+        rows = [figure.as_json() if isinstance(figure, Figure) else figure for figure in figures]
+        for row in rows:
+            show(row)
+        versions += [run["torch"] for side in runs.values() for run in side if isinstance(run, dict) and "torch" in run]
+        result["figures"] += rows
+        result["cases"][name] = {"seconds": time.monotonic() - began, "load": [load, os.getloadavg()[0]], "runs": runs}
+        result |= {"peer": {"torch": versions[-1]}, "load": {**result["load"], "after": os.getloadavg()}}
+        write(output, result)  # what has been measured so far is kept whatever comes
+    print(f"load {os.getloadavg()[0]:.1f}; {output}")
 
 
 def main():
-    if sys.argv[1:2] == ["compare"] and len(sys.argv) == 4:
-        return compare(*sys.argv[2:])
     parser = argparse.ArgumentParser(usage=__doc__)
-    parser.add_argument("what", choices=("trainer", "sweep", "busy"))
-    parser.add_argument("--only", help="cases, separated by ';'")
+    parser.add_argument("what", choices=("trainer", "sweep", "all", "list"))
+    parser.add_argument("--cases", default=os.environ.get("CASES", ""), help="names, separated by spaces or commas")
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--output")
+    parser.add_argument("--output", type=pathlib.Path)
     options = parser.parse_args()
-    load = os.getloadavg()[0]
-    names = options.only.split(";") if options.only else list(CASES)
-    if options.what == "trainer":
-        rows = [one_trial(name, options) for name in names]
-    else:
-        rows = sweep(options) if options.what == "sweep" else busy(options)
-    doctor = json.loads(subprocess.run([BUILD / "nightsweep-trainer", "--doctor"], capture_output=True, text=True, check=True,
-                                       env=ENVIRONMENT).stdout)
-    output = pathlib.Path(options.output or WORK / f"{options.what}.json")
-    output.write_text(json.dumps({"when": time.strftime("%Y-%m-%d %H:%M"), "cores": os.cpu_count(), "load_before": load,
-                                  "load_after": os.getloadavg()[0], "program": doctor, "rows": rows}, indent=1) + "\n")
-    for row in rows:
-        print(f"{row['name']:40} ratio {row['ratio']:5.2f}  to reach {row['goal']}")
-    print(output)
+    known = {"trainer": TRAINER_CASES, "sweep": SWEEP_CASES}.get(options.what, {**TRAINER_CASES, **SWEEP_CASES})
+    names = options.cases.replace(",", " ").split() or [name for name in known if name not in NOT_BY_DEFAULT]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        fail(f"no case '{unknown[0]}'; there are {', '.join(known)}")
+    if options.repeats < 1:
+        fail(f"--repeats is {options.repeats}, expected 1 or more")
+    if options.what == "list":
+        for name in names:
+            print(f"{name:24} {known[name].goals()}")
+        return
+    if not TRAINER.exists():
+        fail(f"'{TRAINER}' is not there: `make` builds it")
+    WORK.mkdir(parents=True, exist_ok=True)
+    measure({name: known[name] for name in names}, options.repeats, options.output or WORK / f"{options.what}.json")
 
 
-main()
+if __name__ == "__main__":
+    sys.exit(main())
