@@ -31,6 +31,8 @@ const struct command *const commands[] = {
     &command_train,
     &command_data,
     &command_generate,
+    &command_predict,
+    &command_eval,
     &command_doctor,
     &command_suggest,
     &command_tell,

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "orchestrator/csv_cell.h"
 #include "orchestrator/export_rows.h"
 
 /* Columns of a kind, with the cells of the trial that is being written. */
@@ -17,23 +18,6 @@ struct csv {
     struct text out;
     struct cells parameters, metrics, checks;
 };
-
-static void add_cell(struct text *out, const char *s)
-{
-    if (!s)
-        return;
-    if (!strpbrk(s, ",\"\r\n")) {
-        text_add(out, s);
-        return;
-    }
-    text_add_char(out, '"');
-    for (; *s; s++) {
-        if (*s == '"')
-            text_add_char(out, '"');
-        text_add_char(out, *s);
-    }
-    text_add_char(out, '"');
-}
 
 /* A name of the columns (column 0), while they are gathered. */
 static int add_name(sqlite3_stmt *row, void *context, struct err *err)
@@ -111,7 +95,7 @@ static int fill(struct csv *csv, struct cells *cells, const char *sql, int64_t t
     int rc = export_each(csv->store, sql, trial_id, set_cell, cells, err);
     for (int i = 0; rc == 0 && i < cells->names.n; i++) {
         text_add_char(&csv->out, ',');
-        add_cell(&csv->out, cells->cells[i].data);
+        csv_cell_add(&csv->out, cells->cells[i].data);
     }
     return rc;
 }
@@ -124,13 +108,13 @@ static int add_trial(const struct export_trial *t, void *context, struct err *er
 {
     struct csv *csv = context;
     struct text *out = &csv->out;
-    add_cell(out, t->sweep);
+    csv_cell_add(out, t->sweep);
     text_printf(out, ",%lld,%lld", (long long)t->number, (long long)t->configuration);
     const char *const cells[] = {t->role,   t->method,  t->seed,       t->state,
                                  t->reason, t->message, t->created_at, t->finished_at};
     for (size_t i = 0; i < sizeof(cells) / sizeof(cells[0]); i++) {
         text_add_char(out, ',');
-        add_cell(out, cells[i]);
+        csv_cell_add(out, cells[i]);
     }
     add_real(out, t->value);
     text_printf(out, ",%lld", (long long)t->steps);
@@ -169,7 +153,7 @@ static int add_head(struct csv *csv, struct err *err)
             struct text name = {0};
             text_printf(&name, "%s%s", kinds[k]->prefix, kinds[k]->names.names[i]);
             text_add_char(&csv->out, ',');
-            add_cell(&csv->out, name.data);
+            csv_cell_add(&csv->out, name.data);
             text_done(&name);
         }
     }

@@ -306,7 +306,7 @@ static int encode_row(struct dataset *dataset, const struct rows *rows, const st
 {
     struct encoding encoding;
     struct example *example = &dataset->examples[dataset->count];
-    int label = labels_find(labels, row->label);
+    int label = row->label[0] ? labels_find(labels, row->label) : 0; /* without a label: its loss means nothing */
     if (label < 0)
         return unknown_label(rows, row, labels, err);
     int rc = tokenizer_encode(tokenizer, row->text, row->pair, max_tokens, &dataset->arena, &encoding, err);

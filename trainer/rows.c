@@ -311,6 +311,8 @@ static int read_columns(struct columns *columns, const cJSON *task, struct err *
         return json_opt_string(task, "target", "task", &columns->pair, err);
     if (rc == 0)
         rc = json_opt_string(task, "text_pair", "task", &columns->pair, err);
+    if (rc == 0 && cJSON_IsNull(json_get(task, "label"))) /* new rows, to be predicted */
+        return 0;
     return rc < 0 ? rc : json_get_string(task, "label", "task", &columns->label, err);
 }
 

@@ -24,9 +24,9 @@ struct rows {
 };
 
 /* Reads a file; the columns are those the task names in `text`, `text_pair` (optional) and `label`; when its kind
- * is causal or seq2seq, in `text` and `target` (optional for causal). The format is the
- * task's `format` or by the name's ending (.jsonl .json .csv .tsv). At most max_rows from the top (0: all). CSV and TSV
- * have a header line and quotes as in RFC 4180, newlines inside quotes included; a byte order mark is skipped.
+ * is causal or seq2seq, in `text` and `target` (optional for causal); a null `label` reads rows without one. The format
+ * is the task's `format` or by the name's ending (.jsonl .json .csv .tsv). At most max_rows from the top (0: all). CSV
+ * and TSV have a header line and quotes as in RFC 4180, newlines inside quotes included; a byte order mark is skipped.
  * ERR_DATA: "'file', line 17: …"; ERR_NOT_FOUND. Done also after a failure. */
 int rows_read(struct rows *rows, const char *path, const cJSON *task, size_t max_rows, struct err *err) MUST_CHECK;
 void rows_done(struct rows *rows);

@@ -467,6 +467,23 @@ int trial_open(struct trial *trial, struct trial_job *job, struct records *recor
     return limit_memory(trial, err);
 }
 
+int trial_open_to_predict(struct trial *trial, struct trial_job *job, const char *input, struct err *err)
+{
+    trial->job = job;
+    job->test = input;
+    gemm_set_threads(1);
+    int rc = tokenizer_open(&trial->tokenizer, job->model, err);
+    if (rc == 0)
+        rc = rows_read(&trial->test_rows, input, job->task, 0, err);
+    if (rc == 0)
+        rc = open_model(trial, err);
+    if (rc == 0)
+        rc = encode(trial, err);
+    if (rc == 0)
+        rc = lanes_open(trial, err);
+    return rc < 0 ? rc : open_compute(trial, err);
+}
+
 void trial_close(struct trial *trial)
 {
     lanes_close(trial);

@@ -74,6 +74,10 @@ struct trial {
  * failure. ERR_NOMEM when the memory limit is too small, with the estimate. */
 int trial_open(struct trial *trial, struct trial_job *job, struct records *records, atomic_bool *stop,
                struct err *err) MUST_CHECK;
+/* Opens model, adapter (settings.init_adapter) and the rows of `input` as the test split, for trial_predict; nothing
+ * else of a trial. The job's task, settings, model and threads are read, and trial->labels, which the caller has set.
+ * Closed also after a failure. */
+int trial_open_to_predict(struct trial *trial, struct trial_job *job, const char *input, struct err *err) MUST_CHECK;
 void trial_close(struct trial *trial);
 /* Trains from the job's checkpoint or from the start, evaluates, checks, saves; sends every record. 0 when finished or
  * stopped. */

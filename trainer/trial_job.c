@@ -9,24 +9,25 @@
 
 static const char *const job_kinds[] = {"classification", "causal", "seq2seq", NULL}; /* as enum model_task */
 
-static int read_kind(struct trial_job *job, const char *kind, struct err *err)
+int trial_job_task_kind(const cJSON *task, enum model_task *kind, struct err *err)
 {
+    const char *name;
+    int rc = json_get_string(task, "kind", "task", &name, err);
+    if (rc < 0)
+        return rc;
     for (int i = 0; job_kinds[i]; i++)
-        if (strcmp(kind, job_kinds[i]) == 0) {
-            job->model_task = (enum model_task)i;
+        if (strcmp(name, job_kinds[i]) == 0) {
+            *kind = (enum model_task)i;
             return 0;
         }
-    return err_set(err, ERR_UNSUPPORTED, "task.kind: '%s', classification, causal or seq2seq was expected", kind);
+    return err_set(err, ERR_UNSUPPORTED, "task.kind: '%s', classification, causal or seq2seq was expected", name);
 }
 
 static int read_task(struct trial_job *job, struct err *err)
 {
-    const char *kind;
     int rc = json_get_object(job->root, "task", "job", &job->task, err);
     if (rc == 0)
-        rc = json_get_string(job->task, "kind", "task", &kind, err);
-    if (rc == 0)
-        rc = read_kind(job, kind, err);
+        rc = trial_job_task_kind(job->task, &job->model_task, err);
     if (rc == 0)
         rc = json_get_string(job->task, "train", "task", &job->train, err);
     if (rc == 0)

@@ -44,5 +44,7 @@ struct trial_job {
  * also after a failure. */
 int trial_job_parse(struct trial_job *job, const char *text, size_t n, struct err *err) MUST_CHECK;
 void trial_job_done(struct trial_job *job);
+/* What a task's `kind` asks for. ERR_UNSUPPORTED for one that is not built in. */
+int trial_job_task_kind(const cJSON *task, enum model_task *kind, struct err *err) MUST_CHECK;
 
 #endif

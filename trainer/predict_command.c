@@ -1,0 +1,180 @@
+/* A request to predict, and its answers. */
+#include "trainer/predict_command.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/file.h"
+#include "common/json.h"
+#include "common/settings.h"
+#include "trainer/trial.h"
+
+struct predicting {
+    cJSON *request, *description, *settings, *task;
+    const char *adapter, *input;
+    bool is_labeled;
+    struct trial_job job;
+    struct trial trial;
+    struct arena arena;
+};
+
+static int read_request(struct predicting *p, FILE *in, struct err *err)
+{
+    char *line = NULL;
+    const cJSON *task = NULL;
+    size_t capacity = 0;
+    ssize_t n = getline(&line, &capacity, in);
+    int rc = n > 0 ? json_parse(line, (size_t)n, &p->request, err) : err_set(err, ERR_FORMAT, "a request was expected");
+    free(line);
+    if (rc == 0 && !cJSON_IsObject(p->request))
+        rc = err_set(err, ERR_FORMAT, "request: %s was found, an object was expected", json_type_name(p->request));
+    if (rc == 0)
+        rc = json_get_string(p->request, "model", "request", &p->job.model, err);
+    if (rc == 0)
+        rc = json_get_string(p->request, "adapter", "request", &p->adapter, err);
+    if (rc == 0)
+        rc = json_get_string(p->request, "input", "request", &p->input, err);
+    if (rc == 0)
+        rc = json_opt_bool(p->request, "labeled", "request", &p->is_labeled, err);
+    if (rc == 0)
+        rc = json_get_object(p->request, "task", "request", &task, err);
+    if (rc == 0 && !(p->task = cJSON_Duplicate(task, true)))
+        rc = err_set(err, ERR_NOMEM, "no memory for a task");
+    if (rc == 0 && !p->is_labeled) { /* a null label: rows without one */
+        cJSON_DeleteItemFromObjectCaseSensitive(p->task, "label");
+        rc = cJSON_AddNullToObject(p->task, "label") ? 0 : err_set(err, ERR_NOMEM, "no memory for a task");
+    }
+    p->job.task = p->task;
+    return rc < 0 ? rc : trial_job_task_kind(p->task, &p->job.model_task, err);
+}
+
+/* The settings of the trial that wrote the folder, starting from it. */
+static int read_settings(struct predicting *p, struct err *err)
+{
+    char *path = file_join(p->adapter, "nightsweep.json");
+    const cJSON *settings = NULL;
+    int rc = path ? json_read_file(path, &p->description, err) : err_set(err, ERR_NOMEM, "no memory for a path");
+    if (rc == 0)
+        rc = json_get_object(p->description, "settings", path, &settings, err);
+    if (rc == 0)
+        rc = settings_resolve(settings, path, &p->settings, err);
+    if (rc == 0 && !cJSON_AddStringToObject(p->settings, "init_adapter", p->adapter))
+        rc = err_set(err, ERR_NOMEM, "no memory for settings");
+    p->job.settings = p->settings;
+    free(path);
+    return rc;
+}
+
+/* Names in the order of the head's classes; they point into the description. */
+static int read_labels(struct predicting *p, struct err *err)
+{
+    const cJSON *list = NULL;
+    struct labels *labels = &p->trial.labels;
+    int rc = json_get_array(p->description, "labels", "nightsweep.json", &list, err);
+    if (rc < 0)
+        return rc;
+    labels->names = calloc((size_t)cJSON_GetArraySize(list) + 1, sizeof(*labels->names));
+    if (!labels->names)
+        return err_set(err, ERR_NOMEM, "no memory for labels");
+    for (const cJSON *item = list->child; item; item = item->next) {
+        if (!cJSON_IsString(item))
+            return err_set(err, ERR_FORMAT, "'%s': nightsweep.json: labels: a list of texts was expected", p->adapter);
+        labels->names[labels->count++] = item->valuestring;
+    }
+    return p->job.model_task != TASK_CLASSIFICATION || labels->count > 1
+               ? 0
+               : err_set(err, ERR_FORMAT, "'%s' is no classifier: its nightsweep.json has no labels", p->adapter);
+}
+
+static int write_line(struct text *line, FILE *out, struct err *err)
+{
+    text_add(line, "}\n");
+    int rc = line->failed || fputs(line->data, out) < 0 ? err_set(err, ERR_IO, "an answer cannot be written") : 0;
+    text_reset(line);
+    return rc;
+}
+
+static void add_text(struct text *line, const char *key, const char *value)
+{
+    text_printf(line, ",\"%s\":", key);
+    text_add_json(line, value);
+}
+
+static void add_row(struct text *line, const struct predicting *p, const struct predictions *found, size_t i)
+{
+    const struct row *row = &p->trial.test_rows.items[i];
+    const struct labels *labels = &p->trial.labels;
+    text_printf(line, "{\"line\":%u", row->line);
+    add_text(line, "text", row->text);
+    if (found->n_tokens) {
+        text_printf(line, ",\"tokens\":%d,\"loss\":", found->n_tokens[i]);
+        text_add_double(line, (double)found->losses[i]);
+        return;
+    }
+    if (row->pair)
+        add_text(line, "text_pair", row->pair);
+    if (p->is_labeled)
+        add_text(line, "label", row->label);
+    add_text(line, "predicted", labels->names[found->predicted[i]]);
+    text_add(line, ",\"probabilities\":[");
+    for (int c = 0; c < labels->count; c++) {
+        text_add(line, c ? "," : "");
+        text_add_double(line, (double)found->probabilities[i * (size_t)labels->count + (size_t)c]);
+    }
+    text_add(line, "]");
+}
+
+static int answer(struct predicting *p, FILE *out, struct err *err)
+{
+    struct text line = {0};
+    struct predictions found = {0};
+    struct metrics metrics = {0};
+    const struct labels *labels = &p->trial.labels;
+    text_add(&line, "{\"labels\":[");
+    for (int c = 0; c < labels->count; c++) {
+        text_add(&line, c ? "," : "");
+        text_add_json(&line, labels->names[c]);
+    }
+    text_add(&line, "]");
+    int rc = trial_predict(&p->trial, &p->trial.test, &found, &p->arena, err);
+    if (rc == 0)
+        rc = write_line(&line, out, err);
+    for (size_t i = 0; i < found.n && rc == 0; i++) {
+        add_row(&line, p, &found, i);
+        rc = write_line(&line, out, err);
+    }
+    if (rc == 0 && p->is_labeled && found.n > 0)
+        rc = metrics_compute(&metrics, &found, &p->arena, err);
+    if (rc == 0 && p->is_labeled && found.n > 0) {
+        text_add(&line, "{\"metrics\":");
+        metrics_add_json(&line, &metrics, labels);
+        rc = write_line(&line, out, err);
+    }
+    text_done(&line);
+    return rc;
+}
+
+int predict_command(FILE *in, FILE *out, struct err *err)
+{
+    struct predicting *p = calloc(1, sizeof(*p));
+    if (!p)
+        return err_set(err, ERR_NOMEM, "no memory to predict");
+    p->job.threads = 1;
+    int rc = read_request(p, in, err);
+    if (rc == 0)
+        rc = read_settings(p, err);
+    if (rc == 0)
+        rc = read_labels(p, err);
+    if (rc == 0)
+        rc = trial_open_to_predict(&p->trial, &p->job, p->input, err);
+    if (rc == 0)
+        rc = answer(p, out, err);
+    trial_close(&p->trial);
+    json_free(p->request);
+    json_free(p->description);
+    json_free(p->settings);
+    json_free(p->task);
+    arena_done(&p->arena);
+    free(p);
+    return rc;
+}
