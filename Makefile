@@ -227,6 +227,9 @@ bench-growth: all       ## tokens a second and memory against length, batch, ran
 	@BUILD=$(BUILD) bench/trainer/run.sh growth.py
 bench-compare:          ## what changed between two results: make bench-compare A=old.json B=new.json
 	@bench/compare.py $(A) $(B)
+.PHONY: bench-prefix
+bench-prefix: all       ## a sweep of upper layers with the shared frozen prefix and without
+	@BUILD=$(BUILD) bench/prefix/bench.py
 
 .PHONY: help clean
 help:                   ## prints this list

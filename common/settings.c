@@ -31,6 +31,7 @@ static const char *const augmentations[] = {"none",   "synonym",          "swap"
 static const char *const orders[] = {"shuffle", "file", NULL};
 static const char *const computes[] = {"fp32", "bf16", NULL};
 static const char *const storages[] = {"float32", "file", NULL};
+static const char *const frozen_prefixes[] = {"none", "shared", NULL};
 
 #define LARGE              1e15
 #define NUMBER(low, high)  .types = SETTING_NUMBER, .min = (low), .max = (high)
@@ -240,6 +241,10 @@ const struct setting settings_table[] = {
     {"compute", "model", CHOICE(computes), .default_json = "\"fp32\"", .help = "arithmetic of the matrix products"},
     {"weight_storage", "model", CHOICE(storages), .default_json = "\"float32\"",
      .help = "frozen weights in memory: as float32, or as the file stores them (quantised, bfloat16)"},
+    {"frozen_prefix", "model", CHOICE(frozen_prefixes), .default_json = "\"none\"",
+     .help =
+         "shared: layers below the lowest trained one see no dropout, and what they give is computed once a text and "
+         "kept for all trials"},
 };
 const size_t settings_count = sizeof(settings_table) / sizeof(settings_table[0]);
 

@@ -53,7 +53,8 @@ static const char usage[] =
     "supervised.\n"
     "\n"
     "Environment: NIGHTSWEEP_CPU=portable|avx2|avx512 forces the kernels' level; NIGHTSWEEP_CACHE is the folder of\n"
-    "kept hashes and tokens (default ~/.cache/nightsweep).\n"
+    "kept hashes, tokens and activations (default ~/.cache/nightsweep), NIGHTSWEEP_CACHE_BYTES the most that\n"
+    "activations take (default 4 GiB).\n"
     "Exit status: 0 finished or stopped, 1 failed (the last record says why), 2 the job is wrong, 3 environment, 70 "
     "bug.\n";
 

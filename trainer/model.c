@@ -9,6 +9,7 @@
 
 #include "common/file.h"
 #include "common/json.h"
+#include "trainer/frozen_prefix.h"
 #include "trainer/gguf.h"
 #include "trainer/packed.h"
 #include "trainer/safetensors.h"
@@ -416,6 +417,17 @@ struct value *pass_kept(const struct pass *pass, const void *key)
         if (kept->key == key)
             return kept->value;
     return NULL;
+}
+
+int pass_first_layer(const struct pass *pass)
+{
+    bool is_used = pass->model->prefix && !pass->prefix_end && !pass->cache;
+    return is_used ? pass->model->prefix->layers : 0;
+}
+
+int pass_end_layer(const struct pass *pass)
+{
+    return pass->prefix_end ? pass->prefix_end : pass->model->n_layers;
 }
 
 double model_forward_flops(const struct model *model, int n_tokens)

@@ -32,6 +32,7 @@ struct pass {
     double extra_share;       /* of a group of a batch: what part of extra_loss it carries; 0: all */
     struct pass_value *kept;  /* what methods compute once a pass */
     struct kv_cache *cache;   /* generation: keys and values of the rows before these (kv_cache.h), or NULL */
+    int prefix_end;           /* ends behind so many layers (frozen_prefix.h); 0: behind all */
 };
 
 struct pass_value {
@@ -58,6 +59,7 @@ struct model_kind {
     const char *prefix; /* first part of tensor names that folders saved without a head leave out: "bert." */
     bool packs;         /* its matrices are used by linear layers and token embeddings only: they can stay packed */
     bool is_seq2seq;    /* its language model has an encoder: TASK_SEQ2SEQ, not TASK_CAUSAL */
+    bool has_prefix;    /* encode or decode begins and ends where pass_first_layer and pass_end_layer say */
     /* Reads the config, adds parameters and sites; every tensor's name, type and shape is checked. */
     int (*load)(struct model *model, const struct model_options *options, struct err *err);
     /* Logits (n_segments, n_classes) of a classification batch; NULL when not built in. */
@@ -72,6 +74,7 @@ struct model_kind {
 
 struct safetensors;
 struct method_kind;
+struct frozen_prefix;
 
 /* What an attached method keeps; see method_keep. */
 struct method_state {
@@ -96,7 +99,8 @@ struct model {
     const char *pooling;
     double dropout, attention_dropout, classifier_dropout;
     double initializer_range;
-    bool keeps_packed;    /* model_options.keeps_packed */
+    bool keeps_packed;            /* model_options.keeps_packed */
+    struct frozen_prefix *prefix; /* of its lowest layers, or NULL: they are computed like all others */
     bool carries_padding; /* sequences are padded to the longest of their batch, as a method's compatibility asks for */
     struct method_state *method_states; /* what methods keep for the steps of training (trial arena) */
     void *state;                        /* the family's own: layers and their sites (trial arena) */
@@ -156,6 +160,10 @@ void pass_add_loss(struct pass *pass, struct value *loss);
 /* For methods: a value of this pass under a key (an address of theirs), and that again, NULL when there is none. */
 void pass_keep(struct pass *pass, const void *key, struct value *value);
 struct value *pass_kept(const struct pass *pass, const void *key);
+/* The layers that a pass computes: those behind the frozen prefix, or the prefix's own. The first is above 0 when the
+ * pass begins with frozen_prefix_value. */
+int pass_first_layer(const struct pass *pass);
+int pass_end_layer(const struct pass *pass);
 /* What its language model does: TASK_CAUSAL or TASK_SEQ2SEQ; ERR_UNSUPPORTED when it has none. */
 int model_language_task(const char *folder, enum model_task *task, struct err *err) MUST_CHECK;
 /* The number of classes of the head the model folder itself carries (0: none), without loading it. */

@@ -2,6 +2,7 @@
 #include "trainer/trial.h"
 
 #include <math.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -9,6 +10,7 @@
 
 #include "common/file.h"
 #include "common/json.h"
+#include "common/version.h"
 #include "trainer/augment.h"
 #include "trainer/gemm.h"
 #include "trainer/gemm_bf16.h"
@@ -16,6 +18,7 @@
 #include "trainer/kernels.h"
 #include "trainer/language_data.h"
 #include "trainer/methods/method_file.h"
+#include "trainer/prefix_cache.h"
 #include "trainer/safetensors.h"
 #include "trainer/token_cache.h"
 
@@ -297,16 +300,25 @@ static int open_best(struct trial *trial, struct err *err)
     return 0;
 }
 
+/* In pieces, after each of which the file's pages are given back. */
 static void copy_best(struct trial *trial, bool restores)
 {
+    enum { PIECE = 1 << 20 };
+    size_t copied = 0;
     for (size_t i = 0; i < trial->model.params.count; i++) {
         struct param *param = trial->model.params.items[i];
-        size_t bytes = param_size(param) * sizeof(real);
-        if (param->is_trained)
-            memcpy(restores ? param->value.data : trial->best[i], restores ? trial->best[i] : param->value.data, bytes);
+        size_t bytes = param->is_trained ? param_size(param) * sizeof(real) : 0;
+        for (size_t at = 0, n; at < bytes; at += n) {
+            char *own = (char *)param->value.data + at, *best = (char *)trial->best[i] + at;
+            n = bytes - at < PIECE ? bytes - at : PIECE;
+            memcpy(restores ? own : best, restores ? best : own, n);
+            copied += n;
+            if (trial->best_map && (copied >= PIECE || at + n == bytes)) {
+                (void)madvise(trial->best_map, trial->best_bytes, MADV_DONTNEED); /* it is in the file */
+                copied = 0;
+            }
+        }
     }
-    if (trial->best_map)
-        (void)madvise(trial->best_map, trial->best_bytes, MADV_DONTNEED); /* it is in the file */
 }
 
 void trial_keep_best(struct trial *trial)
@@ -378,7 +390,7 @@ static void estimate_memory(struct trial *trial)
     size_t widest = 0, sites = 0, hidden = (size_t)trial->model.hidden_size, n_groups = 0;
     for (size_t i = 0; i < trial->model.n_sites; i++) {
         const struct site *site = trial->model.sites[i];
-        if (site->layer < 0 || site == trial->model.output_embedding)
+        if (site->layer < trial->prefix.layers || site == trial->model.output_embedding)
             continue;
         if (site->kind == SITE_LINEAR) {
             widest = (size_t)site->out > widest ? (size_t)site->out : widest;
@@ -387,7 +399,7 @@ static void estimate_memory(struct trial *trial)
             sites += 2 * hidden;
         }
     }
-    size_t tokens = largest_group(trial, &n_groups), layers = (size_t)trial->model.n_layers;
+    size_t tokens = largest_group(trial, &n_groups), layers = (size_t)(trial->model.n_layers - trial->prefix.layers);
     size_t per_token = (sites + layers * (widest + 7 * hidden)) + 3 * widest + 8 * hidden;
     size_t at_once = n_groups > 1 && trial->lanes.has_thread ? 2 : 1;
     trial->estimated_bytes = trial->arena.used_bytes + trial->lanes.arena.used_bytes + trial->train.arena.used_bytes +
@@ -417,6 +429,42 @@ static int open_compute(struct trial *trial, struct err *err)
         return err_set(err, ERR_NOMEM, "no memory for weights in bf16");
     trial->tape.halves = trial->lanes.tape.halves = trial->halves;
     snprintf(f->compute, sizeof(f->compute), "bf16 %s", gemm_bf16_library());
+    return 0;
+}
+
+/* Everything that decides what the prefix gives for a text, to the last bit. */
+static void prefix_key(const struct trial *trial, unsigned char key[PREFIX_KEY_BYTES])
+{
+    const struct fingerprint *f = &trial->fingerprint;
+    unsigned char digest[EVP_MAX_MD_SIZE] = {0};
+    struct text text = {0};
+    text_printf(&text, "%d|%zu|%s|%d|%d|%s|%s|%s|%s|%s", VERSION_NUMERICS, sizeof(real), trial->model_hash,
+                trial->prefix.layers, trial->model.keeps_packed, f->compute, f->kernel_level, f->blas_version,
+                f->blas_core, f->cpu);
+    if (text.failed || EVP_Digest(text.data, text.len, digest, NULL, EVP_sha256(), NULL) != 1)
+        abort(); /* without memory for a line nothing else would go on either */
+    memcpy(key, digest, PREFIX_KEY_BYTES);
+    text_done(&text);
+}
+
+/* "frozen_prefix": "shared". A trial that trains its lowest layer has none, and computes as ever. */
+static int open_prefix(struct trial *trial, struct err *err)
+{
+    unsigned char key[PREFIX_KEY_BYTES];
+    uint64_t bound;
+    int rc = prefix_cache_bound(&bound, err);
+    if (rc < 0 || strcmp(setting_text(trial->job->settings, "frozen_prefix", "none"), "shared") != 0)
+        return rc;
+    if (!trial->model.kind->has_prefix)
+        return err_set(err, ERR_UNSUPPORTED, "settings.frozen_prefix: shared is not built in for '%s' models",
+                       trial->model.kind->name);
+    trial->prefix.layers = frozen_prefix_layers(&trial->model);
+    if (trial->prefix.layers == 0)
+        return 0;
+    prefix_key(trial, key);
+    trial->prefix.halves = trial->halves;
+    trial->prefix.cache = prefix_cache_open(trial->cache_folder, key, bound);
+    trial->model.prefix = trial->lanes.second.prefix = &trial->prefix;
     return 0;
 }
 
@@ -460,6 +508,8 @@ int trial_open(struct trial *trial, struct trial_job *job, struct records *recor
         rc = lanes_open(trial, err);
     if (rc == 0)
         rc = open_compute(trial, err);
+    if (rc == 0)
+        rc = open_prefix(trial, err);
     if (rc < 0)
         return rc;
     safetensors_release(trial->model.weights);
@@ -487,6 +537,7 @@ int trial_open_to_predict(struct trial *trial, struct trial_job *job, const char
 void trial_close(struct trial *trial)
 {
     lanes_close(trial);
+    prefix_cache_close(trial->prefix.cache);
     halves_close(trial->halves);
     arena_done(&trial->halves_arena);
     if (trial->best_map)

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "trainer/dataset.h"
+#include "trainer/frozen_prefix.h"
 #include "trainer/method.h"
 #include "trainer/metrics.h"
 #include "trainer/optimizer.h"
@@ -54,6 +55,7 @@ struct trial {
     struct halves *halves; /* of both lanes; NULL: computes in fp32 */
     struct arena halves_arena;
     struct lanes lanes;
+    struct frozen_prefix prefix; /* of both lanes; 0 layers: there is none */
     struct optimizer optimizer;
     struct schedule schedule;
     double learning_rate, label_smoothing;

@@ -150,8 +150,9 @@ static int validate(struct trial *trial, struct err *err)
 
 /* Records of start and end ----------------------------------------------------------------------------------------- */
 
-/* An estimate of all training: the forward pass; the same again for gradients of activations, in the layers from the
- * lowest trained one upwards; and for gradients of weights, by the share of the layers' matrices that is trained. */
+/* An estimate of all training: the forward pass (of a frozen prefix once an example); the same again for gradients of
+ * activations, in the layers from the lowest trained one upwards; and for gradients of weights, by the share of the
+ * layers' matrices that is trained. */
 static double training_flops(const struct trial *trial)
 {
     const struct model *model = &trial->model;
@@ -169,8 +170,9 @@ static double training_flops(const struct trial *trial)
         trained += param->layer >= 0 && param->n_dims == 2 ? (double)param_size(param) : 0;
     }
     double above = 1 - (double)(lowest > 0 ? lowest : 0) / model->n_layers,
-           share = matrices > 0 ? trained / matrices : 0;
-    return examples * model_forward_flops(model, (int)mean) * (1 + above + fmin(1, share));
+           share = matrices > 0 ? trained / matrices : 0, below = (double)trial->prefix.layers / model->n_layers;
+    return model_forward_flops(model, (int)mean) *
+           (examples * (1 - below + above + fmin(1, share)) + (double)trial->train.count * below);
 }
 
 static void send_started(struct trial *trial, int64_t resumed_step, bool bit_exact)
@@ -221,6 +223,7 @@ static void send_started(struct trial *trial, int64_t resumed_step, bool bit_exa
     records_add_text(line, "validation_sha256", trial->validation.sha256);
     records_add_int(line, "augmented", (int64_t)trial->n_augmented);
     records_add_int(line, "truncated", (int64_t)trial->train.n_truncated);
+    records_add_int(line, "prefix_layers", trial->prefix.layers);
     records_add_number(line, "flops", training_flops(trial));
     records_add_int(line, "estimated_bytes", (int64_t)trial->estimated_bytes);
     records_send(trial->records);
@@ -313,6 +316,10 @@ static int finish(struct trial *trial, const struct clocks *clocks, struct err *
         records_add_number(line, "peak_bytes", peak_bytes());
         records_add_number(line, "seconds", seconds);
         records_add_number(line, "tokens_per_second", speed(clocks));
+        if (trial->prefix.layers > 0) {
+            records_add_int(line, "prefix_read", atomic_load(&trial->prefix.n_read));
+            records_add_int(line, "prefix_computed", atomic_load(&trial->prefix.n_computed));
+        }
         records_add_text(line, "message", trial->progress.is_stopped_early ? "stopped early: patience is used up" : "");
         records_send(trial->records);
         crash_at(CRASH_RESULT_SENT);

@@ -106,7 +106,7 @@ Test(sweeps, are_accepted_named_and_described)
     cr_assert_eq(glob("sweeps/*.json", 0, NULL, &found), 0);
     for (size_t i = 0; i < found.gl_pathc; i++)
         expect_good(&temp, found.gl_pathv[i], readme);
-    cr_expect_geq(found.gl_pathc, 17);
+    cr_expect_geq(found.gl_pathc, 18);
     globfree(&found);
     expect_good_yaml(&temp, "sweeps/wandb.yaml", readme);
     free(readme);

@@ -51,6 +51,7 @@ const struct model_kind model_bert = {
     .model_types = (const char *const[]){"bert", NULL},
     .lora_targets = (const char *const[]){"query", "value", NULL},
     .prefix = "bert.",
+    .has_prefix = true,
     .load = bert_load,
     .classify = bert_classify,
     .encode = bert_encode,

@@ -80,6 +80,7 @@ const struct model_kind model_distilbert = {
     .model_types = (const char *const[]){"distilbert", NULL},
     .lora_targets = (const char *const[]){"q_lin", "v_lin", NULL},
     .prefix = "distilbert.",
+    .has_prefix = true,
     .load = distilbert_load,
     .classify = distilbert_classify,
     .encode = distilbert_encode,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/json.h"
+#include "trainer/frozen_prefix.h"
 
 /* What this code does not compute must not be silently ignored. */
 static int refuse_variants(const struct model *model, struct err *err)
@@ -325,9 +326,10 @@ static struct value *layer_forward(struct pass *pass, const struct encoder *enco
 
 struct value *encoder_forward(struct pass *pass, const struct encoder *encoder)
 {
-    struct value *x = embed(pass, encoder);
+    int first = pass_first_layer(pass);
+    struct value *x = first > 0 ? frozen_prefix_value(pass) : embed(pass, encoder);
     struct scratch scratch = {0};
-    for (int i = 0; i < pass->model->n_layers; i++)
+    for (int i = first; i < pass_end_layer(pass); i++)
         x = layer_forward(pass, encoder, &encoder->layers[i], x, &scratch);
     return x;
 }

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "trainer/frozen_prefix.h"
 #include "trainer/kv_cache.h"
 #include "trainer/models/decoder.h"
 
@@ -195,9 +196,8 @@ static struct value *layer_forward(struct pass *pass, const struct gpt2 *gpt2, c
     return site_replace(pass, layer->sites.block, site_sublayer(pass, layer->sites.output_sublayer, h, x));
 }
 
-static struct value *gpt2_decode(struct pass *pass)
+static struct value *embed(struct pass *pass, const struct gpt2 *gpt2)
 {
-    const struct gpt2 *gpt2 = pass->model->state;
     const struct batch *batch = pass->batch;
     struct tape *tape = pass->tape;
     struct value *x = site_embedding(pass, gpt2->embedding, batch->ids, &batch->layout);
@@ -206,10 +206,19 @@ static struct value *gpt2_decode(struct pass *pass)
         return NULL;
     x = op_add(tape, x, op_embedding(tape, &gpt2->positions->value, positions, x->rows, x->layout));
     x = op_dropout(tape, x, gpt2->embedding_dropout, gpt2->embedding_dropout_site);
-    x = site_replace(pass, gpt2->embeddings, x);
-    for (int i = 0; i < pass->model->n_layers; i++)
+    return site_replace(pass, gpt2->embeddings, x);
+}
+
+static struct value *gpt2_decode(struct pass *pass)
+{
+    const struct gpt2 *gpt2 = pass->model->state;
+    int first = pass_first_layer(pass);
+    struct value *x = first > 0 ? frozen_prefix_value(pass) : embed(pass, gpt2);
+    for (int i = first; i < pass_end_layer(pass); i++)
         x = layer_forward(pass, gpt2, &gpt2->layers[i], x);
-    return op_layer_norm(tape, x, &gpt2->norm->value, &gpt2->norm_bias->value, gpt2->norm_epsilon);
+    return pass->prefix_end
+               ? x
+               : op_layer_norm(pass->tape, x, &gpt2->norm->value, &gpt2->norm_bias->value, gpt2->norm_epsilon);
 }
 
 static struct value *gpt2_classify(struct pass *pass)
@@ -223,6 +232,7 @@ const struct model_kind model_gpt2 = {
     .model_types = (const char *const[]){"gpt2", NULL},
     .lora_targets = (const char *const[]){"c_attn", NULL},
     .prefix = "transformer.",
+    .has_prefix = true,
     .load = gpt2_load,
     .classify = gpt2_classify,
     .decode = gpt2_decode,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/json.h"
+#include "trainer/frozen_prefix.h"
 #include "trainer/kv_cache.h"
 #include "trainer/models/decoder.h"
 #include "trainer/models/rope.h"
@@ -224,14 +225,17 @@ static struct value *layer_forward(struct pass *pass, const struct llama *llama,
 static struct value *llama_decode(struct pass *pass)
 {
     const struct llama *llama = pass->model->state;
+    const struct batch *batch = pass->batch;
     struct rotation rotation;
-    struct value *x = site_embedding(pass, llama->embedding, pass->batch->ids, &pass->batch->layout);
-    x = site_replace(pass, llama->embeddings, x);
+    int first = pass_first_layer(pass);
+    struct value *x = first > 0 ? frozen_prefix_value(pass)
+                                : site_replace(pass, llama->embeddings,
+                                               site_embedding(pass, llama->embedding, batch->ids, &batch->layout));
     if (!x || !rope_rotation(&llama->rope, pass->tape, x->layout, &rotation))
         return NULL;
-    for (int i = 0; i < pass->model->n_layers; i++)
+    for (int i = first; i < pass_end_layer(pass); i++)
         x = layer_forward(pass, llama, &llama->layers[i], &rotation, x);
-    return op_rms_norm(pass->tape, x, &llama->norm->value, llama->norm_epsilon);
+    return pass->prefix_end ? x : op_rms_norm(pass->tape, x, &llama->norm->value, llama->norm_epsilon);
 }
 
 static struct value *llama_classify(struct pass *pass)
@@ -243,8 +247,8 @@ static struct value *llama_classify(struct pass *pass)
 #define LLAMA_KIND(type)                                                                                               \
     {                                                                                                                  \
         .name = type, .model_types = (const char *const[]){type, NULL},                                                \
-        .lora_targets = (const char *const[]){"q_proj", "v_proj", NULL}, .prefix = "model.", .load = llama_load,       \
-        .packs = true, .classify = llama_classify, .decode = llama_decode,                                             \
+        .lora_targets = (const char *const[]){"q_proj", "v_proj", NULL}, .prefix = "model.", .has_prefix = true,       \
+        .load = llama_load, .packs = true, .classify = llama_classify, .decode = llama_decode,                         \
     }
 
 const struct model_kind model_llama = LLAMA_KIND("llama");

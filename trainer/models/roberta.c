@@ -58,6 +58,7 @@ const struct model_kind model_roberta = {
     .model_types = (const char *const[]){"roberta", "xlm-roberta", NULL},
     .lora_targets = (const char *const[]){"query", "value", NULL},
     .prefix = "roberta.",
+    .has_prefix = true,
     .load = roberta_load,
     .classify = roberta_classify,
     .encode = roberta_encode,
