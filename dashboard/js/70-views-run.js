@@ -55,6 +55,13 @@ function readCheckLines(get) {
     return own.length ? { t: l.best.trials[0], before: average("before"), after: average("after"), delta: average("delta"), low: own.length > 1 ? over.low : own[0].low, high: own.length > 1 ? over.high : own[0].high, n: own[0].n_items } : null;
   }).filter(Boolean);
 }
+/* Where the 95 % interval of the change puts what came after; without a before the interval is that of after itself. */
+const reached = (l) => (isNumber(l.low) && isNumber(l.high) ? [l.low, l.high].map((v) => v + (isNumber(l.before) ? l.before : 0)) : null);
+/* All values, and of intervals what is at most twice as far as they are apart: with few seeds some are huge. */
+function checkRange(lines) {
+  const [low, high] = extremes(lines.flatMap((l) => [l.before, l.after]).filter(isNumber)), far = 2 * (high - low) || Infinity;
+  return padded([low, high, ...lines.flatMap((l) => reached(l) || []).map((v) => Math.min(Math.max(v, low - far), high + far))]);
+}
 const checksCard = {
   id: "checks", title: "Checks before → after", controls: [{ key: "check", label: "", start: () => (checkKinds()[0] || [""])[0], values: checkKinds }, { key: "of", label: "for", start: "methods", values: () => [["methods", "each method's best"], ["trials", "single trials"]] }],
   height: (w, get) => 58 + 24 * Math.max(1, checkLines(get).length),
@@ -62,13 +69,19 @@ const checksCard = {
     const lines = checkLines(get);
     if (!lines.length) return "This sweep has no checks" + (page.state.filter ? " among the trials shown." : ".");
     const name = (l) => (get.of === "trials" ? `${l.t.trial} ${l.t.method}` : l.t.method), left = Math.min(w / 3, Math.max(...lines.map((l) => p.width(clip(name(l), 22), 12))) + 18);
-    const a = axes(p, w, h, { title: checkKinds().find(([k]) => k === get.check)[1], range: padded(lines.flatMap((l) => [l.before, l.after])), format: /rate|accuracy|parity|share/.test(checkMetric(get.check)) ? percent : short }, { none: true }, { left, top: 4 });
+    const a = axes(p, w, h, { title: checkKinds().find(([k]) => k === get.check)[1], range: checkRange(lines), format: /rate|accuracy|parity|share/.test(checkMetric(get.check)) ? percent : short }, { none: true }, { left, top: 4 });
     lines.forEach((l, i) => {
       const y = 18 + 24 * i, c = colour(p.theme, l.t.method);
       p.text(clip(name(l), 22), left - 8, y + 4, { align: "right", fill: p.theme.ink });
       if (isNumber(l.before)) {
         p.line([a.x(l.before), y, a.x(l.after), y], { stroke: c, width: 2 });
         p.dot(a.x(l.before), y, 4.5, "circle", { fill: p.theme.panel, stroke: c, width: 1.8 });
+      }
+      const reach = reached(l), edges = [a.left, a.right];
+      if (reach) {
+        const [from, to] = reach.map((v) => Math.min(Math.max(a.x(v), edges[0]), edges[1]));
+        p.line([from, y, to, y], { stroke: c, width: 1.2, alpha: 0.8 });
+        for (const [x, v] of [[from, reach[0]], [to, reach[1]]]) if (Math.abs(x - a.x(v)) < 1) p.line([x, y - 4, x, y + 4], { stroke: c, width: 1.2, alpha: 0.8 });
       }
       p.dot(a.x(l.after), y, 5, "circle", { fill: c });
       p.hit(a.x(l.after), y, `${name(l)}: ${score(l.before)} before, ${score(l.after)} after, change ${signed(l.delta)} ${range(l, signed)}`, l.t.trial);
@@ -78,7 +91,7 @@ const checksCard = {
   table: (get) => ({ columns: [{ title: "trial" }, { title: "method" }, { title: "before", format: score }, { title: "after", format: score }, { title: "change", format: signed }, { title: "low", format: signed }, { title: "high", format: signed }, { title: "items" }],
     rows: checkLines(get).map((l) => [l.t.trial, l.t.method, l.before, l.after, l.delta, l.low, l.high, l.n]) }),
   summary: (get) => checkLines(get).slice(0, 6).map((l) => `${l.t.method} ${score(l.before)} to ${score(l.after)}`).join("; "),
-  note: (get) => `Open: before (the untrained model; with a linear probe of the same seed where labels are needed). Filled: after. ${betterWords[betterOf(get.check)]}.`,
+  note: (get) => `Open: before (the untrained model; with a linear probe of the same seed where labels are needed). Filled: after, with the 95 % interval of the change (over seeds; of one trial over items). ${betterWords[betterOf(get.check)]}.`,
 };
 /* Every check of every method's best configuration at one look: change, and whether it is clear. */
 const overviewKinds = () => few(checkKinds().filter(([k]) => !checkMetric(k).includes("/")), 12);

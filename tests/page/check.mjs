@@ -203,6 +203,10 @@ await test("tells of bias, safety and forgetting before and after", plain.url, {
   await page.selectOption("#checks select >> nth=0", "1:forgetting|accuracy");
   await page.click("#checks .tools button:has-text('Table')");
   await page.waitForTimeout(150);
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("#checks .tools button:has-text('SVG')")]);
+  const changes = await page.$$eval("#checks .twin tbody tr", (l) => l.map((tr) => [...tr.children].slice(2, 7).map((td) => Number(td.textContent.replace("−", "-")))));
+  expect(changes.every(([b, a, d, low, high]) => Math.abs(a - b - d) < 2e-4 && low < d && d < high), "every change has its interval: " + JSON.stringify(changes));
+  expect(fs.readFileSync(await download.path(), "utf8").match(/stroke-width="1.2"/g).length >= changes.length, "an interval a method is drawn");
   expect(/More is better/.test(await page.textContent("#checks figcaption")), await page.textContent("#checks figcaption"));
   expect((await page.$$eval("#checks .twin tbody tr", (l) => l.length)) === (await page.$$eval("#lines tbody tr", (l) => l.length)), "a row a method");
 });
