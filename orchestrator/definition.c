@@ -584,6 +584,8 @@ static int read_root(struct definition_reader *r)
     if (rc == 0)
         rc = read_checks(r);
     if (rc == 0)
+        definition_check_reported(r);
+    if (rc == 0)
         rc = read_resources(r);
     if (rc == 0)
         rc = read_budget(r);

@@ -27,5 +27,7 @@ int definition_read_search(struct definition_reader *r) MUST_CHECK;
 int definition_read_objectives(struct definition_reader *r) MUST_CHECK;
 int definition_read_stopping(struct definition_reader *r) MUST_CHECK;
 int definition_read_constraints(struct definition_reader *r) MUST_CHECK;
+/* Adds a problem for each metric of the stopping rule or a constraint that no trial reports (after the checks). */
+void definition_check_reported(struct definition_reader *r);
 
 #endif

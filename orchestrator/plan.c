@@ -205,20 +205,41 @@ static void keep_stored(struct plan *plan)
             plan->index->is_asked[i] = true;
 }
 
+static int too_many(int64_t n, const char *more, struct err *err)
+{
+    return err_set(err, ERR_USAGE,
+                   "the definition asks for %s%" PRId64
+                   " trials, %d can be listed beforehand; search.configurations or "
+                   "budget.trials limits them, or an algorithm that proposes as it goes (search.algorithm: auto)",
+                   more, n, PLAN_MAX_TRIALS);
+}
+
+/* A list that is known to be too long is not begun. */
+static int check_length(const struct definition *definition, struct err *err)
+{
+    int64_t size = space_grid_size(&definition->space), n = strcmp(definition->search, "grid") == 0 ? size : 0;
+    if (definition->configurations > 0 && (n <= 0 || definition->configurations < n))
+        n = definition->configurations;
+    if (size >= 0 && size < n)
+        n = size;
+    n = n > INT64_MAX / definition->seeds ? INT64_MAX : n * definition->seeds;
+    if (definition->budget.trials > 0 && definition->budget.trials < n)
+        n = definition->budget.trials;
+    return n > PLAN_MAX_TRIALS ? too_many(n, "", err) : 0;
+}
+
 static int add_proposals(struct plan *plan, struct err *err)
 {
     const struct search_kind *search = search_find(plan->definition->search);
     int rc = 0;
     if (!search)
         return err_set(err, ERR_INTERNAL, "search algorithm '%s' is not in the table", plan->definition->search);
+    rc = check_length(plan->definition, err);
     for (int64_t i = 0; rc == 0 && !is_budget_spent(plan); i++) {
         cJSON *configuration = NULL;
         int added;
         if (plan->n_trials > PLAN_MAX_TRIALS)
-            return err_set(err, ERR_USAGE,
-                           "the definition asks for more than %d trials; search.configurations or budget.trials "
-                           "limits them",
-                           PLAN_MAX_TRIALS);
+            return too_many(plan->n_trials, "more than ", err);
         rc = search->propose(plan->definition, i, &configuration, err);
         if (rc == 0 && !configuration)
             break;

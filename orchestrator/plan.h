@@ -42,8 +42,9 @@ struct plan {
 
 /* Everything the definition asks for: the baseline first when there are checks, then the search's proposals with a
  * trial a seed, up to budget.trials trials. Arguments are kept (borrowed). ERR_USAGE when a proposal is refused or the
- * grid is beyond PLAN_MAX_TRIALS. The plan is done also after a failure. */
-enum { PLAN_MAX_TRIALS = 1000000 };
+ * list is beyond PLAN_MAX_TRIALS, before it is made where its length is known. The plan is done also after a failure.
+ */
+enum { PLAN_MAX_TRIALS = 100000 };
 /* Whether what is trained next depends on results: a search based on a model, a stopping rule, constraints, fixed first
  * configurations or a budget of steps. Such a sweep's plan has the baseline and what the store has; the rest is
  * proposed as it goes (coordinator_study.c). */

@@ -432,6 +432,16 @@ static int propose_drawn(struct study *study, double *x, bool *added, struct err
     return !*added && rc == 0 ? propose_from_grid(study, x, added, err) : rc;
 }
 
+/* Not one configuration was found: an error where constraints over parameters are the reason. */
+static int nothing_allowed(const struct study *study, struct err *err)
+{
+    for (int i = 0; i < study->n_constraints; i++)
+        if (!study->definition->constraints[i].metric)
+            return err_set(err, ERR_USAGE, "constraints: no configuration was found that meets '%s'%s",
+                           study->definition->constraints[i].text, study->n_constraints > 1 ? " and the others" : "");
+    return 0;
+}
+
 /* Adds the next configuration; *added false: the space is used up. */
 static int propose(struct study *study, bool *added, struct err *err)
 {
@@ -460,6 +470,8 @@ static int propose(struct study *study, bool *added, struct err *err)
             rc = propose_drawn(study, x, added, err);
     }
     free(x);
+    if (rc == 0 && !*added && study->n_configurations == 0)
+        rc = nothing_allowed(study, err);
     return rc;
 }
 

@@ -260,3 +260,30 @@ Test(plan, a_proposal_that_is_refused_is_named)
     cr_expect(strstr(err.message, "proposal 1") && strstr(err.message, "alpha"), "%s", err.message);
     fixture_close(&f);
 }
+
+/* Known before anything is listed, so that the answer does not take minutes. */
+Test(plan, a_list_that_is_too_long_is_not_begun)
+{
+    static const char *const cases[] = {
+        "\"parameters\": {\"learning_rate\": {\"min\": 0.001, \"max\": 1, \"quantum\": 0.001}, "
+        "\"weight_decay\": {\"min\": 0.001, \"max\": 1, \"quantum\": 0.001}}",
+        "\"seeds\": 10, \"search\": {\"algorithm\": \"random\", \"configurations\": 100000}, "
+        "\"parameters\": {\"learning_rate\": {\"min\": 0.001, \"max\": 1}}"};
+    for (int i = 0; i < 2; i++) {
+        struct fixture f;
+        struct err err = {0};
+        char folder[TEMP_PATH_SIZE + 256], text[1024];
+        snprintf(text, sizeof(text),
+                 "{\"name\": \"p\", \"model\": \"model\", \"task\": {\"kind\": \"classification\", \"train\": "
+                 "\"train.jsonl\", \"text\": \"text\", \"label\": \"label\"}, %s}",
+                 cases[i]);
+        snprintf(folder, sizeof(folder), "%s", temp_path(&temp, "."));
+        memset(&f, 0, sizeof(f));
+        cr_assert_eq(definition_parse(&f.definition, text, folder, "p.json", &err), 0, "%s", err.message);
+        cr_assert_eq(job_hash_inputs(&f.hashes, &f.definition, temp_path(&temp, "hashes"), &err), 0, "%s", err.message);
+        cr_expect_eq(plan_make(&f.plan, &f.definition, &f.hashes, NULL, &err), ERR_USAGE);
+        cr_expect(strstr(err.message, "asks for 1000000 trials"), "%s", err.message);
+        cr_expect_eq(f.plan.n_configurations, 0);
+        fixture_close(&f);
+    }
+}

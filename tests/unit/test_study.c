@@ -223,6 +223,24 @@ Test(study, constraints_and_first_configurations)
     definition_done(&definition);
 }
 
+Test(study, constraints_that_nothing_meets_are_an_error)
+{
+    static const char *const spaces[] = {"{\"min\": 0, \"max\": 1}", "{\"values\": [1, 2, 3]}"};
+    for (int i = 0; i < 2; i++) {
+        struct definition definition;
+        struct study_proposal proposal;
+        struct err err;
+        char text[200];
+        snprintf(text, sizeof(text), "{\"parameters\": {\"a\": %s}, \"constraints\": [\"a > 5\"]}", spaces[i]);
+        read_definition(&definition, text);
+        struct study *study = make(&definition, false);
+        cr_expect_eq(study_ask(study, &proposal, &err), ERR_USAGE);
+        cr_expect(strstr(err.message, "no configuration was found that meets 'a > 5'"), "%s", err.message);
+        study_free(study);
+        definition_done(&definition);
+    }
+}
+
 Test(study, seeds_are_repeated_and_clear_losers_get_no_more)
 {
     struct definition definition;
