@@ -33,6 +33,7 @@ const struct command *const commands[] = {
     &command_generate,
     &command_predict,
     &command_eval,
+    &command_merge,
     &command_doctor,
     &command_suggest,
     &command_tell,

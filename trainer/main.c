@@ -20,6 +20,7 @@
 #include "trainer/gemm_bf16.h"
 #include "trainer/generate_command.h"
 #include "trainer/kernels.h"
+#include "trainer/merge_command.h"
 #include "trainer/predict_command.h"
 #include "trainer/tokens_command.h"
 #include "trainer/trial.h"
@@ -30,7 +31,7 @@ static const char usage[] =
     "       nightsweep-trainer --check-grad < JOB\n"
     "       nightsweep-trainer --tokens | --tokens-decode | --tokens-time MODEL MAX_TOKENS < LINES\n"
     "       nightsweep-trainer --weights MODEL\n"
-    "       nightsweep-trainer --generate | --predict < REQUEST\n"
+    "       nightsweep-trainer --generate | --predict | --merge < REQUEST\n"
     "       nightsweep-trainer --data-check < REQUEST\n"
     "       nightsweep-trainer --doctor | --help | --version\n"
     "\n"
@@ -45,6 +46,7 @@ static const char usage[] =
     "                 --tokens-time the processor seconds that encoding took\n"
     "  --generate     go on with prompts (`nightsweep generate` asks for it)\n"
     "  --predict      answer new rows with a trained adapter (`nightsweep predict` asks for it)\n"
+    "  --merge        fold an adapter into its base (`nightsweep merge` asks for it)\n"
     "  --weights      print the tensors of a model folder: name, type, shape, hash of the float32 values\n"
     "  --doctor       print what this program computes with, as JSON\n"
     "\n"
@@ -291,6 +293,11 @@ int main(int argc, char **argv)
             return 0;
         } else if (strcmp(argv[i], "--generate") == 0) {
             int rc = generate_command(stdin, stdout, &err);
+            if (rc < 0)
+                fprintf(stderr, "nightsweep-trainer: %s\n", err.message);
+            return err_exit_status(rc);
+        } else if (strcmp(argv[i], "--merge") == 0) {
+            int rc = merge_command(stdin, &err);
             if (rc < 0)
                 fprintf(stderr, "nightsweep-trainer: %s\n", err.message);
             return err_exit_status(rc);

@@ -4,13 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/file.h"
 #include "common/json.h"
-#include "common/settings.h"
+#include "trainer/saved_adapter.h"
 #include "trainer/trial.h"
 
 struct predicting {
-    cJSON *request, *description, *settings, *task;
+    cJSON *request, *task;
+    struct saved_adapter saved;
     const char *adapter, *input;
     bool is_labeled;
     struct trial_job job;
@@ -48,42 +48,15 @@ static int read_request(struct predicting *p, FILE *in, struct err *err)
     return rc < 0 ? rc : trial_job_task_kind(p->task, &p->job.model_task, err);
 }
 
-/* The settings of the trial that wrote the folder, starting from it. */
-static int read_settings(struct predicting *p, struct err *err)
+static int read_adapter(struct predicting *p, struct err *err)
 {
-    char *path = file_join(p->adapter, "nightsweep.json");
-    const cJSON *settings = NULL;
-    int rc = path ? json_read_file(path, &p->description, err) : err_set(err, ERR_NOMEM, "no memory for a path");
-    if (rc == 0)
-        rc = json_get_object(p->description, "settings", path, &settings, err);
-    if (rc == 0)
-        rc = settings_resolve(settings, path, &p->settings, err);
-    if (rc == 0 && !cJSON_AddStringToObject(p->settings, "init_adapter", p->adapter))
-        rc = err_set(err, ERR_NOMEM, "no memory for settings");
-    p->job.settings = p->settings;
-    free(path);
+    int rc = saved_adapter_read(&p->saved, p->adapter, err);
+    if (rc == 0 && p->job.model_task == TASK_CLASSIFICATION && p->saved.labels.count < 2)
+        rc = err_set(err, ERR_FORMAT, "'%s' is no classifier: its nightsweep.json has no labels", p->adapter);
+    p->job.settings = p->saved.settings;
+    p->trial.labels = p->saved.labels; /* the trial's to free from here on */
+    p->saved.labels = (struct labels){0};
     return rc;
-}
-
-/* Names in the order of the head's classes; they point into the description. */
-static int read_labels(struct predicting *p, struct err *err)
-{
-    const cJSON *list = NULL;
-    struct labels *labels = &p->trial.labels;
-    int rc = json_get_array(p->description, "labels", "nightsweep.json", &list, err);
-    if (rc < 0)
-        return rc;
-    labels->names = calloc((size_t)cJSON_GetArraySize(list) + 1, sizeof(*labels->names));
-    if (!labels->names)
-        return err_set(err, ERR_NOMEM, "no memory for labels");
-    for (const cJSON *item = list->child; item; item = item->next) {
-        if (!cJSON_IsString(item))
-            return err_set(err, ERR_FORMAT, "'%s': nightsweep.json: labels: a list of texts was expected", p->adapter);
-        labels->names[labels->count++] = item->valuestring;
-    }
-    return p->job.model_task != TASK_CLASSIFICATION || labels->count > 1
-               ? 0
-               : err_set(err, ERR_FORMAT, "'%s' is no classifier: its nightsweep.json has no labels", p->adapter);
 }
 
 static int write_line(struct text *line, FILE *out, struct err *err)
@@ -162,17 +135,14 @@ int predict_command(FILE *in, FILE *out, struct err *err)
     p->job.threads = 1;
     int rc = read_request(p, in, err);
     if (rc == 0)
-        rc = read_settings(p, err);
-    if (rc == 0)
-        rc = read_labels(p, err);
+        rc = read_adapter(p, err);
     if (rc == 0)
         rc = trial_open_to_predict(&p->trial, &p->job, p->input, err);
     if (rc == 0)
         rc = answer(p, out, err);
     trial_close(&p->trial);
     json_free(p->request);
-    json_free(p->description);
-    json_free(p->settings);
+    saved_adapter_done(&p->saved);
     json_free(p->task);
     arena_done(&p->arena);
     free(p);

@@ -204,6 +204,20 @@ int weight_change_site(struct model *model, struct site *site, const real *origi
 
 enum { IDS_AT_ONCE = 512 };
 
+/* What the site makes of tokens first … first + n − 1, (n, width), until the next call. NULL: the tape has failed. */
+static const real *embed_rows(struct probing *probing, struct model *model, struct site *site, int first, int n)
+{
+    const struct layout *layout = begin(probing, model, n);
+    int32_t *ids = tape_alloc(&probing->tape, "weight_change", (size_t)n * sizeof(*ids));
+    for (int i = 0; ids && i < n; i++)
+        ids[i] = first + i;
+    struct value *x = ids ? op_embedding(&probing->tape, &site->weight->value, ids, n, layout) : NULL;
+    for (struct hook *hook = site->hooks; hook; hook = hook->next)
+        if (hook->embed)
+            x = hook->embed(hook->state, &probing->pass, ids, x);
+    return x ? x->data : NULL;
+}
+
 int weight_change_embedding(struct model *model, struct site *site, const real *original, struct weight_change *change,
                             struct err *err)
 {
@@ -215,20 +229,47 @@ int weight_change_embedding(struct model *model, struct site *site, const real *
         return 0;
     for (int first = 0; first < tokens && rc == 0; first += IDS_AT_ONCE) {
         int n = tokens - first < IDS_AT_ONCE ? tokens - first : IDS_AT_ONCE;
-        const struct layout *layout = begin(&probing, model, n);
-        int32_t *ids = tape_alloc(&probing.tape, "weight_change", (size_t)n * sizeof(*ids));
-        for (int i = 0; ids && i < n; i++)
-            ids[i] = first + i;
-        struct value *x = ids ? op_embedding(&probing.tape, &site->weight->value, ids, n, layout) : NULL;
-        for (struct hook *hook = site->hooks; hook; hook = hook->next)
-            if (hook->embed)
-                x = hook->embed(hook->state, &probing.pass, ids, x);
+        const real *x = embed_rows(&probing, model, site, first, n);
         rc = tape_check(&probing.tape, err);
         for (size_t i = 0; rc == 0 && x && i < (size_t)n * (size_t)width; i++) {
-            double difference = (double)x->data[i] - (double)original[(size_t)first * (size_t)width + i];
+            double difference = (double)x[i] - (double)original[(size_t)first * (size_t)width + i];
             change->squared_change += difference * difference;
         }
     }
+    arena_done(&probing.arena);
+    return rc;
+}
+
+int weight_folded(struct model *model, struct site *site, real *weight, real *bias, bool *is_affine,
+                  struct arena *arena, struct err *err)
+{
+    size_t in = (size_t)site->in, out = (size_t)site->out;
+    struct probing probing = {0};
+    struct arena_mark mark = arena_mark(arena);
+    double *folded = arena_alloc(arena, in * out * sizeof(*folded)); /* (in, out) */
+    if (!folded)
+        return err_set(err, ERR_NOMEM, "no memory to fold '%s'", site->name);
+    const real *y = respond(&probing, model, site);
+    int rc = responded(&probing, site, y, err);
+    if (rc == 0) {
+        *is_affine = subtract(site, y, NULL, folded);
+        memcpy(bias, y + in * out, out * sizeof(*bias));
+        for (size_t i = 0; i < in; i++)
+            for (size_t o = 0; o < out; o++)
+                weight[site->is_transposed ? i * out + o : o * in + i] = (real)folded[i * out + o];
+    }
+    arena_done(&probing.arena);
+    arena_rewind(arena, mark);
+    return rc;
+}
+
+int weight_folded_rows(struct model *model, struct site *site, int first, int n, real *rows, struct err *err)
+{
+    struct probing probing = {0};
+    const real *x = embed_rows(&probing, model, site, first, n);
+    int rc = responded(&probing, site, x, err);
+    if (rc == 0)
+        memcpy(rows, x, (size_t)n * (size_t)site->weight->value.cols * sizeof(*rows));
     arena_done(&probing.arena);
     return rc;
 }

@@ -23,5 +23,12 @@ int weight_change_site(struct model *model, struct site *site, const real *origi
 /* The same of a table of token embeddings (site of kind SITE_EMBEDDING), without a rank. */
 int weight_change_embedding(struct model *model, struct site *site, const real *original, struct weight_change *change,
                             struct err *err) MUST_CHECK;
+/* What a linear site computes now as a plain layer: W' stored like the site's weight, and b' (out). *is_affine false:
+ * there is none. Memory of `arena` is used and given back. ERR_NOMEM, ERR_NUMERIC. */
+int weight_folded(struct model *model, struct site *site, real *weight, real *bias, bool *is_affine,
+                  struct arena *arena, struct err *err) MUST_CHECK;
+/* Rows first … first + n − 1 of the table that an embedding site computes now. ERR_NOMEM, ERR_NUMERIC. */
+int weight_folded_rows(struct model *model, struct site *site, int first, int n, real *rows,
+                       struct err *err) MUST_CHECK;
 
 #endif

@@ -1,0 +1,296 @@
+/* Folding an adapter into its base, and writing the folder of the result. */
+#include "trainer/merge_command.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/file.h"
+#include "common/json.h"
+#include "trainer/gguf.h"
+#include "trainer/saved_adapter.h"
+#include "trainer/trial.h"
+#include "trainer/weight_change.h"
+
+struct merging {
+    cJSON *request;
+    const char *adapter, *output;
+    struct saved_adapter saved;
+    struct trial_job job;
+    struct trial trial; /* only what trial_open_model needs */
+    struct model model;
+    struct arena arena;
+    char *folder; /* where it is made: <output>.tmp-merge */
+};
+
+static int read_request(struct merging *m, FILE *in, struct err *err)
+{
+    char *line = NULL;
+    size_t capacity = 0;
+    ssize_t n = getline(&line, &capacity, in);
+    int rc = n > 0 ? json_parse(line, (size_t)n, &m->request, err) : err_set(err, ERR_FORMAT, "a request was expected");
+    free(line);
+    if (rc == 0 && !cJSON_IsObject(m->request))
+        rc = err_set(err, ERR_FORMAT, "request: %s was found, an object was expected", json_type_name(m->request));
+    if (rc == 0)
+        rc = json_get_string(m->request, "model", "request", &m->job.model, err);
+    if (rc == 0)
+        rc = json_get_string(m->request, "adapter", "request", &m->adapter, err);
+    if (rc == 0)
+        rc = json_get_string(m->request, "output", "request", &m->output, err);
+    if (rc == 0)
+        rc = json_get_object(m->request, "task", "request", &m->job.task, err);
+    if (rc == 0)
+        rc = trial_job_task_kind(m->job.task, &m->job.model_task, err);
+    if (rc == 0 && file_exists(m->output))
+        rc = err_set(err, ERR_USAGE, "'%s' exists already", m->output);
+    return rc;
+}
+
+static int open_model(struct merging *m, struct err *err)
+{
+    int rc = saved_adapter_read(&m->saved, m->adapter, err);
+    if (rc < 0)
+        return rc;
+    cJSON_DeleteItemFromObjectCaseSensitive(m->saved.settings, "weight_storage"); /* all of it is written in float */
+    m->job.settings = m->saved.settings;
+    m->trial.job = &m->job;
+    m->trial.labels = m->saved.labels;
+    return trial_open_model(&m->trial, &m->model, &m->arena, NULL, err);
+}
+
+/* Folding ---------------------------------------------------------------------------------------------------------- */
+
+static int refuse(const struct site *site, const char *why, struct err *err)
+{
+    return err_set(err, ERR_UNSUPPORTED, "'%s' cannot be merged: %s", site->name, why);
+}
+
+static bool is_shared(const struct model *model, const struct site *site)
+{
+    for (size_t i = 0; i < model->n_sites; i++)
+        if (model->sites[i] != site && model->sites[i]->weight == site->weight)
+            return true;
+    return false;
+}
+
+static int fold_linear(struct merging *m, struct site *site, struct err *err)
+{
+    size_t n = param_size(site->weight);
+    bool is_affine = false;
+    real *weight = arena_alloc(&m->arena, n * sizeof(*weight));
+    real *bias = arena_alloc(&m->arena, (size_t)site->out * sizeof(*bias));
+    if (!weight || !bias)
+        return err_set(err, ERR_NOMEM, "no memory to merge '%s'", site->name);
+    if (is_shared(&m->model, site))
+        return refuse(site, "its weight is the token embedding's too", err);
+    int rc = weight_folded(&m->model, site, weight, bias, &is_affine, &m->arena, err);
+    if (rc < 0)
+        return rc;
+    if (!is_affine)
+        return refuse(site, "the method is no linear map of its input", err);
+    for (int i = 0; !site->bias && i < site->out; i++)
+        if (bias[i] != 0)
+            return refuse(site, "the method adds a bias, and the model has none there", err);
+    site->weight->value.data = weight;
+    if (site->bias)
+        site->bias->value.data = bias;
+    return 0;
+}
+
+enum { IDS_AT_ONCE = 512 };
+
+/* The rows that embedding hooks make of the table's. */
+static int fold_embedding(struct merging *m, struct site *site, struct err *err)
+{
+    int tokens = site->weight->value.rows, width = site->weight->value.cols, rc = 0;
+    real *table = arena_alloc(&m->arena, (size_t)tokens * (size_t)width * sizeof(*table));
+    if (!table)
+        return err_set(err, ERR_NOMEM, "no memory to merge '%s'", site->name);
+    if (is_shared(&m->model, site))
+        return refuse(site, "its table is the output embedding's weight too", err);
+    for (int first = 0; first < tokens && rc == 0; first += IDS_AT_ONCE)
+        rc = weight_folded_rows(&m->model, site, first, tokens - first < IDS_AT_ONCE ? tokens - first : IDS_AT_ONCE,
+                                table + (size_t)first * (size_t)width, err);
+    site->weight->value.data = table;
+    return rc;
+}
+
+static int fold_site(struct merging *m, struct site *site, struct err *err)
+{
+    bool is_linear = false, is_embedding = false;
+    for (const struct hook *hook = site->hooks; hook; hook = hook->next) {
+        if (hook->sublayer || hook->attention || hook->insert || hook->replace)
+            return refuse(site, "what the method does there is not part of a weight", err);
+        is_linear = is_linear || hook->weight || hook->input || hook->output;
+        is_embedding = is_embedding || hook->embed;
+    }
+    int rc = is_linear ? fold_linear(m, site, err) : 0;
+    return rc == 0 && is_embedding ? fold_embedding(m, site, err) : rc;
+}
+
+/* Writing ---------------------------------------------------------------------------------------------------------- */
+
+static int write_weights(const struct merging *m, struct err *err)
+{
+    const struct params *params = &m->model.params;
+    struct tensor_source *tensors = calloc(params->count + 1, sizeof(*tensors));
+    char *path = file_join(m->folder, "model.safetensors");
+    size_t n = 0;
+    for (size_t i = 0; tensors && i < params->count; i++) {
+        const struct param *param = params->items[i];
+        if (param->origin != PARAM_METHOD)
+            tensors[n++] = (struct tensor_source){param->name, param->n_dims, param->shape, param->value.data};
+    }
+    int rc = tensors && path ? safetensors_write(path, tensors, n, err) : err_set(err, ERR_NOMEM, "no memory to merge");
+    free(tensors);
+    free(path);
+    return rc;
+}
+
+static bool set_item(cJSON *object, const char *key, cJSON *item)
+{
+    cJSON_DeleteItemFromObjectCaseSensitive(object, key);
+    return item && cJSON_AddItemToObject(object, key, item);
+}
+
+/* The base's, with the names of the classes. */
+static int write_config(const struct merging *m, struct err *err)
+{
+    const struct labels *labels = &m->saved.labels;
+    cJSON *config = cJSON_Duplicate(m->model.config, true), *names = cJSON_CreateObject(), *ids = cJSON_CreateObject();
+    struct text text = {0};
+    bool is_made = config && names && ids && set_item(config, "torch_dtype", cJSON_CreateString("float32"));
+    for (int c = 0; is_made && c < labels->count; c++) {
+        char number[16];
+        snprintf(number, sizeof(number), "%d", c);
+        is_made = cJSON_AddStringToObject(names, number, labels->names[c]) &&
+                  cJSON_AddNumberToObject(ids, labels->names[c], c);
+    }
+    if (is_made && labels->count > 0) {
+        is_made = set_item(config, "id2label", names) && set_item(config, "label2id", ids) &&
+                  set_item(config, "num_labels", cJSON_CreateNumber(labels->count));
+        names = ids = NULL;
+    }
+    if (is_made)
+        json_add(&text, config);
+    text_add(&text, "\n");
+    char *path = file_join(m->folder, "config.json");
+    int rc = is_made && path && !text.failed ? file_write_atomic(path, text.data, text.len, err)
+                                             : err_set(err, ERR_NOMEM, "no memory to merge");
+    cJSON_Delete(names);
+    cJSON_Delete(ids);
+    cJSON_Delete(config);
+    text_done(&text);
+    free(path);
+    return rc;
+}
+
+enum { MAX_COPIED_BYTES = 256 << 20 };
+
+static int copy_file(const struct merging *m, const char *name, struct err *err)
+{
+    char *from = file_join(m->job.model, name), *to = file_join(m->folder, name), *data = NULL;
+    size_t n = 0;
+    int rc = from && to ? file_read(from, MAX_COPIED_BYTES, &data, &n, err) : err_set(err, ERR_NOMEM, "no memory");
+    if (rc == 0)
+        rc = file_write_atomic(to, data, n, err);
+    free(data);
+    free(from);
+    free(to);
+    return rc;
+}
+
+/* What belongs to the tokenizer or to generation: texts, but for the config and an index of weights. */
+static bool is_copied(const char *name)
+{
+    bool is_text = text_ends_with(name, ".json") || text_ends_with(name, ".txt") || text_ends_with(name, ".model") ||
+                   text_ends_with(name, ".jinja");
+    return is_text && strcmp(name, "config.json") != 0 && !text_ends_with(name, ".index.json");
+}
+
+static int copy_files(const struct merging *m, struct err *err)
+{
+    DIR *directory = opendir(m->job.model);
+    int rc = directory ? 0 : err_set_errno(err, "'%s' cannot be read", m->job.model);
+    for (struct dirent *entry; rc == 0 && (entry = readdir(directory));)
+        if (is_copied(entry->d_name))
+            rc = copy_file(m, entry->d_name, err);
+    if (directory)
+        closedir(directory);
+    return rc;
+}
+
+/* A GGUF file has its tokenizer inside. */
+static int write_gguf_tokenizer(const struct merging *m, struct err *err)
+{
+    char *found = NULL, *path = file_join(m->folder, "tokenizer.json");
+    struct gguf *gguf = NULL;
+    struct text text = {0};
+    cJSON *json = NULL;
+    int rc = path && !file_exists(path) ? gguf_find(&found, m->job.model, err) : 0;
+    if (rc == 0 && found)
+        rc = gguf_open(&gguf, found, err);
+    if (rc == 0 && found)
+        rc = gguf_tokenizer(gguf, &json, err);
+    if (rc == 0 && found) {
+        json_add(&text, json);
+        rc = text.failed ? err_set(err, ERR_NOMEM, "no memory to merge")
+                         : file_write_atomic(path, text.data, text.len, err);
+    }
+    json_free(json);
+    gguf_close(gguf);
+    text_done(&text);
+    free(found);
+    free(path);
+    return rc;
+}
+
+static int write_folder(struct merging *m, struct err *err)
+{
+    struct text name = {0};
+    text_printf(&name, "%s.tmp-merge", m->output);
+    m->folder = name.failed ? NULL : name.data;
+    if (!m->folder)
+        return err_set(err, ERR_NOMEM, "no memory to merge");
+    int rc = file_remove_tree(m->folder, err);
+    if (rc == 0)
+        rc = file_make_folders(m->folder, err);
+    if (rc == 0)
+        rc = copy_files(m, err);
+    if (rc == 0)
+        rc = write_gguf_tokenizer(m, err);
+    if (rc == 0)
+        rc = write_config(m, err);
+    if (rc == 0)
+        rc = write_weights(m, err);
+    if (rc == 0 && rename(m->folder, m->output) < 0)
+        rc = err_set_errno(err, "'%s' cannot be made", m->output);
+    if (rc < 0 && file_remove_tree(m->folder, NULL) < 0)
+        rc = rc < 0 ? rc : -1;
+    return rc;
+}
+
+int merge_command(FILE *in, struct err *err)
+{
+    struct merging *m = calloc(1, sizeof(*m));
+    if (!m)
+        return err_set(err, ERR_NOMEM, "no memory to merge");
+    int rc = read_request(m, in, err);
+    if (rc == 0)
+        rc = open_model(m, err);
+    for (size_t i = 0; rc == 0 && i < m->model.n_sites; i++)
+        rc = fold_site(m, m->model.sites[i], err);
+    if (rc == 0)
+        rc = write_folder(m, err);
+    model_close(&m->model);
+    saved_adapter_done(&m->saved);
+    json_free(m->request);
+    arena_done(&m->arena);
+    free(m->folder);
+    free(m);
+    return rc;
+}
