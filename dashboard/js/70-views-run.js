@@ -63,7 +63,7 @@ function checkRange(lines) {
   return padded([low, high, ...lines.flatMap((l) => reached(l) || []).map((v) => Math.min(Math.max(v, low - far), high + far))]);
 }
 const checksCard = {
-  id: "checks", title: "Checks before → after", controls: [{ key: "check", label: "", start: () => (checkKinds()[0] || [""])[0], values: checkKinds }, { key: "of", label: "for", start: "methods", values: () => [["methods", "each method's best"], ["trials", "single trials"]] }],
+  id: "checks", title: "Checks before → after", isNeeded: () => page.sweep.checkKinds().length > 0, controls: [{ key: "check", label: "", start: () => (checkKinds()[0] || [""])[0], values: checkKinds }, { key: "of", label: "for", start: "methods", values: () => [["methods", "each method's best"], ["trials", "single trials"]] }],
   height: (w, get) => 58 + 24 * Math.max(1, checkLines(get).length),
   draw(p, w, h, get) {
     const lines = checkLines(get);
@@ -96,7 +96,7 @@ const checksCard = {
 /* Every check of every method's best configuration at one look: change, and whether it is clear. */
 const overviewKinds = () => few(checkKinds().filter(([k]) => !checkMetric(k).includes("/")), 12);
 const matrixCard = {
-  id: "matrix", title: "All checks of each method's best", height: (w) => 40 + 28 * Math.max(1, few(page.lines, 40).length) + (w < 500 ? 40 : 0),
+  id: "matrix", title: "All checks of each method's best", isNeeded: () => page.sweep.checkKinds().length > 0, height: (w) => 40 + 28 * Math.max(1, few(page.lines, 40).length) + (w < 500 ? 40 : 0),
   draw(p, w, h) {
     const kinds = overviewKinds(), lines = few(page.lines, 40);
     if (!kinds.length || !lines.length) return "This sweep has no checks" + (page.state.filter ? " among the trials shown." : ".");
@@ -198,7 +198,8 @@ const rungDecisions = () => page.sweep.remembered("rungs", readRungDecisions);
 const readRungDecisions = () => page.sweep.decisions().filter((d) => isNumber(d.step) && d.trial !== null && page.sweep.byNumber.get(d.trial) && page.sweep.byNumber.get(d.trial).isOn);
 const isStop = (d) => ["prune", "stop"].includes(d.action);
 const rungsCard = {
-  id: "rungs", title: "Rungs: who went on, who was stopped", height: 300,
+  // A column that is null all along is written as that: no row is looked at.
+  id: "rungs", title: "Rungs: who went on, who was stopped", height: 300, isNeeded: () => { const { n, columns } = page.sweep.raw.decisions; return n > 0 && columns.step.all !== null; },
   draw(p, w, h) {
     const list = rungDecisions();
     if (!list.length) return "No stopping rule decided anything" + (page.state.filter ? " about the trials shown." : " in this sweep.");

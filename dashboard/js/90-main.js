@@ -137,8 +137,8 @@ function update() {
   });
   if (page.reproduced !== s.raw) { page.reproduced = s.raw; page.reproduce.replaceChildren(...reproduceSection().filter(Boolean)); }
   for (const card of page.cards) card.update();
-  // Without a matrix beside it the overview of checks takes the whole width, and no button leads to what is not there.
-  document.getElementById("matrix").classList.toggle("wide", document.getElementById("safety").hidden);
+  // Views that this sweep has nothing for are left out: their neighbours take the whole width, and no button leads there.
+  for (const [id, beside] of [["matrix", "safety"], ["curves", "checks"], ["budget", "rungs"]]) document.getElementById(id).classList.toggle("wide", document.getElementById(beside).hidden);
   for (const button of document.querySelectorAll(".jumps button")) button.hidden = document.getElementById(button.dataset.to).hidden;
   updateDetail();
 }

@@ -345,6 +345,11 @@ if (!only || "colours".includes(only)) {
   if (nearest[0] >= 15) { passed++; console.log(`ok      colours of six methods stay apart for every kind of vision: at least ${nearest[0].toFixed(0)} in Lab`); } else { failed++; console.log("FAILED  colours too near: " + nearest); }
 }
 await test("a sweep of one trial", small.url, {}, async (page) => expect(/one seed/.test(await page.textContent(".finding")), await page.textContent(".finding")));
+await test("views that a sweep has nothing for are left out", small.url, {}, async (page) => {
+  const sides = await page.$$eval(".grid .card:not([hidden])", (l) => l.map((c) => [c.id, c.classList.contains("wide")]));
+  for (const id of ["checks", "matrix", "safety"]) expect(!sides.some(([s]) => s === id) && !(await page.isVisible(`.jumps button[data-to=${id}]`)), `${id} is shown`);
+  expect(sides.some(([id, wide]) => id === "curves" && wide) && sides.some(([id]) => id === "parallel"), JSON.stringify(sides));
+});
 await test("a sweep without a trial", none.url, {}, async (page) => { expect(/No finished trial/.test(await page.textContent(".finding")), await page.textContent(".finding")); await blameless(page, "empty"); });
 
 if (!only || "live".includes(only)) {
