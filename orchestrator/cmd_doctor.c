@@ -24,15 +24,15 @@ enum finding_kind { FINDING_OK, FINDING_HINT, FINDING_MISSING }; /* missing: not
 
 struct finding {
     enum finding_kind kind;
-    const char *name;
-    char *value, *advice; /* advice: what to do, or NULL */
+    char *name, *value, *advice; /* advice: what to do, or NULL */
 };
 
-enum { MAX_FINDINGS = 48 };
+enum { MAX_FINDINGS = 192 };
 
 struct doctor {
     struct finding findings[MAX_FINDINGS];
     int n;
+    cJSON *bench; /* the trainer's answer to --bench, or NULL */
 };
 
 static void add(struct doctor *doctor, enum finding_kind kind, const char *name, const char *value, const char *advice)
@@ -40,7 +40,7 @@ static void add(struct doctor *doctor, enum finding_kind kind, const char *name,
     if (doctor->n == MAX_FINDINGS)
         return;
     doctor->findings[doctor->n++] =
-        (struct finding){kind, name, strdup(value ? value : ""), advice ? strdup(advice) : NULL};
+        (struct finding){kind, strdup(name), strdup(value ? value : ""), advice ? strdup(advice) : NULL};
 }
 
 static void add_format(struct doctor *doctor, const char *name, const char *format, ...)
@@ -95,6 +95,8 @@ static void check_machine(struct doctor *doctor)
 /* The trainer --------------------------------------------------------------------------------------------------------
  */
 
+enum { TRAINER_SECONDS = 300 }; /* it answers in seconds, unless the machine is busy */
+
 static int on_trainer_line(char *line, size_t n, void *context, struct err *err)
 {
     cJSON **answer = context;
@@ -103,11 +105,12 @@ static int on_trainer_line(char *line, size_t n, void *context, struct err *err)
     return json_parse(line, n, answer, err);
 }
 
-/* What the trainer says it computes with; *answer is owned by the caller. */
-static int ask_trainer(cJSON **answer, struct err *err)
+/* The trainer's answer to --doctor (what it computes with) or --bench; *answer is owned by the caller. */
+static int ask_trainer(const char *what, const char *model, cJSON **answer, struct err *err)
 {
-    static const char *const argv[] = {"nightsweep-trainer", "--doctor", NULL};
-    struct child_options options = {.argv = argv, .on_line = on_trainer_line, .context = answer, .timeout_seconds = 30};
+    const char *const argv[] = {"nightsweep-trainer", what, model, NULL};
+    struct child_options options = {
+        .argv = argv, .on_line = on_trainer_line, .context = answer, .timeout_seconds = TRAINER_SECONDS};
     struct child *child = calloc(1, sizeof(*child));
     uv_loop_t loop;
     if (!child || uv_loop_init(&loop) < 0) {
@@ -120,7 +123,7 @@ static int ask_trainer(cJSON **answer, struct err *err)
     if (rc == 0)
         rc = child_result(child, 0, err);
     if (rc == 0 && !cJSON_IsObject(*answer))
-        rc = err_set(err, ERR_FORMAT, "nightsweep-trainer --doctor says nothing");
+        rc = err_set(err, ERR_FORMAT, "nightsweep-trainer %s says nothing", what);
     free(child);
     return rc;
 }
@@ -135,7 +138,7 @@ static void check_trainer(struct doctor *doctor)
 {
     cJSON *answer = NULL;
     struct err err = {0};
-    if (ask_trainer(&answer, &err) < 0) {
+    if (ask_trainer("--doctor", NULL, &answer, &err) < 0) {
         add(doctor, FINDING_MISSING, "trainer", err.message,
             "`make` builds it; it must stand in the folder of nightsweep");
         json_free(answer);
@@ -166,6 +169,65 @@ static void check_worker(struct doctor *doctor)
         add(doctor, FINDING_MISSING, "worker", path, "`make` builds it; it must stand in the folder of nightsweep");
     free(folder);
     free(path);
+}
+
+/* Speed --------------------------------------------------------------------------------------------------------------
+ */
+
+static double number_of(const cJSON *object, const char *key)
+{
+    const cJSON *value = json_get(object, key);
+    return cJSON_IsNumber(value) ? value->valuedouble : 0;
+}
+
+static const char *text_of(const cJSON *object, const char *key)
+{
+    const cJSON *value = json_get(object, key);
+    return cJSON_IsString(value) ? value->valuestring : "";
+}
+
+static void add_products(struct doctor *doctor, const char *list, const char *type)
+{
+    const cJSON *row;
+    cJSON_ArrayForEach(row, json_get(doctor->bench, list))
+    {
+        char name[128];
+        snprintf(name, sizeof(name), "%s %s %.0fx%.0fx%.0f", type, text_of(row, "product"), number_of(row, "m"),
+                 number_of(row, "n"), number_of(row, "k"));
+        add_format(doctor, name, "%.0f GFLOP/s, %.0f %% of the library's best", number_of(row, "gflops"),
+                   100 * number_of(row, "share"));
+    }
+}
+
+/* Products, kernels and what follows from them, by the trainer's own measurement; one thread. */
+static void check_speed(struct doctor *doctor, const char *model)
+{
+    const cJSON *row;
+    struct err err = {0};
+    if (ask_trainer("--bench", model, &doctor->bench, &err) < 0) {
+        add(doctor, FINDING_MISSING, "speed", err.message, NULL);
+        return;
+    }
+    add_format(doctor, "measured", "%s, %.0f tokens a product, one thread, processor time",
+               text_of(doctor->bench, "model"), number_of(doctor->bench, "tokens"));
+    add_format(doctor, "fp32 best product", "%.0f GFLOP/s", number_of(doctor->bench, "best_gflops"));
+    add_products(doctor, "products", "fp32");
+    if (json_get(doctor->bench, "best_bf16_gflops"))
+        add_format(doctor, "bf16 best product", "%.0f GFLOP/s", number_of(doctor->bench, "best_bf16_gflops"));
+    add_products(doctor, "bf16_products", "bf16");
+    add_format(doctor, "triad", "%.1f GB/s", number_of(doctor->bench, "triad_gb_per_second"));
+    cJSON_ArrayForEach(row, json_get(doctor->bench, "kernels"))
+    {
+        add_format(doctor, text_of(row, "kernel"), "%.1f GB/s, %.0f %% of the triad", number_of(row, "gb_per_second"),
+                   100 * number_of(row, "share"));
+    }
+    cJSON_ArrayForEach(row, json_get(doctor->bench, "roofline"))
+    {
+        char name[64];
+        snprintf(name, sizeof(name), "roofline %s %s", text_of(row, "method"), text_of(row, "compute"));
+        add_format(doctor, name, "%.0f tokens/s a core at these rates, %.0f if every product ran at the best",
+                   number_of(row, "estimate"), number_of(row, "ceiling"));
+    }
 }
 
 /* Files --------------------------------------------------------------------------------------------------------------
@@ -245,7 +307,7 @@ static void add_text(struct text *out, const struct doctor *doctor)
         text_printf(&value, "%s%s%s", finding->value ? finding->value : "", finding->advice ? ": " : "",
                     finding->advice ? finding->advice : "");
         columns_add(&columns, kind_names[finding->kind]);
-        columns_add(&columns, finding->name);
+        columns_add(&columns, finding->name ? finding->name : "");
         columns_add(&columns, value.data);
         text_done(&value);
     }
@@ -259,7 +321,7 @@ static void add_json(struct text *out, const struct doctor *doctor, bool is_read
     for (int i = 0; i < doctor->n; i++) {
         const struct finding *finding = &doctor->findings[i];
         text_printf(out, "%s{\"kind\":\"%s\",\"name\":", i ? "," : "", kind_names[finding->kind]);
-        text_add_json(out, finding->name);
+        printable_add_json(out, finding->name ? finding->name : "");
         text_add(out, ",\"value\":");
         printable_add_json(out, finding->value ? finding->value : "");
         text_add(out, ",\"advice\":");
@@ -269,7 +331,12 @@ static void add_json(struct text *out, const struct doctor *doctor, bool is_read
             text_add(out, "null");
         text_add_char(out, '}');
     }
-    text_add(out, "]}\n");
+    text_add_char(out, ']');
+    char *bench = doctor->bench ? cJSON_PrintUnformatted(doctor->bench) : NULL;
+    if (bench)
+        text_printf(out, ",\"bench\":%s", bench);
+    free(bench);
+    text_add(out, "}\n");
 }
 
 static int run(const struct command_line *line, struct err *err)
@@ -277,12 +344,16 @@ static int run(const struct command_line *line, struct err *err)
     struct doctor doctor = {0};
     struct text out = {0};
     bool is_ready = true;
+    if (command_has(line, "model") && !command_has(line, "bench"))
+        return err_set(err, ERR_USAGE, "doctor: --model goes with --bench, which measures its shapes");
     check_versions(&doctor);
     check_machine(&doctor);
     check_trainer(&doctor);
     check_worker(&doctor);
     check_store(&doctor, line->store);
     check_inputs(&doctor);
+    if (command_has(line, "bench"))
+        check_speed(&doctor, command_value(line, "model"));
     for (int i = 0; i < doctor.n; i++)
         is_ready = is_ready && doctor.findings[i].kind != FINDING_MISSING;
     if (command_has(line, "json"))
@@ -293,14 +364,18 @@ static int run(const struct command_line *line, struct err *err)
     if (rc >= 0)
         fputs(out.data, stdout);
     for (int i = 0; i < doctor.n; i++) {
+        free(doctor.findings[i].name);
         free(doctor.findings[i].value);
         free(doctor.findings[i].advice);
     }
+    json_free(doctor.bench);
     text_done(&out);
     return rc;
 }
 
 static const struct command_option options[] = {
+    {"bench", NULL, "measure matrix products and kernels too: some seconds"},
+    {"model", "FOLDER", "with --bench: the model folder whose shapes are measured (default: MiniLM-L6's)"},
     {"json", NULL, "write one JSON object"},
     {NULL, NULL, NULL},
 };
@@ -313,7 +388,11 @@ const struct command command_doctor = {
         "Versions of the programs and libraries, the BLAS library's core and the kernels' level, cores, memory "
         "and disk, whether trainer and worker are found, whether the store can be opened, and whether model "
         "and data of the ready sweeps are there. Each line is ok, a hint, or missing; the exit status is 3 "
-        "when something is missing that every run needs.",
+        "when something is missing that every run needs.\n"
+        "\n"
+        "--bench measures on one thread, by processor time: GFLOP/s of a model's matrix products beside the "
+        "library's own best, the bandwidth of the kernels between them beside a STREAM triad over arrays of "
+        "16 MiB, and the tokens a second of LoRA and of full fine-tuning on short texts that follow from both.",
     .options = options,
     .least_arguments = 0,
     .most_arguments = 0,

@@ -14,6 +14,7 @@
 #include "common/json.h"
 #include "common/line.h"
 #include "common/version.h"
+#include "trainer/bench_command.h"
 #include "trainer/check_gradient.h"
 #include "trainer/data_check.h"
 #include "trainer/gemm.h"
@@ -33,6 +34,7 @@ static const char usage[] =
     "       nightsweep-trainer --weights MODEL\n"
     "       nightsweep-trainer --generate | --predict | --merge < REQUEST\n"
     "       nightsweep-trainer --data-check < REQUEST\n"
+    "       nightsweep-trainer --bench [MODEL]\n"
     "       nightsweep-trainer --doctor | --help | --version\n"
     "\n"
     "Trains one trial. JOB is one JSON line (schemas/job.schema.json); records go to standard output, a line each.\n"
@@ -48,6 +50,8 @@ static const char usage[] =
     "  --predict      answer new rows with a trained adapter (`nightsweep predict` asks for it)\n"
     "  --merge        fold an adapter into its base (`nightsweep merge` asks for it)\n"
     "  --weights      print the tensors of a model folder: name, type, shape, hash of the float32 values\n"
+    "  --bench        measure products and kernels of a model folder's shapes (`nightsweep doctor --bench` asks for "
+    "it)\n"
     "  --doctor       print what this program computes with, as JSON\n"
     "\n"
     "A line {\"v\":1,\"type\":\"stop\"} after the job writes a checkpoint and ends. SIGINT and SIGTERM do the same "
@@ -280,6 +284,11 @@ int main(int argc, char **argv)
             return check_job_gradient(&err);
         } else if (strcmp(argv[i], "--data-check") == 0) {
             int rc = check_data(&err);
+            if (rc < 0)
+                fprintf(stderr, "nightsweep-trainer: %s\n", err.message);
+            return err_exit_status(rc);
+        } else if (strcmp(argv[i], "--bench") == 0 && i + 2 >= argc) {
+            int rc = bench_command(argv[i + 1], stdout, &err);
             if (rc < 0)
                 fprintf(stderr, "nightsweep-trainer: %s\n", err.message);
             return err_exit_status(rc);

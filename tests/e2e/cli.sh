@@ -520,6 +520,17 @@ doctor() {
     has 'kernels'
     expect 0 doctor --json --store "$folder/s.db"
     json 'j["ready"] and any(f["name"] == "trainer" and f["kind"] == "ok" for f in j["findings"])'
+    # Speeds are numbers, whatever they are; the roofline's estimate is below its ceiling.
+    expect 0 doctor --bench --json --store "$folder/s.db"
+    json 'all(p["gflops"] > 0 and p["share"] > 0 for p in j["bench"]["products"]) and len(j["bench"]["products"]) >= 9'
+    json 'all(k["gb_per_second"] > 0 for k in j["bench"]["kernels"]) and j["bench"]["triad_gb_per_second"] > 0'
+    json '{(r["method"], r["compute"]) for r in j["bench"]["roofline"]} >= {("lora", "fp32"), ("full", "fp32")}'
+    json 'any(f["name"] == "fp32 linear forward 512x1536x384" and "GFLOP/s" in f["value"] for f in j["findings"])'
+    expect 3 doctor --bench --model "$folder/nowhere" --store "$folder/s.db"
+    has 'missing  speed'
+    has 'there is no such model folder'
+    expect 2 doctor --model "$folder" --store "$folder/s.db"
+    says 'goes with --bench'
     mkdir "$folder/alone"
     cp "$nightsweep" "$folder/alone"
     "$folder/alone/nightsweep" doctor --store "$folder/s.db" >"$folder/out" 2>"$folder/errors"
