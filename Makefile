@@ -53,6 +53,10 @@ $(BUILD)/golden-run: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden/*.c)) $
 $(BUILD)/fake-trainer: $(BUILD)/tests/support/fake/fake_trainer.o $(BUILD)/libcommon.a
 	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson libcrypto) -lm -lpthread
 
+# The coordinator in a simulated world, which takes the place of loop.o, pool.o, control.o and crash.o.
+$(BUILD)/simulate: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/simulate/*.c)) $(BUILD)/tests/support/faults/faults.o $(BUILD)/liborchestrator.a $(BUILD)/libcommon.a
+	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto openblas yaml-0.1) -lm -lpthread -ldl
+
 # The search algorithms on the test functions (docs/search.md).
 $(BUILD)/bench-search: $(patsubst %.c,$(BUILD)/%.o,$(wildcard bench/search/*.c)) $(BUILD)/liborchestrator.a $(BUILD)/libcommon.a
 	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto openblas yaml-0.1) -lm -lpthread
@@ -174,7 +178,7 @@ gradient-run: $(GRADIENT)
 	@tests/support/run.sh $(GRADIENT)
 golden: all             ## training runs with known numbers: every loss, gradient norm, logit and weight
 	@$(BUILD)/golden-run --cases tests/golden/cases --out $(BUILD)/golden --check
-e2e: all $(BUILD)/fake-trainer $(BUILD)/faults.so ## the real programs: every tests/e2e/*.sh
+e2e: all $(BUILD)/fake-trainer $(BUILD)/faults.so $(BUILD)/simulate ## the real programs: every tests/e2e/*.sh
 	@BUILD=$(BUILD) tests/support/run_e2e.sh
 check-interop: all      ## our store and exports in the tools people have; more models against transformers, our adapters in PEFT
 	@test -x build/interop/bin/python || python3 -m venv build/interop
@@ -202,9 +206,12 @@ fuzz:                   ## the parsers under libFuzzer and the sanitizers, RUNS 
 	@$(MAKE) --no-print-directory -s VARIANT=fuzz CC="$(FUZZ_CC)" fuzz-run
 fuzz-run: $(FUZZ)
 	@nice tests/fuzz/run.sh $(FUZZ)
-torture: all $(BUILD)/fake-trainer ## what takes long: hundreds of kills, ten million executions of each fuzz target
-	@BUILD=$(BUILD) KILLS=400 tests/e2e/kill.sh
+torture: all $(BUILD)/fake-trainer $(BUILD)/simulate ## what takes long: a thousand kills, 20,000 simulated sweeps, ten million executions of each fuzz target
+	@BUILD=$(BUILD) KILLS=1000 tests/e2e/kill.sh
 	@BUILD=$(BUILD) KILLS=100 tests/e2e/adaptive.sh
+	@BUILD=$(BUILD) KILLS=100 tests/e2e/population.sh
+	@BUILD=$(BUILD) KILLS=200 tests/e2e/trainer_resume.sh
+	@BUILD=$(BUILD) SEEDS=20000 FROM=1001 tests/e2e/simulate.sh
 	@$(MAKE) --no-print-directory -s fuzz RUNS=10000000
 lint:                   ## layers, banned calls, formatting, cppcheck, shellcheck
 	@tools/deps.sh --lint

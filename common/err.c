@@ -8,13 +8,16 @@
 
 int err_set(struct err *err, int code, const char *format, ...)
 {
+    char message[ERR_MESSAGE_SIZE];
     va_list arguments;
     if (!err)
         return code;
-    err->code = code;
     va_start(arguments, format);
-    vsnprintf(err->message, sizeof(err->message), format, arguments);
+    int n = vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
+    err->code = code;
+    if (n >= 0)
+        memcpy(err->message, message, n < ERR_MESSAGE_SIZE ? (size_t)n + 1 : sizeof(message));
     return code;
 }
 

@@ -39,7 +39,7 @@ struct err {
 };
 
 /* Writes the message (truncated to fit) and the code into `err` (which may be NULL) and returns `code`,
- * so that a failing branch is one line: return err_set(err, ERR_FORMAT, "…"). */
+ * so that a failing branch is one line: return err_set(err, ERR_FORMAT, "…"). The arguments may be of `err` itself. */
 int err_set(struct err *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Like err_set with ": " and strerror(errno) behind the text; the code is ERR_IO, or ERR_NOT_FOUND for ENOENT. */

@@ -3,7 +3,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,7 +73,7 @@ static void on_store_error(const struct store_result *result, void *context)
 static void notify(void *context)
 {
     struct coordinator *c = context;
-    uv_async_send(&c->store_news);
+    loop_wake(&c->loop);
 }
 
 /* A full disk stops nothing that is acknowledged: what was not yet written waits, and is tried again. */
@@ -84,19 +83,19 @@ static void look_at_storage(struct coordinator *c)
     bool was_held = c->is_held;
     c->is_held = store_thread_is_held(c->thread, &err);
     if (c->is_held && !was_held) {
-        c->retry_ns = uv_hrtime();
+        c->retry_ns = loop_now_ns();
         coordinator_pause(c, true);
         progress_say(c->options->progress, "store_held", "the store cannot be written, waiting: %.500s", err.message);
-    } else if (c->is_held && uv_hrtime() - c->retry_ns > STORE_RETRY_SECONDS * UINT64_C(1000000000)) {
-        c->retry_ns = uv_hrtime();
+    } else if (c->is_held && loop_now_ns() - c->retry_ns > STORE_RETRY_SECONDS * UINT64_C(1000000000)) {
+        c->retry_ns = loop_now_ns();
         store_thread_retry(c->thread);
     } else if (was_held && !c->is_held)
         progress_say(c->options->progress, "store_continues", "the store can be written again");
 }
 
-static void on_store_news(uv_async_t *async)
+static void on_store_news(void *context)
 {
-    struct coordinator *c = async->data;
+    struct coordinator *c = context;
     store_thread_drain(c->thread);
     look_at_storage(c);
     if (!c->is_held && !store_thread_is_full(c->thread))
@@ -224,10 +223,9 @@ void coordinator_stop(struct coordinator *c, const char *kind, const char *messa
     quit_if_done(c);
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+static void on_signal(void *context)
 {
-    struct coordinator *c = handle->data;
-    (void)number;
+    struct coordinator *c = context;
     c->is_interrupted = true;
     if (!c->is_stopping) {
         coordinator_stop(c, "stopping",
@@ -242,20 +240,12 @@ static void on_signal(uv_signal_t *handle, int number)
     send_to_all(c, "kill");
 }
 
-static void on_closed(uv_handle_t *handle)
-{
-    (void)handle;
-}
-
 static void close_all(struct coordinator *c)
 {
     if (c->is_closing)
         return;
     c->is_closing = true;
-    uv_close((uv_handle_t *)&c->store_news, on_closed);
-    uv_close((uv_handle_t *)&c->tick, on_closed);
-    for (size_t i = 0; i < 3; i++)
-        uv_close((uv_handle_t *)&c->signals[i], on_closed);
+    loop_stop(&c->loop);
     coordinator_refuse_requests(c);
     control_close(&c->control);
 }
@@ -367,14 +357,14 @@ static void on_gone(struct pool *pool, const char *why)
 /* The clock ---------------------------------------------------------------------------------------------------------
  */
 
-static void on_tick(uv_timer_t *timer)
+static void on_tick(void *context)
 {
-    struct coordinator *c = timer->data;
+    struct coordinator *c = context;
     double deadline = c->deadline_seconds;
     for (int i = 0; i < c->n_pools; i++)
         pool_watch(&c->pools[i]);
     look_at_storage(c);
-    if (deadline > 0 && 1e-9 * (double)(uv_hrtime() - c->started_ns) > deadline)
+    if (deadline > 0 && 1e-9 * (double)(loop_now_ns() - c->started_ns) > deadline)
         coordinator_stop(c, "deadline", "the deadline has come: running trials write their checkpoints");
     budget_watch(c);
     coordinator_show(c);
@@ -472,7 +462,7 @@ static int write_marker(struct coordinator *c, struct err *err)
     char token[128];
     char *folder = file_folder(store_path(c->options->store));
     char *path = folder ? file_join(folder, ".nightsweep-marker") : NULL;
-    snprintf(token, sizeof(token), "%" PRIu64 " %ld", uv_hrtime(), (long)uv_os_getpid());
+    snprintf(token, sizeof(token), "%" PRIu64 " %ld", loop_now_ns(), (long)uv_os_getpid());
     hash_bytes(token, strlen(token), c->marker);
     int rc = path ? file_write_atomic(path, c->marker, strlen(c->marker), err)
                   : err_set(err, ERR_NOMEM, "no memory for the marker file");
@@ -483,31 +473,13 @@ static int write_marker(struct coordinator *c, struct err *err)
     return rc;
 }
 
-static int start_handles(struct coordinator *c, struct err *err)
-{
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    int status = uv_loop_init(&c->loop);
-    if (status < 0)
-        return err_set(err, ERR_IO, "no event loop: %s", uv_strerror(status));
-    uv_async_init(&c->loop, &c->store_news, on_store_news);
-    uv_timer_init(&c->loop, &c->tick);
-    c->store_news.data = c->tick.data = c;
-    for (size_t i = 0; i < 3; i++) {
-        uv_signal_init(&c->loop, &c->signals[i]);
-        c->signals[i].data = c;
-        uv_signal_start(&c->signals[i], on_signal, numbers[i]);
-    }
-    uv_timer_start(&c->tick, on_tick, TICK_MS, TICK_MS);
-    return 0;
-}
-
 /* A run that cannot be asked still runs. */
 static void listen_to_commands(struct coordinator *c)
 {
     struct err err = {0};
     c->control.on_request = coordinator_on_request;
     c->control.context = c;
-    if (control_listen(&c->control, &c->loop, store_path(c->options->store), &err) < 0)
+    if (control_listen(&c->control, &c->loop.uv, store_path(c->options->store), &err) < 0)
         progress_say(c->options->progress, "no_control",
                      "commands such as `nightsweep pause` cannot reach this run: %s", err.message);
 }
@@ -526,9 +498,15 @@ static int serve(struct coordinator *c, struct err *err)
                                                         .notify_context = c,
                                                         .on_error = on_store_error,
                                                         .on_error_context = c,
-                                                        .holds_on_failure = true};
+                                                        .holds_on_failure = true,
+                                                        .is_pumped = !loop_has_threads};
+    const struct loop_options loop_options = {.context = c,
+                                              .tick_ms = TICK_MS,
+                                              .on_news = on_store_news,
+                                              .on_tick = on_tick,
+                                              .on_signal = on_signal};
     char *program = worker_program();
-    int rc = program ? start_handles(c, err) : err_set(err, ERR_NOMEM, "no memory for the worker's path");
+    int rc = program ? loop_open(&c->loop, &loop_options, err) : err_set(err, ERR_NOMEM, "no memory for the worker's path");
     if (rc < 0) {
         free(program);
         return rc;
@@ -544,7 +522,7 @@ static int serve(struct coordinator *c, struct err *err)
                                                   .on_ready = on_ready,
                                                   .on_message = on_message,
                                                   .on_gone = on_gone};
-        pool_init(&c->pools[i], &c->loop, &pool_options);
+        pool_init(&c->pools[i], &c->loop.uv, &pool_options);
     }
     rc = store_thread_start(&c->thread, c->options->store, &thread_options, err);
     if (rc == 0)
@@ -553,15 +531,25 @@ static int serve(struct coordinator *c, struct err *err)
         start_worker(c, &c->pools[i]);
     if (rc < 0)
         close_all(c);
-    uv_run(&c->loop, UV_RUN_DEFAULT);
+    loop_run(&c->loop);
     store_thread_stop(c->thread);
-    uv_loop_close(&c->loop);
+    loop_close(&c->loop);
     free(program);
     if (rc == 0 && c->rc < 0) {
         *err = c->err;
         rc = c->rc;
     }
     return rc;
+}
+
+/* Whether a run that was stopped would have gone on with a trial that nobody has seen yet. The study is of no use after
+ * this. */
+static bool has_more(struct coordinator *c)
+{
+    struct study_proposal proposal;
+    struct err err;
+    return c->study && c->is_stopping && c->may_ask && c->rc == 0 && study_ask(c->study, &proposal, &err) == 0 &&
+           (proposal.answer == STUDY_TRIAL || proposal.answer == STUDY_RESUME);
 }
 
 int coordinator_run(const struct coordinator_options *options, struct run_outcome *outcome, struct err *err)
@@ -572,7 +560,7 @@ int coordinator_run(const struct coordinator_options *options, struct run_outcom
     c->options = options;
     c->definition = options->definition;
     c->deadline_seconds = options->deadline_seconds;
-    c->started_ns = uv_hrtime();
+    c->started_ns = loop_now_ns();
     int rc = make_trials(c, err);
     if (rc == 0 && options->study)
         rc = study_take_up(c, err);
@@ -588,6 +576,7 @@ int coordinator_run(const struct coordinator_options *options, struct run_outcom
         outcome->n_open += trial->is_wanted && !trial_state_is_final(trial->state);
         free(trial->checkpoint);
     }
+    outcome->n_open += outcome->n_open == 0 && has_more(c);
     for (int i = 0; i < c->n_slots && c->slots; i++) {
         cJSON_Delete(c->slots[i].outcomes);
         cJSON_Delete(c->slots[i].held_report);

@@ -22,7 +22,7 @@ struct budget_used {
 struct run_adjustment {
     int slots; /* 0: as it was */
     bool has_deadline;
-    uint64_t deadline_ns; /* uv_hrtime; 0: none */
+    uint64_t deadline_ns; /* of loop_now_ns; 0: none */
 };
 
 struct coordinator_options {

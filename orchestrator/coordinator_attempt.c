@@ -195,7 +195,7 @@ static void send_start(struct coordinator *c, struct coordinator_slot *slot)
     check_checkpoint(c, slot->trial);
     slot->first_step = slot->trial->checkpoint_step;
     slot->state = SLOT_RUNNING;
-    slot->started_ns = uv_hrtime();
+    slot->started_ns = loop_now_ns();
     if (write_start(c, slot, &line, &err) < 0) {
         attempt_fail(c, slot, REASON_CRASHED, err.message);
         free_slot(c, slot);
@@ -344,7 +344,7 @@ static struct store_op end_op(const struct coordinator_slot *slot, enum attempt_
                                           .state = state,
                                           .reason = reason,
                                           .message = message,
-                                          .seconds = known_real(1e-9 * (double)(uv_hrtime() - slot->started_ns))}};
+                                          .seconds = known_real(1e-9 * (double)(loop_now_ns() - slot->started_ns))}};
     if (slot->seconds > 0)
         op.end_attempt.seconds = known_real(slot->seconds);
     if (slot->tokens_per_second > 0)
@@ -431,15 +431,24 @@ void attempt_complete(struct coordinator *c, struct coordinator_slot *slot, cons
 void attempt_fail(struct coordinator *c, struct coordinator_slot *slot, enum trial_reason reason, const char *message)
 {
     struct live_trial *trial = slot->trial;
-    bool is_final = trial_reason_is_deterministic(reason) || trial->failures + 1 > c->definition->resources.retries;
+    bool is_lasting = trial_reason_is_deterministic(reason), is_strict = c->definition->is_strict;
+    if (is_lasting && is_strict && slot->goal == TRIAL_WAITING && c->study &&
+        study_is_undecided(c->study, trial->study_trial)) {
+        attempt_suspend(c, slot, ATTEMPT_STOPPED, "failed before its turn came; fails again when it has");
+        return;
+    }
+    /* What the rule decided before stands: with strict order a fast trainer must not change what comes of a trial. */
+    bool is_decided = slot->goal == TRIAL_PRUNED || (slot->goal == TRIAL_PAUSED && is_strict);
+    bool is_final = !is_decided && (is_lasting || trial->failures + 1 > c->definition->resources.retries);
     struct text record = {0};
     size_t n = 2;
+    const char *why = is_final || slot->goal == TRIAL_WAITING ? message : slot->goal_reason;
     struct store_op ops[2 + STUDY_OPS_MAX] = {end_op(slot, ATTEMPT_FAILED, reason, message),
                                               {.kind = STORE_MOVE_TRIAL,
                                                .move_trial = {.trial_id = trial->stored->id,
                                                               .to = is_final ? TRIAL_FAILED : slot->goal,
                                                               .reason = is_final ? reason : REASON_NONE,
-                                                              .message = message}}};
+                                                              .message = why}}};
     if (is_final && c->study)
         n += study_end_ops(c, trial, NULL, &record, ops + n);
     coordinator_submit(c, ops, n, NULL, NULL);
@@ -454,10 +463,14 @@ void attempt_fail(struct coordinator *c, struct coordinator_slot *slot, enum tri
         coordinator_set_state(c, trial, slot->goal);
     else
         attempt_set_waiting(c, trial);
+    const char *next = is_final                     ? "failed"
+                       : slot->goal == TRIAL_PRUNED ? "was ended and failed"
+                       : slot->goal == TRIAL_PAUSED ? "was paused and failed"
+                                                    : "will be tried again";
     progress_say(c->options->progress, is_final ? "trial_failed" : "attempt_failed",
                  "trial %" PRId64 " (%s%s%s) %s: %s, %.300s", trial->stored->number, trial->method,
-                 trial->parameters[0] ? ", " : "", trial->parameters, is_final ? "failed" : "will be tried again",
-                 trial_reason_name(reason), message ? message : "");
+                 trial->parameters[0] ? ", " : "", trial->parameters, next, trial_reason_name(reason),
+                 message ? message : "");
 }
 
 void attempt_suspend(struct coordinator *c, struct coordinator_slot *slot, enum attempt_state state,

@@ -14,7 +14,7 @@ static const double reserved_share = 0.02, reserved_seconds = 60;
 
 static double wall_used(const struct coordinator *c)
 {
-    return c->options->used.seconds + 1e-9 * (double)(uv_hrtime() - c->started_ns);
+    return c->options->used.seconds + 1e-9 * (double)(loop_now_ns() - c->started_ns);
 }
 
 static double cpu_used(const struct coordinator *c)

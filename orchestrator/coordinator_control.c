@@ -225,11 +225,11 @@ static int set_slots(struct coordinator *c, int each, struct err *err)
 
 static void set_deadline(struct coordinator *c, double seconds)
 {
-    double elapsed = 1e-9 * (double)(uv_hrtime() - c->started_ns);
+    double elapsed = 1e-9 * (double)(loop_now_ns() - c->started_ns);
     c->deadline_seconds = seconds > 0 ? elapsed + seconds : 0;
     if (c->options->adjustment) {
         c->options->adjustment->has_deadline = true;
-        c->options->adjustment->deadline_ns = seconds > 0 ? uv_hrtime() + (uint64_t)(1e9 * seconds) : 0;
+        c->options->adjustment->deadline_ns = seconds > 0 ? loop_now_ns() + (uint64_t)(1e9 * seconds) : 0;
     }
 }
 
@@ -263,7 +263,7 @@ static void do_adjust(struct coordinator *c, const struct control_request *reque
 static void do_state(struct coordinator *c, const struct control_request *request, struct control_client *client)
 {
     struct text line = {0};
-    double left = c->deadline_seconds - 1e-9 * (double)(uv_hrtime() - c->started_ns);
+    double left = c->deadline_seconds - 1e-9 * (double)(loop_now_ns() - c->started_ns);
     (void)request;
     text_add(&line, "{\"v\":1,\"ok\":true,\"sweep\":");
     printable_add_json(&line, c->definition->name);

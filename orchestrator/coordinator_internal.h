@@ -6,6 +6,7 @@
 
 #include "orchestrator/control.h"
 #include "orchestrator/coordinator.h"
+#include "orchestrator/loop.h"
 #include "orchestrator/pool.h"
 #include "orchestrator/study.h"
 
@@ -69,10 +70,7 @@ struct coordinator_request {
 struct coordinator {
     const struct coordinator_options *options;
     const struct definition *definition;
-    uv_loop_t loop;
-    uv_async_t store_news;
-    uv_timer_t tick;
-    uv_signal_t signals[3];
+    struct loop loop;
     struct pool *pools; /* a worker each */
     int n_pools;
     struct store_thread *thread;

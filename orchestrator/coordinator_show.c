@@ -47,7 +47,7 @@ const char *coordinator_describe(struct coordinator *c, const char *parameters)
 
 static double elapsed(const struct coordinator_slot *slot)
 {
-    return 1e-9 * (double)(uv_hrtime() - slot->started_ns);
+    return 1e-9 * (double)(loop_now_ns() - slot->started_ns);
 }
 
 static double steps_per_second(const struct coordinator_slot *slot)

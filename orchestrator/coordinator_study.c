@@ -88,6 +88,8 @@ static void settle(struct coordinator *c, struct live_trial *trial)
     enum trial_state state = trial->state;
     if (trial->state != TRIAL_WAITING || study_state(c->study, trial->study_trial, &state, NULL) < 0)
         return;
+    if (study_is_promoted(c->study, trial->study_trial))
+        state = TRIAL_PAUSED; /* until the study says so: it would be handed out twice */
     trial->is_settled = state == TRIAL_PAUSED || state == TRIAL_PRUNED;
     if (trial->is_settled)
         coordinator_set_state(c, trial, state);
@@ -271,16 +273,22 @@ static struct live_trial *take_trial(struct coordinator *c, const struct study_p
     return rc == 0 ? trial : NULL;
 }
 
+/* NULL: the promotion is on disk, and changes nothing. With strict order what a trial reported beyond a pause may have
+ * paused it again, or promoted it twice, before the first promotion was asked for. */
 static struct live_trial *resume_trial(struct coordinator *c, const struct study_proposal *proposal)
 {
     struct live_trial *trial = c->by_study[proposal->trial - 1];
     struct text record = {0};
+    enum trial_state state = TRIAL_RUNNING;
     study_log_ask(&record, proposal);
     const struct store_op ops[] = {
         decision_op(c, trial->stored->id, rule_name(c), "resume", known_int(proposal->step), proposal->reason),
         log_op(c, trial->stored->id, &record)};
     coordinator_submit(c, ops, 2, NULL, NULL);
     text_done(&record);
+    bool is_paused_again = study_state(c->study, trial->study_trial, &state, NULL) == 0 && state == TRIAL_PAUSED;
+    if (trial->state != TRIAL_PAUSED || is_paused_again)
+        return NULL;
     progress_say(c->options->progress, "trial_resumed", "trial %" PRId64 " (%s) goes on: %s", trial->stored->number,
                  trial->method, proposal->reason);
     coordinator_set_state(c, trial, TRIAL_WAITING);
@@ -300,8 +308,9 @@ struct live_trial *study_next(struct coordinator *c)
     if (!c->may_ask)
         return NULL;
     int rc = study_ask(c->study, &proposal, &err);
-    if (rc == 0 && proposal.answer == STUDY_RESUME)
-        return resume_trial(c, &proposal);
+    for (; rc == 0 && proposal.answer == STUDY_RESUME; rc = study_ask(c->study, &proposal, &err))
+        if ((trial = resume_trial(c, &proposal)))
+            return trial;
     if (rc == 0 && proposal.answer == STUDY_TRIAL)
         trial = take_trial(c, &proposal, &err);
     else if (rc == 0)

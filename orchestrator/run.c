@@ -16,6 +16,7 @@
 #include "common/file.h"
 #include "orchestrator/bias_before.h"
 #include "orchestrator/coordinator.h"
+#include "orchestrator/loop.h"
 #include "orchestrator/license.h"
 #include "orchestrator/plan.h"
 #include "orchestrator/store_care.h"
@@ -245,9 +246,7 @@ static double seconds_until(const char *time_of_day)
 static double deadline(const struct run_options *options, const struct definition *definition,
                        const struct run_adjustment *adjustment, double elapsed)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    double left = 1e-9 * (double)adjustment->deadline_ns - (double)now.tv_sec - 1e-9 * (double)now.tv_nsec;
+    double left = 1e-9 * ((double)adjustment->deadline_ns - (double)loop_now_ns());
     if (adjustment->has_deadline && adjustment->deadline_ns == 0)
         return 0;
     if (adjustment->has_deadline)
@@ -629,16 +628,14 @@ int run_sweeps(const struct run_options *options, struct run_outcome *outcome, s
 {
     struct store *store = NULL;
     struct run_adjustment adjustment = {0};
-    struct timespec start, now;
     *outcome = (struct run_outcome){0};
     if (options->new_name && options->n_files != 1)
         return err_set(err, ERR_USAGE, "--new names one sweep, %d definitions were given", options->n_files);
-    clock_gettime(CLOCK_MONOTONIC, &start);
+    uint64_t start_ns = loop_now_ns();
     int rc = store_open(&store, options->store, STORE_WRITE, err);
     for (int i = 0; i < options->n_files && rc == 0 && !outcome->was_interrupted; i++) {
         struct run_sweep run = {.options = options, .store = store, .adjustment = &adjustment};
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        double elapsed = (double)(now.tv_sec - start.tv_sec) + 1e-9 * (double)(now.tv_nsec - start.tv_nsec);
+        double elapsed = 1e-9 * (double)(loop_now_ns() - start_ns);
         rc = run_one(&run, options->files[i], elapsed, outcome, err);
         plan_done(&run.plan);
         study_free(run.study);

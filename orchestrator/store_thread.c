@@ -97,11 +97,12 @@ static int run_batch(struct store *store, struct group_list batch, struct err *e
     crash_at(CRASH_BATCH_RUN);
     if (rc == 0)
         rc = store_commit(store, err);
-    crash_at(CRASH_BATCH_COMMITTED);
+    if (rc == 0)
+        crash_at(CRASH_BATCH_COMMITTED);
     if (rc != 0) {
         store_rollback(store);
         /* Whatever it was, the transaction did not happen: that is the storage's failure for everybody in it. */
-        rc = err_set(err, ERR_STORE, "%s", err->message);
+        rc = err->code = ERR_STORE;
     }
     return rc;
 }
@@ -184,7 +185,7 @@ int store_thread_start(struct store_thread **thread, struct store *store, const 
     /* Signals are the event loop's. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&started->thread, NULL, thread_main, started);
+    int code = options->is_pumped ? 0 : pthread_create(&started->thread, NULL, thread_main, started);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (code != 0) {
         free(started);
@@ -204,7 +205,10 @@ void store_thread_stop(struct store_thread *thread)
     thread->is_stopping = true;
     pthread_cond_signal(&thread->work);
     pthread_mutex_unlock(&thread->mutex);
-    pthread_join(thread->thread, NULL);
+    if (!thread->options.is_pumped)
+        pthread_join(thread->thread, NULL);
+    while (thread->options.is_pumped && store_thread_pump(thread))
+        ;
     store_thread_drain(thread);
     assert(thread->pending == 0);
     pthread_cond_destroy(&thread->through);
@@ -281,8 +285,21 @@ void store_thread_drain(struct store_thread *thread)
     }
 }
 
+bool store_thread_pump(struct store_thread *thread)
+{
+    assert(thread->options.is_pumped);
+    pthread_mutex_lock(&thread->mutex);
+    bool has_work = thread->queued.first != NULL && !thread->is_held;
+    if (has_work)
+        work_once(thread);
+    pthread_mutex_unlock(&thread->mutex);
+    return has_work;
+}
+
 void store_thread_flush(struct store_thread *thread)
 {
+    while (thread->options.is_pumped && store_thread_pump(thread))
+        ;
     pthread_mutex_lock(&thread->mutex);
     while ((thread->queued.first != NULL || thread->is_working) && !thread->is_held)
         pthread_cond_wait(&thread->through, &thread->mutex);

@@ -31,6 +31,7 @@ struct store_thread_options {
     store_done_fn on_error; /* for groups submitted without `done` that fail; may be NULL */
     void *on_error_context;
     bool holds_on_failure;
+    bool is_pumped; /* there is no thread: store_thread_pump does its work */
 };
 
 /* Starts the thread. `store` is borrowed and must be open for writing; nobody else uses it until store_thread_stop. */
@@ -56,6 +57,9 @@ size_t store_thread_pending(const struct store_thread *thread);
 void store_thread_drain(struct store_thread *thread);
 /* Waits until everything submitted so far is through, and drains. Returns at once when the queue is held. */
 void store_thread_flush(struct store_thread *thread);
+
+/* Of one that is pumped: what the thread would do with what is queued now. False: nothing is, or it is held. */
+bool store_thread_pump(struct store_thread *thread);
 
 /* Whether the queue is held because the storage failed; the message is written into `err` (which may be NULL). */
 bool store_thread_is_held(struct store_thread *thread, struct err *err);

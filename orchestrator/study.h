@@ -72,6 +72,8 @@ struct study_later {
 bool study_next_decision(struct study *study, struct study_later *later);
 /* With strict order what a trial reports while it is paused counts once it is promoted. */
 bool study_takes_overrun(const struct study *study);
+/* With strict order a paused trial may be promoted before anybody asks: whether study_ask will answer STUDY_RESUME. */
+bool study_is_promoted(const struct study *study, int64_t trial);
 /* With strict order, whether the rule has still to decide about what a trial reported: it should not go on until then.
  */
 bool study_is_undecided(const struct study *study, int64_t trial);

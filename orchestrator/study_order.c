@@ -350,6 +350,15 @@ bool study_takes_overrun(const struct study *study)
     return study->order != NULL;
 }
 
+bool study_is_promoted(const struct study *study, int64_t trial)
+{
+    const struct study_order *order = study->order;
+    for (int i = order ? order->first_answer : 0; order && i < order->n_answers; i++)
+        if (order->answers[i].trial == trial && order->answers[i].answer == STUDY_RESUME)
+            return true;
+    return false;
+}
+
 bool study_is_undecided(const struct study *study, int64_t trial)
 {
     const struct queue *queue = study->order ? queue_of(study, trial) : NULL;

@@ -1,0 +1,72 @@
+/* The loop of a real run: libuv's. */
+#include "orchestrator/loop.h"
+
+#include <signal.h>
+
+const bool loop_has_threads = true;
+
+static void on_news(uv_async_t *async)
+{
+    struct loop *loop = async->data;
+    loop->options.on_news(loop->options.context);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct loop *loop = timer->data;
+    loop->options.on_tick(loop->options.context);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct loop *loop = handle->data;
+    (void)number;
+    loop->options.on_signal(loop->options.context);
+}
+
+int loop_open(struct loop *loop, const struct loop_options *options, struct err *err)
+{
+    static const int numbers[LOOP_SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
+    int status = uv_loop_init(&loop->uv);
+    if (status < 0)
+        return err_set(err, ERR_IO, "no event loop: %s", uv_strerror(status));
+    loop->options = *options;
+    uv_async_init(&loop->uv, &loop->news, on_news);
+    uv_timer_init(&loop->uv, &loop->tick);
+    loop->news.data = loop->tick.data = loop;
+    for (int i = 0; i < LOOP_SIGNALS; i++) {
+        uv_signal_init(&loop->uv, &loop->signals[i]);
+        loop->signals[i].data = loop;
+        uv_signal_start(&loop->signals[i], on_signal, numbers[i]);
+    }
+    uv_timer_start(&loop->tick, on_tick, options->tick_ms, options->tick_ms);
+    return 0;
+}
+
+void loop_run(struct loop *loop)
+{
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+}
+
+void loop_stop(struct loop *loop)
+{
+    uv_close((uv_handle_t *)&loop->news, NULL);
+    uv_close((uv_handle_t *)&loop->tick, NULL);
+    for (int i = 0; i < LOOP_SIGNALS; i++)
+        uv_close((uv_handle_t *)&loop->signals[i], NULL);
+}
+
+void loop_close(struct loop *loop)
+{
+    uv_loop_close(&loop->uv);
+}
+
+void loop_wake(struct loop *loop)
+{
+    uv_async_send(&loop->news);
+}
+
+uint64_t loop_now_ns(void)
+{
+    return uv_hrtime();
+}
