@@ -98,7 +98,7 @@ $(BUILD)/unit/test_faults: $(BUILD)/tests/unit/test_faults.o $(SUPPORT) $(FAULTS
 	@mkdir -p $(@D)
 	$(CC) $(VFLAGS) -o $@ $< $(FAULTS) $(SUPPORT) $(BUILD)/liborchestrator.a $(BUILD)/libworker.a $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion
 $(BUILD)/faults.so: tests/support/faults/faults.c $(BUILD)/flags
-	$(CC) $(STD) $(WARN) -O2 -DNIGHTSWEEP_ASAN -fPIC -shared -o $@ $< -ldl
+	$(CC) $(STD) $(WARN) -O2 -DNIGHTSWEEP_ASAN -DFAULTS_PRELOADED -fPIC -shared -o $@ $< -ldl
 $(BUILD)/gradient/%: $(BUILD)/tests/gradient/%.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
 	@mkdir -p $(@D)
 	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion

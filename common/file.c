@@ -310,3 +310,18 @@ int file_scratch_map(const char *folder, size_t bytes, void **memory, struct err
         *memory = mapped;
     return rc;
 }
+
+int file_check_descriptors(int n, struct err *err)
+{
+    enum { MOST = 64 };
+    int opened[MOST], rc = 0, i = 0;
+    for (; i < n && i < MOST && rc == 0; i++) {
+        opened[i] = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (opened[i] < 0)
+            rc = err_set_errno(err, "%d more files must be open than may be", n);
+    }
+    while (i > 0)
+        if (opened[--i] >= 0)
+            close(opened[i]);
+    return rc;
+}

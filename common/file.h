@@ -43,6 +43,9 @@ char *file_program_folder(void);
  * The space is reserved, so that a full disk is an error here and not a crash later. */
 int file_scratch_map(const char *folder, size_t bytes, void **memory, struct err *err) MUST_CHECK;
 
+/* ERR_IO unless the process may open n more files. */
+int file_check_descriptors(int n, struct err *err) MUST_CHECK;
+
 struct file_map {
     const unsigned char *data;
     size_t len;

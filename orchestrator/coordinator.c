@@ -188,7 +188,8 @@ void coordinator_dispatch(struct coordinator *c)
     bool may_start =
         !c->is_stopping && !c->is_paused && c->n_requests == 0 && !c->is_held && !store_thread_is_full(c->thread);
     for (int i = 0; may_start && i < c->n_slots; i++) {
-        if (c->slots[i].state != SLOT_FREE || !c->slots[i].pool->is_ready || c->slots[i].number > c->slots_each)
+        const struct pool *pool = c->slots[i].pool;
+        if (c->slots[i].state != SLOT_FREE || !pool->is_ready || pool->is_silent || c->slots[i].number > c->slots_each)
             continue;
         struct live_trial *trial = next_trial(c);
         if (!trial && c->study && !has_ready(c))
@@ -333,6 +334,15 @@ static void give_up(struct coordinator *c, struct pool *pool, const char *why)
         }
     coordinator_fail(c, err_set(&err, ERR_IO, "the worker ended %d times in a row: %.1000s", pool->n_starts, why),
                      &err);
+}
+
+static void on_silent(struct pool *pool)
+{
+    struct coordinator *c = pool->options.context;
+    if (!c->is_quitting)
+        coordinator_event(c, NULL, "worker_silent",
+                          "worker %d on '%s' says nothing: it is killed after %d seconds of that", pool->options.number,
+                          pool->host, POOL_SILENCE_SECONDS);
 }
 
 static void on_gone(struct pool *pool, const char *why)
@@ -500,13 +510,11 @@ static int serve(struct coordinator *c, struct err *err)
                                                         .on_error_context = c,
                                                         .holds_on_failure = true,
                                                         .is_pumped = !loop_has_threads};
-    const struct loop_options loop_options = {.context = c,
-                                              .tick_ms = TICK_MS,
-                                              .on_news = on_store_news,
-                                              .on_tick = on_tick,
-                                              .on_signal = on_signal};
+    const struct loop_options loop_options = {
+        .context = c, .tick_ms = TICK_MS, .on_news = on_store_news, .on_tick = on_tick, .on_signal = on_signal};
     char *program = worker_program();
-    int rc = program ? loop_open(&c->loop, &loop_options, err) : err_set(err, ERR_NOMEM, "no memory for the worker's path");
+    int rc =
+        program ? loop_open(&c->loop, &loop_options, err) : err_set(err, ERR_NOMEM, "no memory for the worker's path");
     if (rc < 0) {
         free(program);
         return rc;
@@ -521,6 +529,7 @@ static int serve(struct coordinator *c, struct err *err)
                                                   .context = c,
                                                   .on_ready = on_ready,
                                                   .on_message = on_message,
+                                                  .on_silent = on_silent,
                                                   .on_gone = on_gone};
         pool_init(&c->pools[i], &c->loop.uv, &pool_options);
     }

@@ -3,6 +3,10 @@
 
 #include <signal.h>
 
+#include "common/file.h"
+
+enum { LOOP_DESCRIPTORS = 8 };
+
 const bool loop_has_threads = true;
 
 static void on_news(uv_async_t *async)
@@ -24,10 +28,20 @@ static void on_signal(uv_signal_t *handle, int number)
     loop->options.on_signal(loop->options.context);
 }
 
+/* `nohup` and its like: the terminal may go, the run goes on. */
+static bool is_hangup_ignored(void)
+{
+    struct sigaction action;
+    return sigaction(SIGHUP, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 int loop_open(struct loop *loop, const struct loop_options *options, struct err *err)
 {
     static const int numbers[LOOP_SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
-    int status = uv_loop_init(&loop->uv);
+    int rc = file_check_descriptors(LOOP_DESCRIPTORS, err); /* without them libuv ends the process */
+    int status = rc == 0 ? uv_loop_init(&loop->uv) : 0;
+    if (rc < 0)
+        return rc;
     if (status < 0)
         return err_set(err, ERR_IO, "no event loop: %s", uv_strerror(status));
     loop->options = *options;
@@ -37,7 +51,8 @@ int loop_open(struct loop *loop, const struct loop_options *options, struct err 
     for (int i = 0; i < LOOP_SIGNALS; i++) {
         uv_signal_init(&loop->uv, &loop->signals[i]);
         loop->signals[i].data = loop;
-        uv_signal_start(&loop->signals[i], on_signal, numbers[i]);
+        if (numbers[i] != SIGHUP || !is_hangup_ignored())
+            uv_signal_start(&loop->signals[i], on_signal, numbers[i]);
     }
     uv_timer_start(&loop->tick, on_tick, options->tick_ms, options->tick_ms);
     return 0;

@@ -19,7 +19,7 @@ struct loop_options {
     uint64_t tick_ms;
     void (*on_news)(void *context);   /* after loop_wake */
     void (*on_tick)(void *context);   /* every tick_ms */
-    void (*on_signal)(void *context); /* SIGINT, SIGTERM or SIGHUP came */
+    void (*on_signal)(void *context); /* SIGINT, SIGTERM or SIGHUP (unless ignored) came */
 };
 
 struct loop {

@@ -55,7 +55,7 @@ static void on_closed(uv_handle_t *handle)
     pool->worker = NULL;
     pool->cpu_before += pool->cpu_seconds;
     pool->cpu_seconds = 0;
-    pool->is_ready = pool->is_paused = false;
+    pool->is_ready = pool->is_paused = pool->is_silent = false;
     pool->options.on_gone(pool, why);
 }
 
@@ -118,6 +118,7 @@ static int on_line(char *line, size_t len, void *context, struct err *err)
     const char *type = NULL;
     int64_t version = 0;
     worker->heard_ns = uv_hrtime();
+    pool->is_silent = false;
     if (worker->why[0])
         return 0;
     int rc = json_parse(line, len, &message, err);
@@ -322,6 +323,11 @@ void pool_watch(struct pool *pool)
     uint64_t seconds = pool->is_ready ? POOL_SILENCE_SECONDS : POOL_HELLO_SECONDS;
     if (!worker || pool->is_paused || worker->has_exited)
         return;
-    if (uv_hrtime() - worker->heard_ns > seconds * UINT64_C(1000000000))
+    uint64_t silent_ns = uv_hrtime() - worker->heard_ns;
+    if (pool->is_ready && !pool->is_silent && silent_ns > POOL_NOTICE_MS * UINT64_C(1000000)) {
+        pool->is_silent = true;
+        pool->options.on_silent(pool);
+    }
+    if (silent_ns > seconds * UINT64_C(1000000000))
         give_up(worker, "the worker said nothing for %" PRIu64 " seconds", seconds);
 }

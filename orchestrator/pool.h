@@ -13,7 +13,8 @@
 
 enum {
     POOL_HELLO_SECONDS = 120,  /* a launcher may queue for a while before the worker speaks */
-    POOL_SILENCE_SECONDS = 10, /* ten heartbeats missed: it hangs, and is killed */
+    POOL_SILENCE_SECONDS = 10, /* ten heartbeats missed: it hangs, and is killed … */
+    POOL_NOTICE_MS = 1650,     /* … after it was noticed, within two of them */
     POOL_READ_BYTES = 256 << 10
 };
 
@@ -30,6 +31,8 @@ struct pool_options {
     void (*on_ready)(struct pool *pool);
     /* A line of the worker: `ended` or a trainer's record. The message is valid during the call. */
     void (*on_message)(struct pool *pool, const char *type, const cJSON *message);
+    /* No heartbeat came when it was due. */
+    void (*on_silent)(struct pool *pool);
     /* It is gone, and everything it ran with it; `why` says how. pool_start may be called again from here. */
     void (*on_gone)(struct pool *pool, const char *why);
 };
@@ -43,6 +46,7 @@ struct pool {
     int n_starts;               /* since one of its trials ended */
     bool is_given_up;           /* it ended too often, and is not started again */
     bool is_ready;
+    bool is_silent;                 /* noticed; it gets no work until it is heard again */
     bool is_paused;                 /* its lines are not read for now */
     double cpu_seconds, cpu_before; /* of the trainers of this worker, and of those before it */
     char host[256];

@@ -363,7 +363,10 @@ static int check_input(struct err *err)
 
 static int init_handles(struct worker *worker, struct err *err)
 {
-    int status = uv_loop_init(&worker->loop);
+    int rc = file_check_descriptors(WORKER_DESCRIPTORS, err); /* without them libuv ends the process */
+    int status = rc == 0 ? uv_loop_init(&worker->loop) : 0;
+    if (rc < 0)
+        return rc;
     if (status < 0)
         return err_set(err, ERR_IO, "no event loop: %s", uv_strerror(status));
     uv_pipe_init(&worker->loop, &worker->in, 0);

@@ -14,7 +14,8 @@ enum {
     WORKER_PAUSE_BYTES = 8 << 20, /* output that waits to be taken, above which trainers are not read … */
     WORKER_GO_ON_BYTES = 1 << 20, /* … and below which they are again */
     WORKER_MARKER_MAX_BYTES = 4096,
-    WORKER_LEAVE_SECONDS = 5 /* how long the end may take */
+    WORKER_LEAVE_SECONDS = 5, /* how long the end may take */
+    WORKER_DESCRIPTORS = 8    /* that its loop takes, about */
 };
 
 struct worker_options {

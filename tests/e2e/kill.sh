@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# SIGKILL at random moments to the coordinator, the worker, a trainer or all of them, KILLS times (24), then `run` again
+# SIGKILL at random moments to the coordinator, the worker, a trainer or all of them, KILLS times (100), then `run` again
 # until it is done: every trial finishes once, and every metric, check and artifact equals those of a run nobody
 # disturbed, bit for bit. A tiny model, dropout on, a checkpoint after every step. BUILD: the folder of the programs.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath "${BUILD:-build/release}")
-kills=${KILLS:-24}
+kills=${KILLS:-100}
 seed=${SEED:-$RANDOM}
 folder=$(mktemp -d) || exit 1
 trap 'pkill -KILL -f "$folder" 2>/dev/null; rm -rf "$folder"' EXIT

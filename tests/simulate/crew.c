@@ -101,7 +101,7 @@ static void gone(void *context)
     if (pool->worker != worker)
         return;
     pool->worker = NULL;
-    pool->is_ready = pool->is_paused = false;
+    pool->is_ready = pool->is_paused = pool->is_silent = false;
     world_trace("worker %d is gone: %s", pool->options.number, worker->why);
     pool->options.on_gone(pool, worker->why);
 }
@@ -204,6 +204,10 @@ void pool_quit(struct pool *pool)
 void pool_watch(struct pool *pool)
 {
     struct pool_worker *worker = pool->worker;
+    if (worker && worker->is_alive && worker->is_hung && pool->is_ready && !pool->is_silent) {
+        pool->is_silent = true;
+        pool->options.on_silent(pool);
+    }
     if (worker && worker->is_alive && worker->is_hung &&
         world->now_ns - worker->hung_ns > POOL_SILENCE_SECONDS * UINT64_C(1000000000))
         crew_end(pool, "the worker said nothing for 10 seconds");

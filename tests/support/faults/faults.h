@@ -5,7 +5,8 @@
  * faults.so into a program, by the environment:
  *   FAULTS_PROGRAM   only in programs of this name (as in /proc/self/comm: 15 characters)
  *   FAULTS_FULL      while this file exists, every write to a regular file fails with ENOSPC
- *   FAULTS_BROKEN    while this file exists, every write to a regular file fails with EIO */
+ *   FAULTS_BROKEN    while this file exists, every write to a regular file fails with EIO
+ *   FAULTS_CLOCK     so many seconds as this file says are added to the time of day */
 #ifndef TESTS_SUPPORT_FAULTS_H
 #define TESTS_SUPPORT_FAULTS_H
 
