@@ -90,6 +90,7 @@ static int add_request(const struct command_line *line, struct text *out, struct
 {
     struct text generation = {0}, prompts = {0};
     const char *chat = command_value(line, "chat-template"), *system = command_value(line, "system");
+    const char *adapter = command_value(line, "adapter");
     if (!chat && (command_has(line, "chat") || system))
         chat = "auto";
     int rc = add_generation(line, &generation, err);
@@ -97,6 +98,10 @@ static int add_request(const struct command_line *line, struct text *out, struct
         rc = add_prompts(line, &prompts, err);
     text_add(out, "{\"model\":");
     text_add_json(out, line->arguments[0]);
+    if (adapter) {
+        text_add(out, ",\"adapter\":");
+        text_add_json(out, adapter);
+    }
     if (chat) {
         text_add(out, ",\"chat_template\":");
         text_add_json(out, chat);
@@ -140,6 +145,7 @@ static int run(const struct command_line *line, struct err *err)
 }
 
 static const struct command_option options[] = {
+    {"adapter", "FOLDER", "what a trial trained and kept (`show` names its folder), on top of the model"},
     {"tokens", "N", "at most so many new tokens (default 128)"},
     {"beams", "N", "search with N beams; 1: the likeliest token each time (default)"},
     {"length-penalty", "X", "beams compare sum of log p / length^X (default 1: longer ones gain)"},

@@ -11,12 +11,16 @@
 #include "trainer/generate.h"
 #include "trainer/method.h"
 #include "trainer/methods/method_file.h"
+#include "trainer/saved_adapter.h"
 #include "trainer/tokenizer.h"
 
 struct generating {
     const char *folder, *adapter;
-    cJSON *request, *settings;
-    struct arena arena, texts; /* the model's; of one prompt */
+    cJSON *request;
+    struct saved_adapter saved; /* of an adapter without settings in the request */
+    cJSON *given;               /* the request's, resolved */
+    const cJSON *settings;      /* one of the two */
+    struct arena arena, texts;  /* the model's; of one prompt */
     struct model model;
     struct tokenizer *tokenizer;
     struct generation options;
@@ -69,12 +73,22 @@ static int read_options(struct generating *g, struct err *err)
     return rc < 0 ? rc : generation_check(o, err);
 }
 
+/* The request's, or those that an adapter was trained with. */
+static int read_settings(struct generating *g, struct err *err)
+{
+    const cJSON *given = json_get(g->request, "settings");
+    int rc = given || !g->adapter ? settings_resolve(given, "settings", &g->given, err)
+                                  : saved_adapter_read(&g->saved, g->adapter, err);
+    g->settings = g->given ? g->given : g->saved.settings;
+    return rc;
+}
+
 static int open_model(struct generating *g, struct err *err)
 {
     struct model_options options = {.pooling = "mean", .dropout = 0, .attention_dropout = 0};
     int rc = model_language_task(g->folder, &options.task, err);
     if (rc == 0)
-        rc = settings_resolve(json_get(g->request, "settings"), "settings", &g->settings, err);
+        rc = read_settings(g, err);
     if (rc == 0)
         rc = model_open(&g->model, g->folder, &options, &g->arena, err);
     if (rc == 0 && g->adapter)
@@ -240,7 +254,8 @@ int generate_command(FILE *in, FILE *out, struct err *err)
     chat_close(&g.chat);
     tokenizer_close(g.tokenizer);
     model_close(&g.model);
-    json_free(g.settings);
+    json_free(g.given);
+    saved_adapter_done(&g.saved);
     json_free(g.request);
     arena_done(&g.arena);
     arena_done(&g.texts);

@@ -47,6 +47,9 @@ def adapters_are_used(base):
             both.append([a["ids"] for a in answers])
         plain, _ = generate({"model": str(MODELS / "llama"), "prompts": PROMPTS, "generation": {"max_new_tokens": 8}})
         check(both[0] == both[1], settings, "cache", both)
+        kept, said = generate({"model": str(MODELS / "llama"), "prompts": PROMPTS, "adapter": str(adapter),
+                               "generation": {"max_new_tokens": 8}})
+        check([a["ids"] for a in kept] == both[0], settings, "with the settings that the adapter's folder has:", said)
         check(both[0] != [a["ids"] for a in plain], settings, "changes what is generated")
 
 
