@@ -49,13 +49,22 @@ const struct study_point *stop_point_at(const struct study_trial *trial, double 
     return low < trial->n_points ? &trial->points[low] : NULL;
 }
 
+int stop_values(const struct study *study)
+{
+    bool is_own = strcmp(study->definition->stopping.metric, study->definition->objectives[0].metric) != 0;
+    return is_own ? 1 : study->n_objectives;
+}
+
+double stop_value(const struct study *study, const struct study_point *point, int k)
+{
+    return stop_values(study) > 1 ? point->scores[k] : point->value;
+}
+
 bool stop_is_better(const struct study *study, const struct study_point *a, const struct study_point *b)
 {
-    bool by_front = study->n_objectives > 1 &&
-                    strcmp(study->definition->stopping.metric, study->definition->objectives[0].metric) == 0;
     if (!a || !b)
         return a != NULL;
-    return by_front ? dominates(a->scores, b->scores, study->n_objectives) : a->value < b->value;
+    return stop_values(study) > 1 ? dominates(a->scores, b->scores, study->n_objectives) : a->value < b->value;
 }
 
 int stop_count_better(const struct study *study, const struct study_trial *trial, double step, double bracket,

@@ -20,6 +20,10 @@ int stop_count_better(const struct study *study, const struct study_trial *trial
                       int *n_there);
 /* Whether one point is better than another: by the rule's metric, or with several objectives by dominating it. */
 bool stop_is_better(const struct study *study, const struct study_point *a, const struct study_point *b);
+/* How many values of a point a rule looks at, and the k-th of them: its metric, or every objective where several are
+ * asked for and the rule has no metric of its own. A trial ends only when it is behind in all. */
+int stop_values(const struct study *study);
+double stop_value(const struct study *study, const struct study_point *point, int k);
 /* Whether population-based training may change a parameter while a trial is trained. */
 bool stop_pbt_can_change(const struct definition *definition, const char *name);
 /* The parameters (codec.n) of trial number `child`: those of its parent, moved. */

@@ -6,28 +6,40 @@
 #include "common/stats.h"
 #include "orchestrator/stop_kinds.h"
 
+/* Whether the trial's best k-th value is worse than what the percentile of the others had at its step. *n: how many. */
+static bool is_behind(const struct study *study, const struct study_trial *trial, int k, double *best, double *limit,
+                      int *n)
+{
+    const struct stopping *stopping = &study->definition->stopping;
+    double *values = malloc((size_t)study->n_trials * sizeof(*values));
+    *n = 0;
+    *best = INFINITY;
+    for (int i = 0; values && i < study->n_trials; i++) {
+        const struct study_trial *other = study->trials[i];
+        const struct study_point *point = other != trial ? stop_point_at(other, (double)trial->step) : NULL;
+        if (point)
+            values[(*n)++] = stop_value(study, point, k);
+    }
+    for (int i = 0; i < trial->n_points; i++)
+        *best = fmin(*best, stop_value(study, &trial->points[i], k));
+    *limit = *n > 0 ? stats_quantile(values, *n, stopping->percentile / 100) : INFINITY;
+    free(values);
+    return *n >= (int)stopping->min_trials && *best > *limit;
+}
+
 static enum stop_verdict decide(struct study *study, struct study_trial *trial)
 {
     const struct stopping *stopping = &study->definition->stopping;
-    double step = (double)trial->step, best = INFINITY;
+    double step = (double)trial->step, best = 0, limit = 0;
     int n = 0;
     if (step < stopping->min_resource || fmod(step - stopping->min_resource, stopping->interval) != 0)
         return STOP_CONTINUE;
-    double *values = malloc((size_t)study->n_trials * sizeof(*values));
-    for (int i = 0; values && i < study->n_trials; i++) {
-        const struct study_trial *other = study->trials[i];
-        const struct study_point *point = other != trial ? stop_point_at(other, step) : NULL;
-        if (point)
-            values[n++] = point->value;
-    }
-    for (int i = 0; i < trial->n_points; i++)
-        best = fmin(best, trial->points[i].value);
-    double limit = n > 0 ? stats_quantile(values, n, stopping->percentile / 100) : INFINITY;
-    free(values);
-    if (n < (int)stopping->min_trials || best <= limit)
-        return STOP_CONTINUE;
-    text_printf(&study->reason, "step %.0f: best %s %.6g is worse than %.6g, percentile %g of %d trials there", step,
-                stopping->metric, stop_shown(study, best), stop_shown(study, limit), stopping->percentile, n);
+    for (int k = stop_values(study) - 1; k >= 0; k--)
+        if (!is_behind(study, trial, k, &best, &limit, &n))
+            return STOP_CONTINUE;
+    text_printf(&study->reason, "step %.0f: best %s %.6g is worse than %.6g, percentile %g of %d trials there%s", step,
+                stopping->metric, stop_shown(study, best), stop_shown(study, limit), stopping->percentile, n,
+                stop_values(study) > 1 ? ", and so in the other objectives" : "");
     return STOP_END;
 }
 

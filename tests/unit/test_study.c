@@ -60,6 +60,17 @@ static bool tell_step(struct study *study, int64_t trial, int64_t step, double l
     return decision.goes_on;
 }
 
+static bool tell_pair(struct study *study, int64_t trial, int64_t step, double loss, double size)
+{
+    struct study_decision decision;
+    struct err err;
+    cJSON *metrics = metrics_of(loss);
+    cJSON_AddNumberToObject(metrics, "size", size);
+    cr_assert_eq(study_tell_step(study, trial, step, metrics, &decision, &err), 0, "%s", err.message);
+    cJSON_Delete(metrics);
+    return decision.goes_on;
+}
+
 static struct study_proposal ask(struct study *study)
 {
     struct study_proposal proposal;
@@ -414,6 +425,39 @@ Test(study, other_rules)
         cr_expect(tell_step(study, 3, step, 0.05 + 1 / sqrt(step), NULL), "towards 0.15, step %d", step);
     study_free(study);
     definition_done(&definition);
+}
+
+/* The loss of these trials never gets better: what keeps one alive is the second objective alone. */
+Test(study, rules_look_at_every_objective)
+{
+    static const char *const rules[] = {"{\"rule\": \"median\", \"min_trials\": 2, \"min_resource\": 2}",
+                                        "{\"rule\": \"patience\", \"patience\": 3}",
+                                        "{\"rule\": \"predicted\", \"max_resource\": 20, \"min_trials\": 1}"};
+    for (int r = 0; r < 3; r++) {
+        struct definition definition;
+        char text[512];
+        snprintf(text, sizeof(text),
+                 "{\"parameters\": {\"a\": {\"min\": 0, \"max\": 1}}, \"objectives\": [{\"metric\": \"loss\"}, "
+                 "{\"metric\": \"size\", \"goal\": \"minimize\"}], \"stopping\": %s}",
+                 rules[r]);
+        read_definition(&definition, text);
+        struct study *study = make(&definition, false);
+        for (int i = 0; i < 4; i++)
+            ask(study);
+        for (int t = 1; t <= 2; t++)
+            for (int step = 1; step <= 20; step++)
+                cr_expect(tell_pair(study, t, step, 1.0 / (t + step), 1.0 / (t + step)), "%s: %d at %d", rules[r], t,
+                          step);
+        bool goes_on = true;
+        for (int step = 1; step <= 15; step++)
+            goes_on = tell_pair(study, 3, step, 9, 0.2 / (1 + step)) && goes_on;
+        cr_expect(goes_on, "%s: its size is the best", rules[r]);
+        for (int step = 1; step <= 15 && goes_on; step++)
+            goes_on = tell_pair(study, 4, step, 9, 9);
+        cr_expect_not(goes_on, "%s: behind in both", rules[r]);
+        study_free(study);
+        definition_done(&definition);
+    }
 }
 
 Test(study, steps_of_the_budget_are_not_overrun)
