@@ -61,6 +61,13 @@ static bool is_over(const struct budget *budget, double wall, double cpu, char *
     return true;
 }
 
+/* Trials at a time: what `adjust` left, or more while those in the slots beyond still end. */
+static int most_busy(const struct coordinator *c)
+{
+    int in_use = c->n_pools * c->slots_each;
+    return c->n_busy > in_use ? c->n_busy : in_use;
+}
+
 void budget_watch(struct coordinator *c)
 {
     const struct budget *budget = &c->definition->budget;
@@ -72,7 +79,7 @@ void budget_watch(struct coordinator *c)
         coordinator_stop(c, "budget_used_up", why);
         return;
     }
-    double most = reserved_seconds * c->n_slots * c->definition->resources.threads;
+    double most = reserved_seconds * most_busy(c) * c->definition->resources.threads;
     bool wants_wall = reserve(wall, budget->seconds, reserved_seconds, &c->reserved_wall);
     bool wants_cpu = reserve(cpu, budget->cpu_seconds, most, &c->reserved_cpu);
     if (wants_wall || wants_cpu)
