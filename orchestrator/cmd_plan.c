@@ -330,6 +330,25 @@ static void add_refusals(struct text *out, const struct preview *preview)
     }
 }
 
+/* Probes that keep within resources.memory by computing layers twice. */
+static void add_recomputing(struct text *out, const struct preview *preview)
+{
+    bool is_first = true;
+    for (int i = 0; i < preview->probes.n; i++) {
+        const struct probe *probe = &preview->probes.items[i];
+        if (!probe->recomputes)
+            continue;
+        text_add(out, is_first ? "\n  compute layers again in backward, to keep within resources.memory (same results, "
+                                 "slower): "
+                               : "; ");
+        is_first = false;
+        printable_add(out, probe->method);
+        text_add(out, *probe->parameters ? ", " : "");
+        printable_add(out, probe->parameters);
+    }
+    text_add(out, is_first ? "" : "\n");
+}
+
 static void add_estimate(struct text *out, const struct preview *preview)
 {
     const struct definition *definition = &preview->definition;
@@ -402,6 +421,7 @@ static void add_text(struct text *out, const struct preview *preview)
     if (!preview->has_probes)
         return;
     add_refusals(out, preview);
+    add_recomputing(out, preview);
     if (preview->n_complete + preview->n_reused == preview->plan.n_trials)
         text_add(out, "\n  nothing is left to train\n");
     else
@@ -446,6 +466,7 @@ static void add_probe_json(struct text *out, const struct preview *preview, cons
     add_count(out, "trained_parameters", source ? source->trained_parameters : -1);
     add_count(out, "total_parameters", source ? source->total_parameters : -1);
     add_count(out, "memory_bytes", source ? source->estimated_bytes : -1);
+    text_printf(out, ",\"recomputes\":%s", source && source->recomputes ? "true" : "false");
     add_count(out, "total_steps", source ? source->total_steps : -1);
     add_number(out, "tokens_per_second", source ? source->tokens_per_second : NAN);
     add_number(out, "seconds_per_step", source ? probe_seconds_per_step(source) : NAN);

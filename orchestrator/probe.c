@@ -225,6 +225,8 @@ static int take_started(struct probe *probe, const cJSON *record, double now, st
     if (rc == 0)
         rc = json_opt_int64(record, "estimated_bytes", "started", &taken.estimated_bytes, err);
     if (rc == 0)
+        rc = json_opt_bool(record, "recomputes", "started", &taken.recomputes, err);
+    if (rc == 0)
         rc = json_get_int64(record, "total_steps", "started", &taken.total_steps, err);
     if (rc == 0)
         rc = json_get_int64(record, "steps_per_epoch", "started", &taken.steps_per_epoch, err);

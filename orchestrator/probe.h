@@ -26,6 +26,7 @@ struct probe {
     int like;                               /* else the probe of its method that stands for it, or −1 */
     int64_t trained_parameters, total_parameters, estimated_bytes, total_steps, steps_per_epoch;
     int64_t n_train, n_validation, n_test;
+    bool recomputes; /* layers are computed again in backward, to keep within resources.memory */
     double tokens_per_second;
     char reason[32];                  /* of a refusal: "infeasible"; "" */
     char message[ERR_MESSAGE_SIZE];   /* of a refusal, or why it could not be timed */

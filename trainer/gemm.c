@@ -26,7 +26,18 @@ const char *gemm_core(void)
     return openblas_get_corename();
 }
 
+/* Threads that the library began with. */
+static int n_started = 1;
+
 void gemm_set_threads(int n)
 {
+    int now = openblas_get_num_threads();
+    n_started = now > n_started ? now : n_started;
     openblas_set_num_threads(n);
+}
+
+size_t gemm_reserved_bytes(int callers)
+{
+    const size_t buffer = (size_t)144 << 20; /* 128 MiB and its alignment */
+    return (size_t)(callers + n_started - 1) * buffer;
 }

@@ -3,6 +3,7 @@
 #define TRAINER_GEMM_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "trainer/real.h"
 
@@ -16,5 +17,9 @@ const char *gemm_library(void);
 const char *gemm_core(void);
 /* One thread from here on, whatever the environment says: threads are the job's. */
 void gemm_set_threads(int n);
+
+/* Address space that the library takes for `callers` threads and for those of its own that it started when it was
+ * loaded. It touches little of it, but when it cannot have it, it asks again for ever. */
+size_t gemm_reserved_bytes(int callers);
 
 #endif

@@ -107,6 +107,16 @@ bool methods_look_at_batch(const cJSON *settings)
     return false;
 }
 
+const char *methods_spanning_layers(const cJSON *settings)
+{
+    const struct method_kind *kinds[MAX_METHODS];
+    int n, rc = list_methods(settings, kinds, &n, NULL);
+    for (int m = 0; rc == 0 && m < n; m++)
+        if (kinds[m]->spans_layers)
+            return kinds[m]->name;
+    return NULL;
+}
+
 int methods_step(struct model *model, const cJSON *settings, int64_t step, int64_t total, struct err *err)
 {
     const struct method_kind *kinds[MAX_METHODS];

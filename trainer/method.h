@@ -14,6 +14,8 @@ struct method_kind {
     bool detaches;
     /* What it adds to the loss is a statistic of the whole batch: such batches are not cut into groups. */
     bool looks_at_batch;
+    /* A layer's hooks keep values for other layers, or add to the loss: no layer can be computed again by itself. */
+    bool spans_layers;
     /* Marks base parameters trained, adds its own, hooks into sites. `settings` is the job's resolved settings; new
      * tensors are drawn from (seed, RNG_INIT, tensor name). ERR_UNSUPPORTED when it would train nothing on this model
      * or does not fit it, with the reason. */
@@ -40,6 +42,8 @@ const struct method_kind *method_find(const char *name); /* NULL when unknown */
 int methods_attach(struct model *model, const cJSON *settings, uint64_t seed, struct err *err) MUST_CHECK;
 /* Whether one of the settings' methods looks at the whole batch. */
 bool methods_look_at_batch(const cJSON *settings);
+/* The first of the settings' methods that spans layers, or NULL. */
+const char *methods_spanning_layers(const cJSON *settings);
 /* Tells all attached methods that their starting values were replaced; that a step was taken. */
 int methods_loaded(struct model *model, const cJSON *settings, struct err *err) MUST_CHECK;
 int methods_step(struct model *model, const cJSON *settings, int64_t step, int64_t total, struct err *err) MUST_CHECK;

@@ -217,8 +217,8 @@ static const struct tensor *find_tensor(const struct model *model, const char *n
         tensor = safetensors_find(model->weights, old);
     /* A folder saved without its head has the names without the family's prefix. */
     const char *prefix = model->kind->prefix;
-    bool has_prefix = prefix && strncmp(name, prefix, strlen(prefix)) == 0;
-    return tensor || !has_prefix ? tensor : find_tensor(model, name + strlen(prefix));
+    bool runs_layers = prefix && strncmp(name, prefix, strlen(prefix)) == 0;
+    return tensor || !runs_layers ? tensor : find_tensor(model, name + strlen(prefix));
 }
 
 static int shape_error(const struct tensor *tensor, const char *name, int n_dims, const int64_t *shape, struct err *err)
@@ -428,6 +428,30 @@ int pass_first_layer(const struct pass *pass)
 int pass_end_layer(const struct pass *pass)
 {
     return pass->prefix_end ? pass->prefix_end : pass->model->n_layers;
+}
+
+struct layer_part {
+    struct pass *pass;
+    pass_layer_fn forward;
+    int index;
+    const void *context;
+};
+
+static struct value *run_layer(void *context, struct value *x)
+{
+    const struct layer_part *part = context;
+    return part->forward(part->pass, part->index, x, part->context);
+}
+
+struct value *pass_layer(struct pass *pass, pass_layer_fn forward, int index, struct value *x, const void *context)
+{
+    if (!pass->model->forgets_layers || pass->cache)
+        return forward(pass, index, x, context);
+    struct layer_part *part = tape_alloc(pass->tape, "layer", sizeof(*part));
+    if (!part)
+        return NULL;
+    *part = (struct layer_part){pass, forward, index, context};
+    return tape_recompute(pass->tape, run_layer, part, x);
 }
 
 double model_forward_flops(const struct model *model, int n_tokens)

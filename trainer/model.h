@@ -59,7 +59,7 @@ struct model_kind {
     const char *prefix; /* first part of tensor names that folders saved without a head leave out: "bert." */
     bool packs;         /* its matrices are used by linear layers and token embeddings only: they can stay packed */
     bool is_seq2seq;    /* its language model has an encoder: TASK_SEQ2SEQ, not TASK_CAUSAL */
-    bool has_prefix;    /* encode or decode begins and ends where pass_first_layer and pass_end_layer say */
+    bool runs_layers;   /* its layers go by pass_first_layer, pass_end_layer and pass_layer */
     /* Reads the config, adds parameters and sites; every tensor's name, type and shape is checked. */
     int (*load)(struct model *model, const struct model_options *options, struct err *err);
     /* Logits (n_segments, n_classes) of a classification batch; NULL when not built in. */
@@ -101,6 +101,7 @@ struct model {
     double initializer_range;
     bool keeps_packed;            /* model_options.keeps_packed */
     struct frozen_prefix *prefix; /* of its lowest layers, or NULL: they are computed like all others */
+    bool forgets_layers;  /* of a layer's values only the result stays; backward computes it again (tape_recompute) */
     bool carries_padding; /* sequences are padded to the longest of their batch, as a method's compatibility asks for */
     struct method_state *method_states; /* what methods keep for the steps of training (trial arena) */
     void *state;                        /* the family's own: layers and their sites (trial arena) */
@@ -164,6 +165,10 @@ struct value *pass_kept(const struct pass *pass, const void *key);
  * pass begins with frozen_prefix_value. */
 int pass_first_layer(const struct pass *pass);
 int pass_end_layer(const struct pass *pass);
+/* Runs layer `index` on x: at once, or as a part that is computed again when the model forgets its layers. `forward`
+ * must read nothing of other layers but what the pass had before the first. */
+typedef struct value *(*pass_layer_fn)(struct pass *pass, int index, struct value *x, const void *context);
+struct value *pass_layer(struct pass *pass, pass_layer_fn forward, int index, struct value *x, const void *context);
 /* What its language model does: TASK_CAUSAL or TASK_SEQ2SEQ; ERR_UNSUPPORTED when it has none. */
 int model_language_task(const char *folder, enum model_task *task, struct err *err) MUST_CHECK;
 /* The number of classes of the head the model folder itself carries (0: none), without loading it. */

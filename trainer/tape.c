@@ -150,6 +150,18 @@ real *tape_grad_from(struct tape *tape, struct value *value, struct value *outpu
     return value->grad;
 }
 
+/* A node whose output no gradient reached lies off the path from the loss. */
+static void run_back(struct tape *tape)
+{
+    for (struct tape_node *node = tape->last; node && !tape->failed; node = node->previous)
+        if (node->output->grad) {
+            trap(tape, node->output, node->output->grad, node->name, true);
+            if (!tape->failed)
+                node->backward(tape, node);
+            release_grad(tape, node->output);
+        }
+}
+
 void tape_backward(struct tape *tape, struct value *loss, double scale)
 {
     bool is_first;
@@ -160,14 +172,110 @@ void tape_backward(struct tape *tape, struct value *loss, double scale)
     real *grad = tape_grad(tape, loss, &is_first);
     if (grad)
         grad[0] = (real)scale;
-    /* A node whose output no gradient reached lies off the path from the loss. */
-    for (struct tape_node *node = tape->last; node && !tape->failed; node = node->previous)
-        if (node->output->grad) {
-            trap(tape, node->output, node->output->grad, node->name, true);
-            if (!tape->failed)
-                node->backward(tape, node);
-            release_grad(tape, node->output);
-        }
+    run_back(tape);
+}
+
+/* Parts that are computed again -------------------------------------------------------------------------------------
+ */
+
+struct part_node {
+    struct tape_node node;
+    tape_part_fn forward;
+    void *context;
+    struct value *x;
+};
+
+/* What a part must leave as it was: its nodes and buffers go with its memory. */
+struct outside {
+    struct arena_mark mark;
+    struct tape_node *last;
+    struct free_grad *free_grads;
+    uint16_t *rounded[2];
+    size_t rounded_size[2];
+    real *panel;
+};
+
+static struct outside enter(struct tape *tape)
+{
+    struct outside outside = {
+        .mark = arena_mark(tape->arena), .last = tape->last, .free_grads = tape->free_grads, .panel = tape->panel};
+    memcpy(outside.rounded, tape->rounded, sizeof(outside.rounded));
+    memcpy(outside.rounded_size, tape->rounded_size, sizeof(outside.rounded_size));
+    trap_newest(tape);
+    tape->last = NULL;
+    tape->free_grads = NULL;
+    return outside;
+}
+
+static void leave(struct tape *tape, const struct outside *outside)
+{
+    trap_newest(tape);
+    tape->last = outside->last;
+    tape->free_grads = outside->free_grads;
+    tape->panel = outside->panel;
+    memcpy(tape->rounded, outside->rounded, sizeof(outside->rounded));
+    memcpy(tape->rounded_size, outside->rounded_size, sizeof(outside->rounded_size));
+    arena_rewind(tape->arena, outside->mark);
+}
+
+/* x once more, with a gradient of its own. */
+static struct value *leaf(struct tape *tape, const struct value *x)
+{
+    struct value *own = tape_constant(tape, x->data, x->rows, x->cols, x->layout);
+    if (own)
+        own->needs_grad = x->needs_grad;
+    return own;
+}
+
+/* Gradients of x add up in the order in which they would without the part. */
+static void part_backward(struct tape *tape, struct tape_node *base)
+{
+    struct part_node *node = (struct part_node *)base;
+    struct value *x = node->x;
+    bool is_first = false;
+    real *dx = x->needs_grad ? tape_grad(tape, x, &is_first) : NULL;
+    if (x->needs_grad && !dx)
+        return;
+    struct outside outside = enter(tape);
+    struct value *own = leaf(tape, x);
+    if (own)
+        own->grad = is_first ? NULL : dx;
+    struct value *y = own ? node->forward(node->context, own) : NULL;
+    if (y && !tape->failed) {
+        y->grad = base->output->grad;
+        run_back(tape);
+        if (is_first && own->grad)
+            memcpy(dx, own->grad, grad_bytes(x));
+        else if (is_first)
+            memset(dx, 0, grad_bytes(x));
+    }
+    leave(tape, &outside);
+}
+
+struct value *tape_recompute(struct tape *tape, tape_part_fn forward, void *context, struct value *x)
+{
+    struct value *y = x ? tape_value(tape, "part", x->rows, x->cols, x->layout) : NULL;
+    struct part_node *node = y ? tape_alloc(tape, "part", sizeof(*node)) : NULL;
+    if (!node)
+        return NULL;
+    tape->newest = NULL; /* filled below */
+    struct outside outside = enter(tape);
+    struct value *own = leaf(tape, x), *inner = own ? forward(context, own) : NULL;
+    bool records = inner && inner->needs_grad;
+    if (inner && !tape->failed) {
+        assert(inner->rows == y->rows && inner->cols == y->cols && inner->layout == x->layout);
+        memcpy(y->data, inner->data, (size_t)y->rows * (size_t)y->cols * sizeof(real));
+    }
+    leave(tape, &outside);
+    if (tape->failed)
+        return NULL;
+    *node = (struct part_node){.node = {.name = "part", .output = y, .backward = part_backward},
+                               .forward = forward,
+                               .context = context,
+                               .x = x};
+    if (records)
+        tape_record(tape, &node->node);
+    return y;
 }
 
 int tape_check(struct tape *tape, struct err *err)

@@ -116,6 +116,11 @@ real *tape_grad(struct tape *tape, struct value *value, bool *is_first);
 /* The same, for operations that can work in place: when `value` has no gradient yet, it takes over the buffer of
  * `output` (of the same size), whose gradient nobody reads after the operation's backward. */
 real *tape_grad_from(struct tape *tape, struct value *value, struct value *output, bool *is_first);
+/* y = forward(context, x), a part of the graph of which only x and y stay in memory: what lies between is forgotten,
+ * and computed again when gradients come back, with the same bits, since random draws are functions of the place. y has
+ * x's rows, columns and layout. Nothing outside may keep what `forward` makes; `context` is kept until backward. */
+typedef struct value *(*tape_part_fn)(void *context, struct value *x);
+struct value *tape_recompute(struct tape *tape, tape_part_fn forward, void *context, struct value *x);
 /* Sets d loss / d loss = scale (1/accumulation) and runs all nodes backwards. `loss` is 1 × 1. */
 void tape_backward(struct tape *tape, struct value *loss, double scale);
 /* 0, ERR_NOMEM ("step memory of … is used up at 'attention'") or ERR_NUMERIC with trap_nan. */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "common/file.h"
 #include "common/json.h"
@@ -383,27 +384,48 @@ static size_t largest_group(const struct trial *trial, size_t *n_groups)
     return group < total ? group : total;
 }
 
-/* Step memory. Values of a layer: what its linear sites give, the activation, attention's result, two dropouts, sums
- * and norms, what methods add at a site (twice its width); gradients live only from one operation to the next. */
-static void estimate_memory(struct trial *trial)
+/* What a layer, and the widest linear site of all, take a token. Values of a layer: what its linear sites give, the
+ * activation, attention's result, two dropouts, sums and norms, what methods add at a site (twice its width). */
+static size_t layer_width(const struct trial *trial, int layer, size_t *widest)
 {
-    size_t widest = 0, sites = 0, hidden = (size_t)trial->model.hidden_size, n_groups = 0;
+    size_t hidden = (size_t)trial->model.hidden_size, sites = 0, own = 0;
     for (size_t i = 0; i < trial->model.n_sites; i++) {
         const struct site *site = trial->model.sites[i];
-        if (site->layer < trial->prefix.layers || site == trial->model.output_embedding)
+        if (site->layer != layer || site == trial->model.output_embedding)
             continue;
         if (site->kind == SITE_LINEAR) {
-            widest = (size_t)site->out > widest ? (size_t)site->out : widest;
+            own = (size_t)site->out > own ? (size_t)site->out : own;
             sites += (size_t)site->out * (site->hooks ? 3 : 1);
         } else if (site->hooks) {
             sites += 2 * hidden;
         }
     }
-    size_t tokens = largest_group(trial, &n_groups), layers = (size_t)(trial->model.n_layers - trial->prefix.layers);
-    size_t per_token = (sites + layers * (widest + 7 * hidden)) + 3 * widest + 8 * hidden;
+    *widest = own > *widest ? own : *widest;
+    return sites + (layer < trial->model.n_layers ? own + 7 * hidden : 0);
+}
+
+/* Step memory of the largest group. Gradients live only from one operation to the next. When layers are forgotten, the
+ * values of one exist at a time, beside each one's result. */
+static size_t step_bytes(const struct trial *trial, bool forgets_layers)
+{
+    size_t widest = 0, all = 0, largest = 0, hidden = (size_t)trial->model.hidden_size, n_groups = 0;
+    int first = trial->prefix.layers, n_layers = trial->model.n_layers;
+    for (int layer = first; layer <= n_layers; layer++) {
+        size_t width = layer_width(trial, layer, &widest);
+        all += width;
+        largest = width > largest ? width : largest;
+    }
+    if (forgets_layers)
+        all = largest + (size_t)(n_layers - first + 1) * hidden;
+    size_t tokens = largest_group(trial, &n_groups);
     size_t at_once = n_groups > 1 && trial->lanes.has_thread ? 2 : 1;
+    return at_once * tokens * (all + 3 * widest + 8 * hidden) * sizeof(real);
+}
+
+static void estimate_memory(struct trial *trial)
+{
     trial->estimated_bytes = trial->arena.used_bytes + trial->lanes.arena.used_bytes + trial->train.arena.used_bytes +
-                             at_once * tokens * per_token * sizeof(real) + ((size_t)16 << 20);
+                             step_bytes(trial, trial->model.forgets_layers) + ((size_t)16 << 20);
     if (trial->halves)
         for (size_t i = 0; i < trial->model.n_sites; i++)
             if (trial->model.sites[i]->kind == SITE_LINEAR)
@@ -455,7 +477,7 @@ static int open_prefix(struct trial *trial, struct err *err)
     int rc = prefix_cache_bound(&bound, err);
     if (rc < 0 || strcmp(setting_text(trial->job->settings, "frozen_prefix", "none"), "shared") != 0)
         return rc;
-    if (!trial->model.kind->has_prefix)
+    if (!trial->model.kind->runs_layers)
         return err_set(err, ERR_UNSUPPORTED, "settings.frozen_prefix: shared is not built in for '%s' models",
                        trial->model.kind->name);
     trial->prefix.layers = frozen_prefix_layers(&trial->model);
@@ -468,13 +490,47 @@ static int open_prefix(struct trial *trial, struct err *err)
     return 0;
 }
 
+/* Forgets layers when the limit asks for it and the model can. */
+static void save_memory(struct trial *trial)
+{
+    bool can = trial->model.kind->runs_layers && !methods_spanning_layers(trial->job->settings);
+    size_t kept = trial->estimated_bytes;
+    if (!can || trial->job->memory_bytes == 0 || kept <= trial->job->memory_bytes)
+        return;
+    trial->model.forgets_layers = true;
+    estimate_memory(trial);
+    trial->model.forgets_layers = trial->estimated_bytes < kept;
+    trial->lanes.second.forgets_layers = trial->model.forgets_layers;
+    trial->estimated_bytes = trial->model.forgets_layers ? trial->estimated_bytes : kept;
+}
+
+/* What this process has that is no memory of the trial's: the loaded library's, untouched for the most part, now and
+ * once its threads and the lanes have begun. */
+static rlim_t reserved_bytes(const struct trial *trial)
+{
+    unsigned long long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (!file || fscanf(file, "%*u %*u %*u %*u %*u %llu", &pages) != 1)
+        pages = 0;
+    if (file)
+        fclose(file);
+    rlim_t now = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
+    rlim_t own = trial->arena.used_bytes + trial->lanes.arena.used_bytes + trial->train.arena.used_bytes;
+    return (now > own ? now - own : 0) + gemm_reserved_bytes(trial->lanes.has_thread ? TRIAL_LANES : 1);
+}
+
 static int limit_memory(const struct trial *trial, struct err *err)
 {
-    struct rlimit limit = {trial->job->memory_bytes, trial->job->memory_bytes};
+    rlim_t most = trial->job->memory_bytes + reserved_bytes(trial);
+    struct rlimit limit = {most, most};
+    const char *spanning = methods_spanning_layers(trial->job->settings);
     if (trial->job->memory_bytes == 0)
         return 0;
     if (trial->estimated_bytes > trial->job->memory_bytes)
-        return err_set(err, ERR_NOMEM, "about %zu MiB are needed, the limit is %zu MiB", trial->estimated_bytes >> 20,
+        return err_set(err, ERR_NOMEM, "about %zu MiB are needed%s%s%s, the limit is %zu MiB",
+                       trial->estimated_bytes >> 20,
+                       trial->model.forgets_layers ? " even when layers are computed again in backward" : "",
+                       spanning ? ", since layers cannot be computed again with method " : "", spanning ? spanning : "",
                        (size_t)(trial->job->memory_bytes >> 20));
     if (setrlimit(RLIMIT_DATA, &limit) < 0)
         return err_set_errno(err, "the memory limit cannot be set");
@@ -514,6 +570,7 @@ int trial_open(struct trial *trial, struct trial_job *job, struct records *recor
         return rc;
     safetensors_release(trial->model.weights);
     estimate_memory(trial);
+    save_memory(trial);
     return limit_memory(trial, err);
 }
 

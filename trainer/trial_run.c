@@ -224,6 +224,7 @@ static void send_started(struct trial *trial, int64_t resumed_step, bool bit_exa
     records_add_int(line, "augmented", (int64_t)trial->n_augmented);
     records_add_int(line, "truncated", (int64_t)trial->train.n_truncated);
     records_add_int(line, "prefix_layers", trial->prefix.layers);
+    text_printf(line, ",\"recomputes\":%s", trial->model.forgets_layers ? "true" : "false");
     records_add_number(line, "flops", training_flops(trial));
     records_add_int(line, "estimated_bytes", (int64_t)trial->estimated_bytes);
     records_send(trial->records);

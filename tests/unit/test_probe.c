@@ -109,7 +109,7 @@ static void take(struct probe *probe, double now, const char *line)
 
 static const char started[] =
     "{\"v\":1,\"type\":\"started\",\"attempt\":1,\"seq\":1,\"trained_parameters\":1000,\"total_parameters\":4000,"
-    "\"estimated_bytes\":5000,\"total_steps\":105,\"steps_per_epoch\":10,\"labels\":[],"
+    "\"estimated_bytes\":5000,\"recomputes\":true,\"total_steps\":105,\"steps_per_epoch\":10,\"labels\":[],"
     "\"examples\":{\"train\":320,\"validation\":64,\"test\":32}}";
 
 /* 4 steps in 8 seconds; 105 steps of 32 examples, 10 validations on the way, one at the last step, one of the best
@@ -124,6 +124,7 @@ Test(probe, seconds_from_records)
     cr_assert_eq(probes_estimate(&f.probes, &f.definition, 2).n_unknown, 2);
     take(probe, 103, started);
     cr_assert_eq(probe->trained_parameters, 1000);
+    cr_assert(probe->recomputes);
     cr_assert(isnan(probe_seconds_per_trial(probe, &f.definition)));
     take(probe, 104, "{\"v\":1,\"type\":\"points\",\"attempt\":1,\"points\":[]}");
     take(probe, 109, "{\"v\":1,\"type\":\"progress\",\"step\":3,\"total_steps\":105,\"tokens_per_second\":70}");

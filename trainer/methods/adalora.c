@@ -236,6 +236,7 @@ static int adalora_load(struct model *model, const cJSON *settings, const char *
 
 const struct method_kind method_adalora = {
     .name = "adalora",
+    .spans_layers = true,
     .paper = "arXiv:2303.10512",
     .attach = adalora_attach,
     .step = adalora_step,

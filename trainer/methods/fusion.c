@@ -172,6 +172,7 @@ static int fusion_load(struct model *model, const cJSON *settings, const char *f
 
 const struct method_kind method_fusion = {
     .name = "fusion",
+    .spans_layers = true,
     .paper = "arXiv:2005.00247",
     .attach = fusion_attach,
     .save = fusion_save,

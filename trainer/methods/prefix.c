@@ -185,6 +185,7 @@ static int prefix_load(struct model *model, const cJSON *settings, const char *f
 
 const struct method_kind method_prefix_tuning = {
     .name = "prefix",
+    .spans_layers = true,
     .paper = "arXiv:2101.00190, arXiv:2110.07602",
     .attach = prefix_attach,
     .save = prefix_save,

@@ -222,4 +222,4 @@ static int smoe_attach(struct model *model, const cJSON *settings, uint64_t seed
 }
 
 const struct method_kind method_smoe = {
-    .name = "smoe", .paper = "arXiv:2305.02176", .looks_at_batch = true, .attach = smoe_attach};
+    .name = "smoe", .spans_layers = true, .paper = "arXiv:2305.02176", .looks_at_batch = true, .attach = smoe_attach};

@@ -298,9 +298,18 @@ static struct value *activated_output(struct pass *pass, const struct encoder *e
     return h;
 }
 
-static struct value *layer_forward(struct pass *pass, const struct encoder *encoder, const struct encoder_layer *layer,
-                                   struct value *x, struct scratch *scratch)
+/* What a pass's layers share. */
+struct layers_pass {
+    const struct encoder *encoder;
+    struct scratch *scratch;
+};
+
+static struct value *layer_forward(struct pass *pass, int index, struct value *x, const void *context)
 {
+    const struct layers_pass *shared = context;
+    const struct encoder *encoder = shared->encoder;
+    const struct encoder_layer *layer = &encoder->layers[index];
+    struct scratch own = {0}, *scratch = pass->model->forgets_layers ? &own : shared->scratch;
     struct tape *tape = pass->tape;
     const struct model *model = pass->model;
     struct attention attention = {
@@ -328,8 +337,13 @@ struct value *encoder_forward(struct pass *pass, const struct encoder *encoder)
 {
     int first = pass_first_layer(pass);
     struct value *x = first > 0 ? frozen_prefix_value(pass) : embed(pass, encoder);
-    struct scratch scratch = {0};
+    struct scratch *scratch = tape_alloc(pass->tape, "layers", sizeof(*scratch));
+    struct layers_pass *shared = tape_alloc(pass->tape, "layers", sizeof(*shared)); /* backward may read it */
+    if (!scratch || !shared)
+        return NULL;
+    *scratch = (struct scratch){0};
+    *shared = (struct layers_pass){encoder, scratch};
     for (int i = first; i < pass_end_layer(pass); i++)
-        x = layer_forward(pass, encoder, &encoder->layers[i], x, &scratch);
+        x = pass_layer(pass, layer_forward, i, x, shared);
     return x;
 }

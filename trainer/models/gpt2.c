@@ -168,9 +168,10 @@ static int gpt2_load(struct model *model, const struct model_options *options, s
                : model_output_embedding(model, gpt2->is_tied ? gpt2->tokens : NULL, err);
 }
 
-static struct value *layer_forward(struct pass *pass, const struct gpt2 *gpt2, const struct gpt2_layer *layer,
-                                   struct value *x)
+static struct value *layer_forward(struct pass *pass, int index, struct value *x, const void *context)
 {
+    const struct gpt2 *gpt2 = context;
+    const struct gpt2_layer *layer = &gpt2->layers[index];
     struct tape *tape = pass->tape;
     const struct model *model = pass->model;
     int d = model->hidden_size;
@@ -215,7 +216,7 @@ static struct value *gpt2_decode(struct pass *pass)
     int first = pass_first_layer(pass);
     struct value *x = first > 0 ? frozen_prefix_value(pass) : embed(pass, gpt2);
     for (int i = first; i < pass_end_layer(pass); i++)
-        x = layer_forward(pass, gpt2, &gpt2->layers[i], x);
+        x = pass_layer(pass, layer_forward, i, x, gpt2);
     return pass->prefix_end
                ? x
                : op_layer_norm(pass->tape, x, &gpt2->norm->value, &gpt2->norm_bias->value, gpt2->norm_epsilon);
@@ -232,7 +233,7 @@ const struct model_kind model_gpt2 = {
     .model_types = (const char *const[]){"gpt2", NULL},
     .lora_targets = (const char *const[]){"c_attn", NULL},
     .prefix = "transformer.",
-    .has_prefix = true,
+    .runs_layers = true,
     .load = gpt2_load,
     .classify = gpt2_classify,
     .decode = gpt2_decode,

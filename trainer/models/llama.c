@@ -196,9 +196,18 @@ static int llama_load(struct model *model, const struct model_options *options, 
                : model_output_embedding(model, llama->is_tied ? llama->tokens : NULL, err);
 }
 
-static struct value *layer_forward(struct pass *pass, const struct llama *llama, const struct llama_layer *layer,
-                                   const struct rotation *rotation, struct value *x)
+/* What a pass's layers share. */
+struct layers_pass {
+    const struct llama *llama;
+    struct rotation rotation;
+};
+
+static struct value *layer_forward(struct pass *pass, int index, struct value *x, const void *context)
 {
+    const struct layers_pass *shared = context;
+    const struct llama *llama = shared->llama;
+    const struct llama_layer *layer = &llama->layers[index];
+    const struct rotation *rotation = &shared->rotation;
     struct tape *tape = pass->tape;
     struct value *h = op_rms_norm(tape, x, &layer->norm1->value, llama->norm_epsilon);
     struct attention attention = {
@@ -226,15 +235,16 @@ static struct value *llama_decode(struct pass *pass)
 {
     const struct llama *llama = pass->model->state;
     const struct batch *batch = pass->batch;
-    struct rotation rotation;
+    struct layers_pass *shared = tape_alloc(pass->tape, "layers", sizeof(*shared)); /* backward may read it */
     int first = pass_first_layer(pass);
     struct value *x = first > 0 ? frozen_prefix_value(pass)
                                 : site_replace(pass, llama->embeddings,
                                                site_embedding(pass, llama->embedding, batch->ids, &batch->layout));
-    if (!x || !rope_rotation(&llama->rope, pass->tape, x->layout, &rotation))
+    if (!x || !shared || !rope_rotation(&llama->rope, pass->tape, x->layout, &shared->rotation))
         return NULL;
+    shared->llama = llama;
     for (int i = first; i < pass_end_layer(pass); i++)
-        x = layer_forward(pass, llama, &llama->layers[i], &rotation, x);
+        x = pass_layer(pass, layer_forward, i, x, shared);
     return pass->prefix_end ? x : op_rms_norm(pass->tape, x, &llama->norm->value, llama->norm_epsilon);
 }
 
@@ -247,7 +257,7 @@ static struct value *llama_classify(struct pass *pass)
 #define LLAMA_KIND(type)                                                                                               \
     {                                                                                                                  \
         .name = type, .model_types = (const char *const[]){type, NULL},                                                \
-        .lora_targets = (const char *const[]){"q_proj", "v_proj", NULL}, .prefix = "model.", .has_prefix = true,       \
+        .lora_targets = (const char *const[]){"q_proj", "v_proj", NULL}, .prefix = "model.", .runs_layers = true,      \
         .load = llama_load, .packs = true, .classify = llama_classify, .decode = llama_decode,                         \
     }
 
