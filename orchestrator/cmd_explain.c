@@ -16,7 +16,8 @@ struct facts {
     const struct command_line *line;
     enum trial_state state;
     const char *sweep, *reason, *message, *method, *parameters, *metric, *worker, *rule, *action, *why, *definition;
-    int64_t number, steps, total_steps, before, failures, attempts, checkpoint_step, slot, has_checkpoint, rank, others;
+    int64_t number, steps, total_steps, before, failures, attempts, checkpoint_step, slot, has_checkpoint, others;
+    int64_t rank; /* 0: of the baseline, which takes no part */
     double value;
     cJSON *run; /* what the run that uses the store says of itself, or NULL */
 };
@@ -28,9 +29,10 @@ static const char query[] =
     " (SELECT COUNT(*) FROM trial e WHERE e.sweep_id = t.sweep_id AND e.number < t.number AND e.state = 'WAITING'),"
     " (SELECT COUNT(*) FROM attempt f WHERE f.trial_id = t.id AND f.state = 'FAILED'),"
     " (SELECT COUNT(*) FROM attempt f WHERE f.trial_id = t.id),"
-    " 1 + (SELECT COUNT(*) FROM trial e JOIN configuration b ON b.id = e.configuration_id AND b.role = 'search' WHERE"
+    " (c.role = 'search') * (1 + (SELECT COUNT(*) FROM trial e JOIN configuration b ON b.id = e.configuration_id AND "
+    "b.role = 'search' WHERE"
     " e.sweep_id = t.sweep_id AND e.state = 'COMPLETE' AND iif(o.goal = 'maximize', e.value > t.value,"
-    " e.value < t.value)), (SELECT COUNT(*) FROM trial e JOIN configuration b ON b.id = e.configuration_id AND"
+    " e.value < t.value))), (SELECT COUNT(*) FROM trial e JOIN configuration b ON b.id = e.configuration_id AND"
     " b.role = 'search' WHERE e.sweep_id = t.sweep_id AND e.state = 'COMPLETE')"
     " FROM trial t JOIN sweep s ON s.id = t.sweep_id JOIN configuration c ON c.id = t.configuration_id"
     " LEFT JOIN objective o ON o.sweep_id = s.id AND o.position = 0 LEFT JOIN checkpoint k ON k.trial_id = t.id"
@@ -169,8 +171,11 @@ static void say(struct text *out, const struct facts *f)
         say_failed(out, f);
         break;
     case TRIAL_COMPLETE:
-        text_printf(out, "It ran to its end: %s %.6g, place %" PRId64 " of %" PRId64 ".\n", f->metric, f->value,
-                    f->rank, f->others);
+        text_printf(out, "It ran to its end: %s %.6g", f->metric, f->value);
+        if (f->rank > 0)
+            text_printf(out, ", place %" PRId64 " of %" PRId64 ".\n", f->rank, f->others);
+        else
+            text_add(out, ". It is the baseline that checks are compared with, and takes no part in the comparison.\n");
         if (f->message[0])
             text_printf(out, "%s\n", f->message);
         break;

@@ -275,6 +275,16 @@ small_store() {
 }
 
 # Whatever stands in a store, no control character reaches the terminal, and JSON stays JSON.
+explained() {
+    local store="$folder/explained.db" trial
+    python3 "$root/tests/support/make_store.py" "$store" --configurations 6 --seeds 2 >/dev/null
+    expect 0 explain 1 --store "$store"
+    has 'is the baseline that checks are compared with, and takes no part'
+    trial=$(sqlite3 "$store" "SELECT t.number FROM trial t JOIN configuration c ON c.id = t.configuration_id WHERE c.role = 'search' AND t.state = 'COMPLETE' ORDER BY t.value DESC LIMIT 1")
+    expect 0 explain "$trial" --store "$store"
+    has ', place 1 of '
+}
+
 hostile_store() {
     local store="$folder/hostile.db" evil
     evil="char(27)||'[2J'||char(7)||char(155)||char(8238)||char(10)"
@@ -569,6 +579,7 @@ beginning
 installing
 wrong_usage
 small_store
+explained
 hostile_store
 training
 plans
