@@ -24,7 +24,7 @@ function indexed(data, { width, height }) {
   const counts = new Map(), colour = (i) => (data[i] << 16) | (data[i + 1] << 8) | data[i + 2];
   for (let i = 0; i < data.length; i += 4) counts.set(colour(i), (counts.get(colour(i)) || 0) + 1);
   // One of colours that are nearly the same, so that a small coloured mark is not crowded out by greys.
-  const alike = new Map(), near = (c) => c & 0xf0f0f0;
+  const alike = new Map(), near = (c) => c & 0xf8f8f8;
   for (const [c, n] of [...counts].sort((p, q) => q[1] - p[1])) if (!alike.has(near(c))) alike.set(near(c), [c, n]); else alike.get(near(c))[1] += n;
   const kept = [...alike.values()].sort((p, q) => q[1] - p[1]).slice(0, 255).map(([c]) => c), places = new Map(kept.map((c, k) => [c, k]));
   const far = (a, b) => ((a >> 16) - (b >> 16)) ** 2 + (((a >> 8) & 255) - ((b >> 8) & 255)) ** 2 + ((a & 255) - (b & 255)) ** 2;
@@ -48,7 +48,7 @@ function crc32(bytes) {
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
 const pictures = [
   ["page", large, "light", ""], ["page-dark", large, "dark", ""], ["page-narrow", small, "light", ""], ["page-narrow-dark", small, "dark", ""],
-  ["page-views", { width: 1440, height: 1180 }, "light", "methods"], ["page-views-dark", { width: 1440, height: 1180 }, "dark", "parallel"],
+  ["page-views", { width: 1440, height: 1180 }, "light", "methods"], ["page-views-dark", { width: 1440, height: 890 }, "dark", "parallel"],
 ];
 for (const [name, viewport, colorScheme, at] of pictures) {
   const page = await (await browser.newContext({ viewport, colorScheme })).newPage();
