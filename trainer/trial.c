@@ -588,7 +588,9 @@ int trial_open_to_predict(struct trial *trial, struct trial_job *job, const char
         rc = encode(trial, err);
     if (rc == 0)
         rc = lanes_open(trial, err);
-    return rc < 0 ? rc : open_compute(trial, err);
+    if (rc == 0)
+        rc = open_compute(trial, err);
+    return rc < 0 ? rc : open_prefix(trial, err); /* nothing is kept: there is no folder */
 }
 
 void trial_close(struct trial *trial)

@@ -24,9 +24,9 @@ def nightsweep(base, *arguments, status=0):
     return run.stdout if status == 0 else run.stderr
 
 
-def sweep(base, name, model, task, methods, goal):
+def sweep(base, name, model, task, methods, goal, **settings):
     definition = {"name": name, "model": str(MODELS / model), "seed": 3, "task": task,
-                  "settings": {"epochs": 2, "batch_size": 8, "learning_rate": 0.003},
+                  "settings": {"epochs": 2, "batch_size": 8, "learning_rate": 0.003, **settings},
                   "parameters": {"method": {"values": methods}}, "objectives": [goal], "seeds": 1}
     path = base / f"{name}.json"
     path.write_text(json.dumps(definition))
@@ -103,6 +103,9 @@ def main():
     with folder() as base:
         definition = sweep(base, "classes", "bert", write_data(base), METHODS, {"metric": "validation/accuracy", "goal": "maximize"})
         same_figures(base, "classes", len(METHODS))
+        sweep(base, "prefix", "bert", write_data(base), ["partial", "linear_probe"], {"metric": "validation/accuracy", "goal": "maximize"},
+              frozen_prefix="shared", top_layers=1)
+        same_figures(base, "prefix", 2)
         new_rows(base)
         causal = {**write_task(base, "causal"), "target": "answer"}
         goal = {"metric": "validation/loss", "goal": "minimize"}
