@@ -2,11 +2,13 @@
 """Nightsweep and PyTorch + PEFT on the same cores: each side in turns (A B A B), ratio of medians, one JSON file.
 
     bench.py trainer|sweep|all|list [--cases 'lora-20 full-20'] [--repeats 2] [--output FILE]
+    bench.py table FILE.json
 
 trainer: one trial on two threads, case by case; two trials side by side; peak memory; start-up; time outside products.
 sweep:   eight short trials in two slots through `nightsweep run`, and what other scripts measure of sweeps.
 all:     both, in one file that a later commit can be compared with (bench/compare.py).
 list:    the cases and what each is to reach.
+table:   a result as the table of docs/performance.md, in Markdown.
 
 Both sides read the same texts; variables that steer BLAS libraries and kernels are unset for both. The load of the machine is
 printed: ratios of wall times mean little on a busy one, and ratios of processor time are printed beside them. Environment: BUILD
@@ -190,8 +192,8 @@ class Many:
 class Script:
     """What another script measures: it prints a JSON object with `figures` like those of our file."""
 
-    def __init__(self, path, goal):
-        self.path, self.goal = ROOT / path, goal
+    def __init__(self, path, goal, *arguments):
+        self.path, self.goal, self.arguments = ROOT / path, goal, arguments
 
     def goals(self):
         return self.goal
@@ -200,7 +202,7 @@ class Script:
         if not os.access(self.path, os.X_OK):
             print(f"{name}: '{self.path.relative_to(ROOT)}' is not there; not measured", flush=True)
             return [], {}
-        done = subprocess.run([self.path, "--json"], stdout=subprocess.PIPE, text=True, env={**ENVIRONMENT, "BUILD": str(BUILD)})
+        done = subprocess.run([self.path, "--json", *self.arguments], stdout=subprocess.PIPE, text=True, env={**ENVIRONMENT, "BUILD": str(BUILD)})
         if done.returncode:
             fail(f"'{self.path.relative_to(ROOT)}' ended with status {done.returncode}")
         return json.loads(done.stdout.strip().splitlines()[-1])["figures"], {}
@@ -234,7 +236,7 @@ TRAINER_CASES = {
 SWEEP_CASES = {
     "eight-trials": Short(),
     "sixty-four-trials": Many(),
-    "shared-prefix": Script("bench/prefix/bench.py", "2 x"),
+    "shared-prefix": Script("bench/prefix/bench.py", "2 x", "--examples", "200", "--repeats", "1"),  # 64 trials
 }
 NOT_BY_DEFAULT = {"sixty-four-trials"}
 
@@ -287,7 +289,28 @@ def measure(cases, repeats, output):
     print(f"load {os.getloadavg()[0]:.1f}; {output}")
 
 
+def table(path):
+    """Median of both sides with least and most behind it; figures without an aim are left out."""
+    try:
+        result = json.loads(pathlib.Path(path).read_text())
+        rows = [figure for figure in result["figures"] if "reached" in figure]
+        lines = ["| what | here | peer | ratio | to reach |", "|---|---|---|---|---|"]
+        for row in rows:
+            sides = [f"{side['median']:,.4g} [{side['min']:,.4g}–{side['max']:,.4g}]" if side else "–" for side in (row["ours"], row.get("peer"))]
+            aim = f"{row['goal']} ×" if "goal" in row else f"at most {row['most']}"
+            ratio = f"{row['ratio']:.2f} ×" if "ratio" in row else "–"
+            lines.append(f"| {row['name']}, {row['unit']} | {sides[0]} | {sides[1]} | {ratio} | {aim}{'' if row['reached'] else ': **not reached**'} |")
+        load = result["load"]
+        lines.append(f"\n{result['machine']['cpu']}, {result['machine']['cores']} cores, {result['machine']['blas']} ({result['machine']['blas_core']}), "
+                     f"{result['machine']['bf16']}, commit {result['commit']}, {result['when']}, load {load['before'][0]:.1f} before and {load['after'][0]:.1f} after.")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        fail(f"'{path}' is no result of this program: {error!r}")
+    print("\n".join(lines))
+
+
 def main():
+    if sys.argv[1:2] == ["table"] and len(sys.argv) == 3:
+        return table(sys.argv[2])
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("what", choices=("trainer", "sweep", "all", "list"))
     parser.add_argument("--cases", default=os.environ.get("CASES", ""), help="names, separated by spaces or commas")
