@@ -61,6 +61,13 @@ $(BUILD)/simulate: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/simulate/*.c)) $
 $(BUILD)/bench-search: $(patsubst %.c,$(BUILD)/%.o,$(wildcard bench/search/*.c)) $(BUILD)/liborchestrator.a $(BUILD)/libcommon.a
 	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto openblas yaml-0.1) -lm -lpthread
 
+# What the coordinator carries (docs/scale.md).
+BENCH_COORDINATOR := $(BUILD)/bench-worker $(BUILD)/bench-spawn
+$(BUILD)/bench-worker: $(BUILD)/bench/coordinator/bench_worker.o $(BUILD)/libcommon.a
+	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson libcrypto) -lm -lpthread
+$(BUILD)/bench-spawn: $(BUILD)/bench/coordinator/bench_spawn.o
+	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^
+
 # The dispatch files: one kernel source, compiled once per instruction set and chosen at run time.
 ifeq ($(shell uname -m),x86_64)
 $(BUILD)/trainer/kernels_portable.o: ISA := -O3
@@ -163,7 +170,7 @@ check-deb: deb          ## lintian accepts the package; unpacked it trains a sma
 	@tests/support/check_deb.sh build/deb
 
 # Tests -------------------------------------------------------------------------------------------------------------
-.PHONY: check unit gradient golden e2e check-interop check-page page-images fuzz fuzz-run torture lint format
+.PHONY: check unit gradient golden e2e check-interop check-page page-images check-slurm fuzz fuzz-run torture lint format
 check: deps             ## all tests: unit, gradient, golden, end to end (VARIANT=asan: under the sanitizers)
 	@$(MAKE) --no-print-directory -s all
 	@$(MAKE) --no-print-directory -s unit
@@ -206,12 +213,18 @@ fuzz:                   ## the parsers under libFuzzer and the sanitizers, RUNS 
 	@$(MAKE) --no-print-directory -s VARIANT=fuzz CC="$(FUZZ_CC)" fuzz-run
 fuzz-run: $(FUZZ)
 	@nice tests/fuzz/run.sh $(FUZZ)
-torture: all $(BUILD)/fake-trainer $(BUILD)/simulate ## what takes long: a thousand kills, 20,000 simulated sweeps, ten million executions of each fuzz target
+check-slurm: all $(BUILD)/fake-trainer $(BUILD)/bench-worker ## a real Slurm of four nodes and ssh to network namespaces, all on this machine (root)
+	@tools/deps.sh --slurm
+	@BUILD=$(BUILD) nice tests/cluster/netns.sh
+	@BUILD=$(BUILD) nice tests/cluster/slurm.sh
+torture: all $(BUILD)/fake-trainer $(BUILD)/simulate $(BUILD)/bench-worker ## what takes long: a thousand kills, a hundred power cuts, a Slurm, 20,000 simulated sweeps, ten million executions of each fuzz target
 	@BUILD=$(BUILD) KILLS=1000 tests/e2e/kill.sh
 	@BUILD=$(BUILD) KILLS=100 tests/e2e/adaptive.sh
 	@BUILD=$(BUILD) KILLS=100 tests/e2e/population.sh
 	@BUILD=$(BUILD) KILLS=200 tests/e2e/trainer_resume.sh
 	@BUILD=$(BUILD) SEEDS=20000 FROM=1001 tests/e2e/simulate.sh
+	@BUILD=$(BUILD) CUTS=100 tests/e2e/power.sh
+	@$(MAKE) --no-print-directory -s check-slurm
 	@$(MAKE) --no-print-directory -s fuzz RUNS=10000000
 lint:                   ## layers, banned calls, formatting, cppcheck, shellcheck
 	@tools/deps.sh --lint
@@ -237,6 +250,10 @@ bench-compare:          ## what changed between two results: make bench-compare 
 .PHONY: bench-prefix
 bench-prefix: all       ## a sweep of upper layers with the shared frozen prefix and without
 	@BUILD=$(BUILD) bench/prefix/bench.py
+
+.PHONY: bench-coordinator
+bench-coordinator: all $(BENCH_COORDINATOR) $(BUILD)/fake-trainer ## points and trials a second, memory, restart, start of the coordinator (CASES=points …; docs/scale.md)
+	@BUILD=$(BUILD) bench/coordinator/bench.py $(CASES)
 
 .PHONY: help clean
 help:                   ## prints this list

@@ -17,8 +17,12 @@
 
 void hash_hex(const unsigned char *digest, char hex[HASH_HEX_SIZE])
 {
-    for (int i = 0; i < 32; i++)
-        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    static const char digits[] = "0123456789abcdef";
+    for (int i = 0; i < 32; i++) {
+        hex[2 * i] = digits[digest[i] >> 4];
+        hex[2 * i + 1] = digits[digest[i] & 15];
+    }
+    hex[64] = '\0';
 }
 
 void hash_bytes(const void *data, size_t n, char hex[HASH_HEX_SIZE])

@@ -153,6 +153,7 @@ static void check_trainer(struct doctor *doctor)
     add_answer(doctor, "BLAS core", answer, "blas_core");
     add_answer(doctor, "CPU", answer, "cpu");
     add_answer(doctor, "kernels", answer, "kernel_level");
+    add_answer(doctor, "trainer's sandbox", answer, "sandbox");
     add_answer(doctor, "bf16", answer, "bf16");
     const char *core = getenv("OPENBLAS_CORETYPE");
     add(doctor, FINDING_OK, "OPENBLAS_CORETYPE", core && *core ? core : "not set: the library's choice is good here",

@@ -73,6 +73,7 @@ static void add_script(struct text *out, const struct submission *s, int64_t slo
         "trials are left.\n"
         "#SBATCH --job-name=nightsweep-%s\n"
         "#SBATCH --requeue\n"
+        "#SBATCH --no-kill\n"
         "#SBATCH --open-mode=append\n"
         "#SBATCH --signal=B:TERM@%d\n",
         s->name, SIGNAL_SECONDS);

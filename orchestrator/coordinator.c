@@ -139,14 +139,6 @@ static bool is_equal_running(const struct coordinator *c, const struct live_tria
     return false;
 }
 
-static bool is_handed_out(const struct coordinator *c, const struct live_trial *trial)
-{
-    for (int i = 0; i < c->n_slots; i++)
-        if (c->slots[i].trial == trial)
-            return true;
-    return false;
-}
-
 /* With strict order a trial waits until it is decided about what it reported. */
 static bool is_held(const struct coordinator *c, const struct live_trial *trial)
 {
@@ -159,8 +151,8 @@ static struct live_trial *next_trial(struct coordinator *c)
         c->next++;
     for (int i = c->next; i < c->n_trials; i++) {
         struct live_trial *trial = c->trials[i];
-        if (trial->is_wanted && trial->state == TRIAL_WAITING && !is_handed_out(c, trial) &&
-            !is_equal_running(c, trial) && !attempt_is_awaited(c, trial) && !is_held(c, trial))
+        if (trial->is_wanted && trial->state == TRIAL_WAITING && !trial->is_out && !is_equal_running(c, trial) &&
+            !attempt_is_awaited(c, trial) && !is_held(c, trial))
             return trial;
     }
     return NULL;
@@ -266,8 +258,12 @@ static void quit_if_done(struct coordinator *c)
         if (c->study && !c->is_stopping)
             study_close(c);
         budget_settle(c);
-        for (int i = 0; i < c->n_pools; i++)
-            pool_quit(&c->pools[i]);
+        for (int i = 0; i < c->n_pools; i++) {
+            if (c->pools[i].is_ready)
+                pool_quit(&c->pools[i]);
+            else /* its launcher may wait for a node that does not come back */
+                pool_kill(&c->pools[i]);
+        }
     }
 }
 
@@ -311,6 +307,17 @@ static void on_message(struct pool *pool, const char *type, const cJSON *message
     } else if (!slot->is_closed && record_take(c, slot, type, message, &err) < 0)
         refuse(c, slot, &err);
     crash_at(CRASH_RECORD_TAKEN);
+}
+
+static void on_points(struct pool *pool, const struct points *points)
+{
+    struct coordinator *c = pool->options.context;
+    struct coordinator_slot *slot = coordinator_find_attempt(c, points->attempt);
+    struct err err = {0};
+    if (!slot || slot->pool != pool)
+        log_debug("coordinator", "'points' of attempt %" PRId64 ", which does not run", points->attempt);
+    else if (!slot->is_closed && record_take_points(c, slot, points, &err) < 0)
+        refuse(c, slot, &err);
 }
 
 static void start_worker(struct coordinator *c, struct pool *pool)
@@ -398,11 +405,14 @@ struct live_trial *coordinator_add_trial(struct coordinator *c, const struct sto
     struct live_trial *trial = arena_calloc(&c->arena, 1, sizeof(*trial));
     if (!trial)
         return NULL;
+    /* The seeds of a configuration follow each other, and share what describes it. */
+    const struct live_trial *before = c->n_trials > 0 ? c->trials[c->n_trials - 1] : NULL;
+    bool is_same = before && before->settings == settings && before->is_baseline == is_baseline;
     *trial = (struct live_trial){.stored = stored,
                                  .index = c->n_trials,
                                  .settings = settings,
-                                 .method = coordinator_method_name(c, settings),
-                                 .parameters = coordinator_describe(c, parameters),
+                                 .method = is_same ? before->method : coordinator_method_name(c, settings),
+                                 .parameters = is_same ? before->parameters : coordinator_describe(c, parameters),
                                  .state = stored->state,
                                  .is_wanted = true,
                                  .is_baseline = is_baseline,
@@ -483,6 +493,32 @@ static int write_marker(struct coordinator *c, struct err *err)
     return rc;
 }
 
+/* What trainers will read: a node without one of them is named before it gets a trial. */
+static void list_files(struct coordinator *c)
+{
+    static const char *const keys[] = {"train", "validation", "test"};
+    const struct definition *d = c->definition;
+    int n = 0;
+    char *config = file_join(d->model, "config.json");
+    if (config && file_exists(config))
+        c->files[n++] = arena_strdup(&c->arena, config);
+    free(config);
+    if (n == 0 || !c->files[0]) {
+        n = 0;
+        c->files[n++] = d->model;
+    }
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        const cJSON *file = json_get(d->task, keys[i]);
+        if (cJSON_IsString(file))
+            c->files[n++] = file->valuestring;
+    }
+    for (int i = 0; i < d->n_checks && n < COORDINATOR_FILES_MAX; i++)
+        if (d->checks[i].file)
+            c->files[n++] = d->checks[i].file;
+    for (int i = 0; i < d->n_init_adapters && n < COORDINATOR_FILES_MAX; i++)
+        c->files[n++] = d->init_adapters[i].path;
+}
+
 /* A run that cannot be asked still runs. */
 static void listen_to_commands(struct coordinator *c)
 {
@@ -525,11 +561,13 @@ static int serve(struct coordinator *c, struct err *err)
                                                   .program = program,
                                                   .marker_path = c->marker_path,
                                                   .marker = c->marker,
+                                                  .files = c->files,
                                                   .slots = c->slots_each,
                                                   .context = c,
                                                   .on_ready = on_ready,
                                                   .on_message = on_message,
                                                   .on_silent = on_silent,
+                                                  .on_points = on_points,
                                                   .on_gone = on_gone};
         pool_init(&c->pools[i], &c->loop.uv, &pool_options);
     }
@@ -574,6 +612,7 @@ int coordinator_run(const struct coordinator_options *options, struct run_outcom
     if (rc == 0 && options->study)
         rc = study_take_up(c, err);
     if (rc == 0 && (has_waiting(c) || c->study)) {
+        list_files(c);
         rc = write_marker(c, err);
         if (rc == 0)
             rc = serve(c, err);

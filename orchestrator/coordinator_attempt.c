@@ -17,6 +17,7 @@
 static void free_slot(struct coordinator *c, struct coordinator_slot *slot)
 {
     slot->state = SLOT_FREE;
+    slot->trial->is_out = false;
     slot->trial = NULL;
     slot->attempt = 0;
     slot->shown = (struct progress_slot){.loss = NAN};
@@ -161,7 +162,7 @@ static int write_start(struct coordinator *c, const struct coordinator_slot *slo
         rc = inherit(c, slot->trial, folder, err);
     if (rc == 0)
         rc = clean_folder(folder, trial->checkpoint, is_other, err);
-    if (rc == 0)
+    if (rc == 0 && c->definition->n_init_adapters > 0)
         rc = json_parse(trial->settings, strlen(trial->settings), &settings, err);
     if (rc == 0) {
         struct job job = {.attempt = slot->attempt,
@@ -169,6 +170,7 @@ static int write_start(struct coordinator *c, const struct coordinator_slot *slo
                           .output = folder,
                           .resume = trial->checkpoint,
                           .settings = settings,
+                          .settings_text = trial->settings,
                           .seed = (uint64_t)trial->stored->seed,
                           .pause_at_step = c->study ? study_pause_step(c->study, trial->study_trial) : 0,
                           .waits = study_decides(c, trial),
@@ -220,40 +222,6 @@ struct reservation {
     int64_t attempt;
 };
 
-static void on_begun(const struct store_result *result, void *context)
-{
-    struct reservation reservation = *(struct reservation *)context;
-    struct coordinator *c = reservation.c;
-    struct coordinator_slot *slot = slot_of(c, reservation.attempt);
-    free(context);
-    if (!slot)
-        return;
-    if (result->rc < 0) {
-        struct err err;
-        coordinator_fail(c, err_set(&err, result->rc, "%s", result->message), &err);
-        return;
-    }
-    if (slot->pool->is_ready && !c->is_stopping) {
-        send_start(c, slot);
-        return;
-    }
-    attempt_suspend(c, slot, ATTEMPT_INTERRUPTED, "not started: the run was stopped");
-    free_slot(c, slot);
-    coordinator_dispatch(c);
-}
-
-static void begin(struct coordinator *c, struct coordinator_slot *slot, struct reservation *reservation)
-{
-    char worker[sizeof(slot->pool->host) + 16];
-    snprintf(worker, sizeof(worker), c->n_pools > 1 ? "%s#%d" : "%s", slot->pool->host, slot->pool->options.number);
-    const struct store_op op = {
-        .kind = STORE_BEGIN_ATTEMPT,
-        .begin_attempt = {
-            .id = slot->attempt, .trial_id = slot->trial->stored->id, .worker = worker, .slot = slot->number}};
-    coordinator_set_state(c, slot->trial, TRIAL_RUNNING);
-    coordinator_submit(c, &op, 1, on_begun, reservation);
-}
-
 /* What an equal trial reported is what this one would have. */
 static void tell_reused(struct coordinator *c, const struct live_trial *trial, const struct store_result *result)
 {
@@ -267,35 +235,52 @@ static void tell_reused(struct coordinator *c, const struct live_trial *trial, c
     cJSON_Delete(metrics);
 }
 
-static void on_reused(const struct store_result *result, void *context)
+static void take_reused(struct coordinator *c, struct coordinator_slot *slot, const struct store_result *result)
 {
-    struct reservation *reservation = context;
-    struct coordinator *c = reservation->c;
-    struct coordinator_slot *slot = slot_of(c, reservation->attempt);
-    bool is_new = result->rc == 0 && result->reused_trial_id == 0;
-    if (slot && is_new && !c->is_stopping) {
-        begin(c, slot, reservation);
-        return;
-    }
-    free(reservation);
+    coordinator_set_state(c, slot->trial, TRIAL_COMPLETE);
+    tell_reused(c, slot->trial, result);
+    progress_say(c->options->progress, "trial_reused", "trial %" PRId64 " (%s): an equal trial is in the store",
+                 slot->trial->stored->number, slot->trial->method);
+}
+
+static void on_begun(const struct store_result *result, void *context)
+{
+    struct reservation reservation = *(struct reservation *)context;
+    struct coordinator *c = reservation.c;
+    struct coordinator_slot *slot = slot_of(c, reservation.attempt);
+    free(context);
     if (!slot)
         return;
-    if (is_new) {
-        free_slot(c, slot);
-        coordinator_dispatch(c);
-        return;
-    }
     if (result->rc < 0) {
         struct err err;
         coordinator_fail(c, err_set(&err, result->rc, "%s", result->message), &err);
         return;
     }
-    coordinator_set_state(c, slot->trial, TRIAL_COMPLETE);
-    tell_reused(c, slot->trial, result);
-    progress_say(c->options->progress, "trial_reused", "trial %" PRId64 " (%s): an equal trial is in the store",
-                 slot->trial->stored->number, slot->trial->method);
+    if (result->reused_trial_id != 0)
+        take_reused(c, slot, result);
+    else if (slot->pool->is_ready && !c->is_stopping) {
+        send_start(c, slot);
+        return;
+    } else
+        attempt_suspend(c, slot, ATTEMPT_INTERRUPTED, "not started: the run was stopped");
     free_slot(c, slot);
     coordinator_dispatch(c);
+}
+
+/* One group: an equal trial's results are taken, or the attempt begins. */
+static void begin(struct coordinator *c, struct coordinator_slot *slot, struct reservation *reservation)
+{
+    char worker[sizeof(slot->pool->host) + 16];
+    snprintf(worker, sizeof(worker), c->n_pools > 1 ? "%s#%d" : "%s", slot->pool->host, slot->pool->options.number);
+    /* A trial that has begun is not exchanged for an equal one: its checkpoint would be lost. */
+    const struct store_op op = {.kind = STORE_BEGIN_ATTEMPT,
+                                .begin_attempt = {.id = slot->attempt,
+                                                  .trial_id = slot->trial->stored->id,
+                                                  .worker = worker,
+                                                  .slot = slot->number,
+                                                  .may_reuse = c->definition->reuse && !slot->trial->checkpoint}};
+    coordinator_set_state(c, slot->trial, TRIAL_RUNNING);
+    coordinator_submit(c, &op, 1, on_begun, reservation);
 }
 
 void attempt_reserve(struct coordinator *c, struct coordinator_slot *slot, struct live_trial *trial)
@@ -308,6 +293,7 @@ void attempt_reserve(struct coordinator *c, struct coordinator_slot *slot, struc
     }
     slot->state = SLOT_RESERVED;
     slot->trial = trial;
+    trial->is_out = true;
     slot->attempt = store_thread_new_id(c->thread, STORE_ATTEMPT);
     slot->is_closed = false;
     slot->goal = TRIAL_WAITING;
@@ -324,13 +310,7 @@ void attempt_reserve(struct coordinator *c, struct coordinator_slot *slot, struc
                                          .loss = NAN};
     c->n_busy++;
     *reservation = (struct reservation){c, slot->attempt};
-    /* A trial that has begun is not exchanged for an equal one: its checkpoint would be lost. */
-    if (!c->definition->reuse || trial->checkpoint) {
-        begin(c, slot, reservation);
-        return;
-    }
-    const struct store_op op = {.kind = STORE_REUSE_TRIAL, .reuse = {.trial_id = trial->stored->id}};
-    coordinator_submit(c, &op, 1, on_reused, reservation);
+    begin(c, slot, reservation);
 }
 
 /* Closing -----------------------------------------------------------------------------------------------------------
@@ -538,6 +518,19 @@ static void close_silent(struct coordinator *c, struct coordinator_slot *slot, c
     attempt_fail(c, slot, reason, message);
 }
 
+/* Something took the attempt away: a worker or node that is gone, a batch system. That is no fault of the trial's,
+ * unless it happens again and again while just this one runs. */
+static void interrupt(struct coordinator *c, struct coordinator_slot *slot, const char *why)
+{
+    struct live_trial *trial = slot->trial;
+    trial->losses++;
+    if (trial->losses >= WORKER_LOSSES_MAX) {
+        trial->failures = c->definition->resources.retries;
+        attempt_fail(c, slot, REASON_CRASHED, "its worker ended five times while it ran");
+    } else
+        attempt_suspend(c, slot, ATTEMPT_INTERRUPTED, why);
+}
+
 void attempt_ended(struct coordinator *c, struct coordinator_slot *slot, const cJSON *message)
 {
     int64_t exit_status = 0, signal = 0, peak = 0;
@@ -552,7 +545,9 @@ void attempt_ended(struct coordinator *c, struct coordinator_slot *slot, const c
                    json_opt_string(message, "log_tail", "ended", &log, &err) == 0;
     if (!is_read)
         log_debug("coordinator", "attempt %" PRId64 ": %s", slot->attempt, err.message);
-    if (!slot->is_closed)
+    if (!slot->is_closed && !c->is_killing && text_equal(reason ? reason : "", "interrupted"))
+        interrupt(c, slot, "taken away with its worker or by a signal: no fault of the trial");
+    else if (!slot->is_closed)
         close_silent(c, slot, reason, exit_status, signal, log);
     struct store_op op = {.kind = STORE_EXIT_ATTEMPT,
                           .exit_attempt = {.attempt_id = slot->attempt,
@@ -569,15 +564,10 @@ void attempt_ended(struct coordinator *c, struct coordinator_slot *slot, const c
 
 void attempt_lost(struct coordinator *c, struct coordinator_slot *slot, const char *why)
 {
-    struct live_trial *trial = slot->trial;
     /* A reservation is answered by the store, which then finds no worker. */
     if (slot->state != SLOT_RUNNING)
         return;
-    trial->losses++;
-    if (!slot->is_closed && trial->losses >= WORKER_LOSSES_MAX) {
-        trial->failures = c->definition->resources.retries;
-        attempt_fail(c, slot, REASON_CRASHED, "its worker ended five times while it ran");
-    } else if (!slot->is_closed)
-        attempt_suspend(c, slot, ATTEMPT_INTERRUPTED, why);
+    if (!slot->is_closed)
+        interrupt(c, slot, why);
     free_slot(c, slot);
 }

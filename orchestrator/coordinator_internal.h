@@ -11,8 +11,9 @@
 #include "orchestrator/study.h"
 
 enum {
-    WORKER_STARTS_MAX = 5,  /* in a row without a trial that ended in between */
-    WORKER_LOSSES_MAX = 5,  /* of one trial: it may be what ends the worker */
+    WORKER_STARTS_MAX = 5, /* in a row without a trial that ended in between */
+    WORKER_LOSSES_MAX = 5, /* of one trial: it may be what ends the worker */
+    COORDINATOR_FILES_MAX = 64,
     TICK_MS = 250,          /* how often the display and the clock are looked at */
     STORE_RETRY_SECONDS = 2 /* after a full disk */
 };
@@ -30,6 +31,7 @@ struct live_trial {
     const char *parameters; /* "rank 4, learning_rate 0.001" */
     enum trial_state state;
     bool is_wanted, is_baseline;
+    bool is_out;                   /* in a slot */
     bool is_settled;               /* state is what the study says; the store has WAITING still */
     int failures;                  /* attempts that count as retries */
     int losses;                    /* workers that ended while it ran, in this run */
@@ -94,6 +96,7 @@ struct coordinator {
     bool is_taking; /* them */
     struct arena arena;
     char *marker_path;
+    const char *files[COORDINATOR_FILES_MAX + 1]; /* that trainers will read, ends with NULL */
     char marker[HASH_HEX_SIZE];
     uint64_t started_ns, retry_ns;
     bool is_stopping; /* nothing new is started; what runs checkpoints */
@@ -187,6 +190,10 @@ void attempt_remove_leftovers(struct coordinator *c);
 /* coordinator_record.c: a trainer's record. ERR_FORMAT when it is none: the attempt is then failed. */
 int record_take(struct coordinator *c, struct coordinator_slot *slot, const char *type, const cJSON *record,
                 struct err *err) MUST_CHECK;
+
+/* The same for a line of curve points (common/points.h). */
+int record_take_points(struct coordinator *c, struct coordinator_slot *slot, const struct points *points,
+                       struct err *err) MUST_CHECK;
 
 /* coordinator_study.c ------------------------------------------------------------------------------------------- */
 

@@ -99,6 +99,28 @@ static int read_point(const cJSON *item, struct store_point *point, struct err *
     return 0;
 }
 
+/* What the display shows of a point. */
+static void show_point(struct coordinator_slot *slot, const struct store_point *point)
+{
+    if (strncmp(point->name, "train/", 6) != 0)
+        return;
+    if (strcmp(point->name, "train/loss") == 0)
+        slot->shown.loss = point->value;
+    if (point->step > slot->shown.step)
+        slot->shown.step = point->step;
+}
+
+static void submit_points(struct coordinator *c, struct coordinator_slot *slot, const struct store_point *points,
+                          size_t n)
+{
+    const struct store_op op = {.kind = STORE_POINTS,
+                                .points = {.attempt_id = slot->attempt, .points = points, .n = n}};
+    for (size_t i = 0; i < n; i++)
+        show_point(slot, &points[i]);
+    if (n > 0)
+        coordinator_submit(c, &op, 1, NULL, NULL);
+}
+
 static int on_points(struct coordinator *c, struct coordinator_slot *slot, const cJSON *record, struct err *err)
 {
     const cJSON *list = NULL;
@@ -109,19 +131,25 @@ static int on_points(struct coordinator *c, struct coordinator_slot *slot, const
     struct store_point *points = calloc(n ? n : 1, sizeof(*points));
     if (!points)
         return err_set(err, ERR_NOMEM, "no memory for %zu points", n);
-    for (const cJSON *item = list->child; item && rc == 0; item = item->next, i++) {
+    for (const cJSON *item = list->child; item && rc == 0; item = item->next, i++)
         rc = read_point(item, &points[i], err);
-        if (rc == 0 && strcmp(points[i].name, "train/loss") == 0)
-            slot->shown.loss = points[i].value;
-        if (rc == 0 && points[i].step > slot->shown.step && strncmp(points[i].name, "train/", 6) == 0)
-            slot->shown.step = points[i].step;
-    }
-    const struct store_op op = {.kind = STORE_POINTS,
-                                .points = {.attempt_id = slot->attempt, .points = points, .n = n}};
-    if (rc == 0 && n > 0)
-        coordinator_submit(c, &op, 1, NULL, NULL);
+    if (rc == 0)
+        submit_points(c, slot, points, n);
     free(points);
     return rc;
+}
+
+int record_take_points(struct coordinator *c, struct coordinator_slot *slot, const struct points *points,
+                       struct err *err)
+{
+    struct store_point *own = calloc(points->n ? points->n : 1, sizeof(*own));
+    if (!own)
+        return err_set(err, ERR_NOMEM, "no memory for %zu points", points->n);
+    for (size_t i = 0; i < points->n; i++)
+        own[i] = (struct store_point){points->points[i].name, points->points[i].step, points->points[i].value};
+    submit_points(c, slot, own, points->n);
+    free(own);
+    return 0;
 }
 
 /* Validation in the course of training, as the study knows metrics: "validation/accuracy". */

@@ -171,35 +171,52 @@ static cJSON *with_adapters(const struct definition *definition, const struct in
     return copy;
 }
 
-int job_identity(const struct definition *definition, const struct input_hashes *hashes, const cJSON *settings,
-                 uint64_t seed, char identity[HASH_HEX_SIZE], struct err *err)
+int job_identity_add(struct text *out, const struct definition *definition, const struct input_hashes *hashes,
+                     const cJSON *settings, struct err *err)
 {
-    struct text out = {0};
     cJSON *resolved = with_adapters(definition, hashes, false, settings);
     cJSON *deciding = resolved ? settings_without_defaults(resolved) : NULL;
     cJSON_Delete(resolved);
     if (!deciding)
         return err_set(err, ERR_NOMEM, "no memory for an identity");
     cJSON_DeleteItemFromObjectCaseSensitive(deciding, "seed"); /* the trial's seed already comes from it */
+    add_member(out, "model", hashes->model);
+    add_member(out, "tokenizer", hashes->tokenizer);
+    add_member(out, "train", hashes->train);
+    add_member(out, "validation", hashes->validation);
+    add_member(out, "test", hashes->test);
+    add_member(out, "objective", definition->objectives[0].metric);
+    text_printf(out, ",\"maximize\":%d,\"task\":", definition->objectives[0].is_maximized);
+    add_task(out, definition);
+    text_add(out, ",\"checks\":");
+    add_checks(out, definition, hashes);
+    text_add(out, ",\"settings\":");
+    json_add_canonical(out, deciding);
+    text_add(out, "}");
+    cJSON_Delete(deciding);
+    return out->failed ? err_set(err, ERR_NOMEM, "no memory for an identity") : json_check_memory(err);
+}
+
+int job_identity_of_seed(const struct text *rest, uint64_t seed, char identity[HASH_HEX_SIZE], struct err *err)
+{
+    struct text out = {0};
     text_printf(&out, "{\"numerics\":%d,\"seed\":%llu", VERSION_NUMERICS, (unsigned long long)seed);
-    add_member(&out, "model", hashes->model);
-    add_member(&out, "tokenizer", hashes->tokenizer);
-    add_member(&out, "train", hashes->train);
-    add_member(&out, "validation", hashes->validation);
-    add_member(&out, "test", hashes->test);
-    add_member(&out, "objective", definition->objectives[0].metric);
-    text_printf(&out, ",\"maximize\":%d,\"task\":", definition->objectives[0].is_maximized);
-    add_task(&out, definition);
-    text_add(&out, ",\"checks\":");
-    add_checks(&out, definition, hashes);
-    text_add(&out, ",\"settings\":");
-    json_add_canonical(&out, deciding);
-    text_add(&out, "}");
-    int rc = out.failed ? err_set(err, ERR_NOMEM, "no memory for an identity") : json_check_memory(err);
+    text_add_n(&out, rest->data, rest->len);
+    int rc = out.failed ? err_set(err, ERR_NOMEM, "no memory for an identity") : 0;
     if (rc == 0)
         hash_bytes(out.data, out.len, identity);
-    cJSON_Delete(deciding);
     text_done(&out);
+    return rc;
+}
+
+int job_identity(const struct definition *definition, const struct input_hashes *hashes, const cJSON *settings,
+                 uint64_t seed, char identity[HASH_HEX_SIZE], struct err *err)
+{
+    struct text rest = {0};
+    int rc = job_identity_add(&rest, definition, hashes, settings, err);
+    if (rc == 0)
+        rc = job_identity_of_seed(&rest, seed, identity, err);
+    text_done(&rest);
     return rc;
 }
 
@@ -240,10 +257,13 @@ void job_write(struct text *line, const struct definition *definition, const str
     if (init >= 0)
         add_member(line, "init_adapter", hashes->init_adapters[init]);
     text_add(line, "},\"settings\":");
-    cJSON *absolute = with_adapters(definition, hashes, true, job->settings);
-    line->failed = line->failed || !absolute;
-    json_add(line, absolute ? absolute : job->settings);
-    cJSON_Delete(absolute);
+    if (job->settings) {
+        cJSON *absolute = with_adapters(definition, hashes, true, job->settings);
+        line->failed = line->failed || !absolute;
+        json_add(line, absolute ? absolute : job->settings);
+        cJSON_Delete(absolute);
+    } else
+        text_add(line, job->settings_text);
     text_printf(line, ",\"seed\":%llu,\"objective\":{\"metric\":", (unsigned long long)job->seed);
     text_add_json(line, definition->objectives[0].metric);
     text_printf(line, ",\"goal\":\"%s\"},\"checks\":[",

@@ -28,6 +28,12 @@ uint64_t job_seed(const struct definition *definition, const cJSON *settings, in
  * defaults, seed, objective, checks}; init_adapter stands in the settings as its folder's hash. */
 int job_identity(const struct definition *definition, const struct input_hashes *hashes, const cJSON *settings,
                  uint64_t seed, char identity[HASH_HEX_SIZE], struct err *err) MUST_CHECK;
+/* The same in two steps, for several seeds of a configuration: appends what does not depend on the seed, then hashes.
+ */
+int job_identity_add(struct text *out, const struct definition *definition, const struct input_hashes *hashes,
+                     const cJSON *settings, struct err *err) MUST_CHECK;
+int job_identity_of_seed(const struct text *rest, uint64_t seed, char identity[HASH_HEX_SIZE],
+                         struct err *err) MUST_CHECK;
 
 /* Identity of a trial that goes on from another's checkpoint: hash of what its own would be, the other's, and the step.
  */
@@ -37,7 +43,8 @@ struct job {
     int64_t attempt;
     const char *identity, *output; /* absolute folder of the trial */
     const char *resume;            /* checkpoint or NULL */
-    const cJSON *settings;
+    const cJSON *settings;         /* NULL: settings_text, canonical JSON, which names no saved adapters */
+    const char *settings_text;
     uint64_t seed;
     double checkpoint_seconds;
     int64_t stop_after_steps;

@@ -99,7 +99,7 @@ static bool is_budget_spent(const struct plan *plan)
 }
 
 /* The repeat-th trial of a configuration. One that stands in the store keeps its number. */
-static int add_trial(struct plan *plan, int configuration, int repeat, struct err *err)
+static int add_trial(struct plan *plan, int configuration, int repeat, const struct text *rest, struct err *err)
 {
     struct planned_configuration *c = &plan->configurations[configuration];
     int rc = grow((void **)&plan->trials, &plan->trials_capacity, plan->n_trials + 1, sizeof(*plan->trials), err);
@@ -108,7 +108,7 @@ static int add_trial(struct plan *plan, int configuration, int repeat, struct er
     struct planned_trial *trial = &plan->trials[plan->n_trials];
     *trial = (struct planned_trial){.configuration = configuration, .stored = -1};
     trial->seed = job_seed(plan->definition, c->settings, repeat);
-    rc = job_identity(plan->definition, plan->hashes, c->settings, trial->seed, trial->identity, err);
+    rc = job_identity_of_seed(rest, trial->seed, trial->identity, err);
     if (rc < 0)
         return rc;
     if (plan->stored)
@@ -141,8 +141,10 @@ static int add_resolved(struct plan *plan, cJSON *parameters, cJSON *settings, b
                         struct err *err)
 {
     char identity[HASH_HEX_SIZE];
-    int rc =
-        job_identity(plan->definition, plan->hashes, settings, job_seed(plan->definition, settings, 0), identity, err);
+    struct text rest = {0}; /* of the identity: the same for all seeds */
+    int rc = job_identity_add(&rest, plan->definition, plan->hashes, settings, err);
+    if (rc == 0)
+        rc = job_identity_of_seed(&rest, job_seed(plan->definition, settings, 0), identity, err);
     if (rc == 0 && index_get(plan->index->planned, is_baseline, identity) >= 0) {
         plan->n_equal++;
         goto drop;
@@ -158,11 +160,13 @@ static int add_resolved(struct plan *plan, cJSON *parameters, cJSON *settings, b
     plan->configurations[index] = (struct planned_configuration){
         .is_baseline = is_baseline, .parameters = parameters, .settings = settings, .first_trial = plan->n_trials};
     for (int repeat = 0; repeat < plan->definition->seeds && rc == 0 && !is_budget_spent(plan); repeat++)
-        rc = add_trial(plan, index, repeat, err);
+        rc = add_trial(plan, index, repeat, &rest, err);
     give_numbers(plan, index);
     *added = index;
+    text_done(&rest);
     return rc;
 drop:
+    text_done(&rest);
     cJSON_Delete(parameters);
     cJSON_Delete(settings);
     return rc;

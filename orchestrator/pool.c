@@ -19,6 +19,7 @@ struct pool_worker {
     bool has_exited, out_has_ended, is_closing;
     uint64_t heard_ns; /* of its last line */
     struct line_splitter lines;
+    struct points points;
     char why[ERR_MESSAGE_SIZE]; /* what we have against it; "": nothing */
     int64_t exit_status;
     int signal;
@@ -51,6 +52,7 @@ static void on_closed(uv_handle_t *handle)
     else
         snprintf(why, sizeof(why), "the worker ended with exit status %" PRId64, worker->exit_status);
     line_splitter_done(&worker->lines);
+    points_done(&worker->points);
     free(worker);
     pool->worker = NULL;
     pool->cpu_before += pool->cpu_seconds;
@@ -106,6 +108,11 @@ static void on_hello(struct pool_worker *worker, const cJSON *message)
                 pool->host, pool->options.marker_path);
         return;
     }
+    const cJSON *missing = cJSON_GetArrayItem(json_get(message, "missing"), 0);
+    if (cJSON_IsString(missing)) {
+        give_up(worker, "on host '%s' there is no '%.500s', which the sweep reads", pool->host, missing->valuestring);
+        return;
+    }
     pool->is_ready = true;
     pool->options.on_ready(pool);
 }
@@ -121,6 +128,11 @@ static int on_line(char *line, size_t len, void *context, struct err *err)
     pool->is_silent = false;
     if (worker->why[0])
         return 0;
+    if (pool->is_ready && points_parse(line, len, &worker->points)) {
+        points_end_names(&worker->points);
+        pool->options.on_points(pool, &worker->points);
+        return 0;
+    }
     int rc = json_parse(line, len, &message, err);
     if (rc == 0 && !cJSON_IsObject(message))
         rc = err_set(err, ERR_FORMAT, "%s, an object was expected", json_type_name(message));
@@ -190,7 +202,7 @@ void pool_send(struct pool *pool, struct text *line)
 
 /* The beginning ------------------------------------------------------------------------------------------------- */
 
-enum { ARGUMENTS_MAX = 256 };
+enum { ARGUMENTS_MAX = 256, LAUNCHER_WORDS_MAX = 110 };
 
 /* The launcher with the worker's number in the place of each {worker}; heap. */
 static char *fill_in(const char *launcher, int number)
@@ -216,8 +228,8 @@ static int make_arguments(const struct pool_options *options, char *slots, char 
     if (!*words)
         return err_set(err, ERR_NOMEM, "no memory to start a worker");
     for (char *word = strtok_r(*words, " ", &place); word; word = strtok_r(NULL, " ", &place)) {
-        if (n == ARGUMENTS_MAX - 8)
-            return err_set(err, ERR_USAGE, "the launcher has more than %d words", ARGUMENTS_MAX - 8);
+        if (n == LAUNCHER_WORDS_MAX)
+            return err_set(err, ERR_USAGE, "the launcher has more than %d words", LAUNCHER_WORDS_MAX);
         arguments[n++] = word;
     }
     arguments[n++] = (char *)options->program;
@@ -225,6 +237,10 @@ static int make_arguments(const struct pool_options *options, char *slots, char 
     arguments[n++] = slots;
     arguments[n++] = (char *)"--marker";
     arguments[n++] = (char *)options->marker_path;
+    for (const char *const *file = options->files; *file && n < ARGUMENTS_MAX - 2; file++) {
+        arguments[n++] = (char *)"--file";
+        arguments[n++] = (char *)*file;
+    }
     arguments[n] = NULL;
     return 0;
 }
@@ -320,10 +336,14 @@ void pool_kill(struct pool *pool)
 void pool_watch(struct pool *pool)
 {
     struct pool_worker *worker = pool->worker;
-    uint64_t seconds = pool->is_ready ? POOL_SILENCE_SECONDS : POOL_HELLO_SECONDS;
+    uint64_t seconds = pool->is_ready ? POOL_SILENCE_SECONDS : POOL_HELLO_SECONDS, now = uv_hrtime();
+    bool is_late = now - pool->watched_ns > POOL_WATCH_LATE_MS * UINT64_C(1000000);
+    pool->watched_ns = now;
     if (!worker || pool->is_paused || worker->has_exited)
         return;
-    uint64_t silent_ns = uv_hrtime() - worker->heard_ns;
+    if (is_late)
+        worker->heard_ns = now;
+    uint64_t silent_ns = now - worker->heard_ns;
     if (pool->is_ready && !pool->is_silent && silent_ns > POOL_NOTICE_MS * UINT64_C(1000000)) {
         pool->is_silent = true;
         pool->options.on_silent(pool);

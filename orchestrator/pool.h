@@ -10,11 +10,13 @@
 
 #include "common/json.h"
 #include "common/line.h"
+#include "common/points.h"
 
 enum {
     POOL_HELLO_SECONDS = 120,  /* a launcher may queue for a while before the worker speaks */
     POOL_SILENCE_SECONDS = 10, /* ten heartbeats missed: it hangs, and is killed … */
     POOL_NOTICE_MS = 1650,     /* … after it was noticed, within two of them */
+    POOL_WATCH_LATE_MS = 1000, /* we were stopped ourselves: that its lines wait says nothing */
     POOL_READ_BYTES = 256 << 10
 };
 
@@ -25,6 +27,7 @@ struct pool_options {
     int number;           /* of the worker, from 0 */
     const char *program;  /* the worker's path */
     const char *marker_path, *marker;
+    const char *const *files; /* that trainers will read, ends with NULL: a worker that lacks one is refused */
     int slots;
     void *context;
     /* The worker has said hello and can be given work. */
@@ -33,6 +36,8 @@ struct pool_options {
     void (*on_message)(struct pool *pool, const char *type, const cJSON *message);
     /* No heartbeat came when it was due. */
     void (*on_silent)(struct pool *pool);
+    /* Instead, for a line of curve points. */
+    void (*on_points)(struct pool *pool, const struct points *points);
     /* It is gone, and everything it ran with it; `why` says how. pool_start may be called again from here. */
     void (*on_gone)(struct pool *pool, const char *why);
 };
@@ -46,7 +51,8 @@ struct pool {
     int n_starts;               /* since one of its trials ended */
     bool is_given_up;           /* it ended too often, and is not started again */
     bool is_ready;
-    bool is_silent;                 /* noticed; it gets no work until it is heard again */
+    bool is_silent; /* noticed; it gets no work until it is heard again */
+    uint64_t watched_ns;
     bool is_paused;                 /* its lines are not read for now */
     double cpu_seconds, cpu_before; /* of the trainers of this worker, and of those before it */
     char host[256];

@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <limits.h>
+#include <malloc.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +32,7 @@ struct run_sweep {
     struct store *store;
     struct definition definition;
     struct input_hashes hashes;
-    struct arena arena;
+    struct arena arena, first; /* of loaded; of what was there before the plan added to it */
     struct store_loaded loaded;
     struct plan plan;
     bool is_stored;
@@ -192,27 +193,52 @@ static int add_trial(struct run_sweep *run, struct group *group, const struct pl
     return rc;
 }
 
-/* Everything new as one group, so that a sweep is in the store with all its trials or without any of them. */
+enum { PART_OPS = 4096 };
+
+/* Writes what the group holds and empties it. */
+static int write_part(struct run_sweep *run, struct group *group, struct err *err)
+{
+    int rc = group->n > 0 ? store_apply_part(run->store, group->ops, group->n, err) : 0;
+    group->n = 0;
+    arena_reset(&group->arena);
+    return rc;
+}
+
+static int add_new_configuration(struct run_sweep *run, struct group *group,
+                                 struct planned_configuration *configuration, int *n_new, struct err *err)
+{
+    int rc = 0;
+    if (configuration->stored_id == 0 && configuration->n_trials > 0)
+        rc = add_configuration(run, group, configuration, err);
+    for (int i = 0; i < configuration->n_trials && rc == 0; i++) {
+        const struct planned_trial *trial = &run->plan.trials[configuration->first_trial + i];
+        if (trial->stored >= 0)
+            continue;
+        ++*n_new;
+        rc = add_trial(run, group, trial, err);
+        if (rc == 0 && group->n > PART_OPS)
+            rc = write_part(run, group, err);
+    }
+    return rc;
+}
+
+/* Everything new in one transaction, so that a sweep is in the store with all its trials or without any of them. */
 static int add_new(struct run_sweep *run, struct err *err)
 {
     struct group group = {0};
-    int rc = 0, n_new = 0;
-    for (int i = 0; i < run->plan.n_configurations && rc == 0; i++) {
-        struct planned_configuration *configuration = &run->plan.configurations[i];
-        if (configuration->stored_id == 0 && configuration->n_trials > 0)
-            rc = add_configuration(run, &group, configuration, err);
-        for (int j = 0; j < configuration->n_trials && rc == 0; j++) {
-            const struct planned_trial *trial = &run->plan.trials[configuration->first_trial + j];
-            if (trial->stored < 0 && ++n_new)
-                rc = add_trial(run, &group, trial, err);
-        }
-    }
+    int n_new = 0, rc = store_apply_begin(run->store, err);
+    if (rc < 0)
+        return rc;
+    for (int i = 0; i < run->plan.n_configurations && rc == 0; i++)
+        rc = add_new_configuration(run, &group, &run->plan.configurations[i], &n_new, err);
     const struct store_op open = {.kind = STORE_SET_SWEEP_STATE,
                                   .set_sweep_state = {.sweep_id = run->loaded.sweep.id, .state = SWEEP_OPEN}};
     if (rc == 0 && n_new > 0 && run->loaded.sweep.state != SWEEP_OPEN)
         rc = group_add(&group, &open, err);
-    if (rc == 0 && group.n > 0)
-        rc = store_apply(run->store, group.ops, group.n, NULL, err);
+    if (rc == 0)
+        rc = write_part(run, &group, err);
+    int end_rc = store_apply_end(run->store, rc != 0, rc == 0 ? err : NULL);
+    rc = rc == 0 ? end_rc : rc;
     if (rc == 0 && run->is_stored && (n_new > 0 || run->plan.n_dropped > 0))
         progress_say(run->options->progress, "extended", "sweep '%s': %d trials kept, %d new, %d no longer asked for",
                      run->definition.name, run->plan.n_trials - n_new, n_new, run->plan.n_dropped);
@@ -491,6 +517,16 @@ static bool *wanted(struct run_sweep *run)
     return is_wanted;
 }
 
+/* What the plan and the first look at the store took is given back: the rest of the night needs none of it. */
+static void forget_plan(struct run_sweep *run)
+{
+    plan_done(&run->plan);
+    run->plan = (struct plan){0};
+    arena_done(&run->first);
+    run->first = (struct arena){0};
+    malloc_trim(0);
+}
+
 static int coordinate(struct run_sweep *run, double elapsed, struct run_outcome *outcome, struct err *err)
 {
     const struct run_options *o = run->options;
@@ -511,6 +547,7 @@ static int coordinate(struct run_sweep *run, double elapsed, struct run_outcome 
                                           .adjustment = run->adjustment};
     if (!options.is_wanted)
         return no_memory(err);
+    forget_plan(run);
     int rc = read_used(run, &options.used, err);
     return rc == 0 ? coordinator_run(&options, outcome, err) : rc;
 }
@@ -577,7 +614,6 @@ static int pair_checks(struct run_sweep *run, struct err *err)
 static int run_one(struct run_sweep *run, const char *file, double elapsed, struct run_outcome *outcome,
                    struct err *err)
 {
-    struct arena first = {0};
     struct store_loaded stored;
     int rc = read_definition(run, file, err);
     if (rc == 0)
@@ -588,7 +624,7 @@ static int run_one(struct run_sweep *run, const char *file, double elapsed, stru
         return rc;
     crash_at(CRASH_SWEEP_ADDED);
     /* The plan looks at what was there; the coordinator at what is there with the plan's additions. */
-    first = run->arena;
+    run->first = run->arena;
     stored = run->loaded;
     run->arena = (struct arena){0};
     rc = plan_make(&run->plan, &run->definition, &run->hashes, &stored, err);
@@ -620,7 +656,6 @@ static int run_one(struct run_sweep *run, const char *file, double elapsed, stru
     outcome->n_open += own.n_open;
     outcome->was_interrupted = outcome->was_interrupted || own.was_interrupted;
     outcome->was_canceled = outcome->was_canceled || own.was_canceled;
-    arena_done(&first);
     return rc;
 }
 
@@ -639,6 +674,7 @@ int run_sweeps(const struct run_options *options, struct run_outcome *outcome, s
         rc = run_one(&run, options->files[i], elapsed, outcome, err);
         plan_done(&run.plan);
         study_free(run.study);
+        arena_done(&run.first);
         free(run.output_folder);
         arena_done(&run.arena);
         definition_done(&run.definition);

@@ -21,8 +21,14 @@ enum { BUSY_TIMEOUT_MS = 10000 };
 /* Writers: FULL makes a commit durable. The cache bounds memory; the write-ahead log is moved into the file when it has
  * 16 MiB and is cut back to that size after a long reader has let it grow. */
 static const char settings_write[] = "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; "
-                                     "PRAGMA cache_size = -16384; "
+                                     "PRAGMA cache_size = -8192; "
                                      "PRAGMA wal_autocheckpoint = 4096; PRAGMA journal_size_limit = 16777216;";
+/* SQLite counts its memory under a lock that every allocation takes; nobody asks for the count. */
+__attribute__((constructor)) static void configure_sqlite(void)
+{
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 static const char settings_read[] = "PRAGMA query_only = ON; PRAGMA cache_size = -16384;";
 
 const char *store_path(const struct store *store)

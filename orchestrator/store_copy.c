@@ -37,7 +37,8 @@ static void copy_point_names(struct block *block, const struct store_points *fro
     for (size_t i = 0; i < from->n; i++) {
         const char *name = from->points[i].name;
         size_t back = 1;
-        while (back <= i && back <= RECENT_NAMES && strcmp(from->points[i - back].name, name) != 0)
+        while (back <= i && back <= RECENT_NAMES && from->points[i - back].name != name &&
+               strcmp(from->points[i - back].name, name) != 0)
             back++;
         bool is_recent = back <= i && back <= RECENT_NAMES;
         const char *copy = is_recent ? NULL : take_text(block, name);

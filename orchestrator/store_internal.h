@@ -3,6 +3,7 @@
 #ifndef ORCHESTRATOR_STORE_INTERNAL_H
 #define ORCHESTRATOR_STORE_INTERNAL_H
 
+#include "common/hash.h"
 #include "orchestrator/lock.h"
 #include "orchestrator/store_op.h"
 
@@ -27,6 +28,8 @@ struct store {
     struct lock lock;
     struct store_statement statements[STORE_STATEMENTS];
     struct metric_name *metric_names;    /* hash by name */
+    char environment[HASH_HEX_SIZE];     /* hash of the one that an attempt began under last … */
+    int64_t environment_id;              /* … and its row; 0: look */
     int64_t last_ids[STORE_TABLE_COUNT]; /* touched by the submitting side only */
     char now[STORE_TIME_SIZE];           /* of the transaction that is open */
     struct store_result result;          /* of the last store_apply */

@@ -152,6 +152,26 @@ const char *store_canonical(struct arena *arena, const cJSON *json)
     return out;
 }
 
+int store_apply_begin(struct store *store, struct err *err)
+{
+    return store_begin(store, err);
+}
+
+int store_apply_part(struct store *store, const struct store_op *ops, size_t n, struct err *err)
+{
+    struct err failure;
+    int rc = store_run_group(store, ops, n, &store->result, &failure);
+    return rc == 0 ? 0 : err_set(err, rc, "%s", failure.message);
+}
+
+int store_apply_end(struct store *store, bool has_failed, struct err *err)
+{
+    int rc = has_failed ? 0 : store_commit(store, err);
+    if (has_failed || rc != 0)
+        store_rollback(store);
+    return rc;
+}
+
 int store_value_op(struct store_op *op, int64_t trial_id, const cJSON *item, struct arena *arena, struct err *err)
 {
     *op = (struct store_op){.kind = STORE_PARAMETER_VALUE,

@@ -107,6 +107,7 @@ struct store_begin_attempt {
     int64_t id, trial_id; /* id from store_new_id: the wire's `attempt` */
     const char *worker;   /* host and worker number */
     int slot;
+    bool may_reuse; /* as STORE_REUSE_TRIAL first: when that finds an equal trial, nothing begins */
 };
 
 struct store_environment {
@@ -290,6 +291,11 @@ struct store_result {
  * reference or missing text that is our bug. */
 int store_apply(struct store *store, const struct store_op *ops, size_t n, struct store_result *result,
                 struct err *err) MUST_CHECK;
+/* The same for more operations than are held at once: parts of one transaction, all or none of it. After
+ * store_apply_begin comes store_apply_end in any case; `has_failed` undoes everything. */
+int store_apply_begin(struct store *store, struct err *err) MUST_CHECK;
+int store_apply_part(struct store *store, const struct store_op *ops, size_t n, struct err *err) MUST_CHECK;
+int store_apply_end(struct store *store, bool has_failed, struct err *err) MUST_CHECK;
 
 /* Canonical JSON text in the arena, as parameters and settings are kept; NULL without memory. */
 const char *store_canonical(struct arena *arena, const cJSON *json);

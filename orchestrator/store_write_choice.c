@@ -242,6 +242,7 @@ int store_run_delete(struct store *store, const struct store_op *op, struct stor
         rc = store_run(store, "DELETE FROM trial WHERE sweep_id = ?1", BINDS(bind_int(id)), &result->n_changed, err);
     if (rc == 0)
         rc = store_run(store, "DELETE FROM sweep WHERE id = ?1", BINDS(bind_int(id)), NULL, err);
+    store->environment_id = 0;
     if (rc == 0)
         rc = store_run(store,
                        "DELETE FROM environment WHERE id NOT IN (SELECT environment_id FROM attempt WHERE "

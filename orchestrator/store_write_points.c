@@ -1,7 +1,8 @@
 /* Writing curve points: the one operation whose cost a row matters.
  *
- * A batch is one operation: the attempt is checked once, a metric's name is looked up in a hash in memory, and each
- * point is one step of one prepared statement. Only the names are held in memory, never the points. */
+ * A batch is one operation: the attempt is checked once and a metric's name is looked up in a hash in memory. The
+ * points are put in the order of the table and inserted several rows a statement, so that most of them go where the one
+ * before went. Only the names are held in memory, never the points. */
 #include "common/table.h"
 #include "orchestrator/store_internal.h"
 
@@ -28,6 +29,7 @@ static void forget_name(struct store *store, struct metric_name *entry)
 void store_names_rolled_back(struct store *store)
 {
     struct metric_name *entry, *next;
+    store->environment_id = 0;
     HASH_ITER(hh, store->metric_names, entry, next)
     {
         if (!entry->is_committed)
@@ -126,34 +128,117 @@ static int compare_point(struct store *store, int64_t trial_id, int64_t name_id,
     return 0;
 }
 
+/* Rows of one metric, several a statement: parameters are trial, metric, then step and value of each. */
+enum { ROWS = 8 };
+static const char insert_row[] = "INSERT INTO metric (trial_id, name_id, step, value) VALUES (?1, ?2, ?3, ?4) "
+                                 "ON CONFLICT DO NOTHING";
+static const char insert_rows[] = "INSERT INTO metric (trial_id, name_id, step, value) VALUES (?1, ?2, ?3, ?4), "
+                                  "(?1, ?2, ?5, ?6), (?1, ?2, ?7, ?8), (?1, ?2, ?9, ?10), (?1, ?2, ?11, ?12), "
+                                  "(?1, ?2, ?13, ?14), (?1, ?2, ?15, ?16), (?1, ?2, ?17, ?18) ON CONFLICT DO NOTHING";
+
+/* Rows of one metric that are to be inserted next. */
+struct rows {
+    int64_t trial_id, name_id;
+    const struct store_point *points[ROWS];
+    int n;
+};
+
+static int insert(struct store *store, const char *sql, const struct rows *rows, int first, int n,
+                  struct differences *differences, struct err *err)
+{
+    sqlite3_stmt *statement;
+    int rc = store_prepare(store, sql, &statement, err);
+    if (rc != 0)
+        return rc;
+    sqlite3_bind_int64(statement, 1, rows->trial_id);
+    sqlite3_bind_int64(statement, 2, rows->name_id);
+    for (int i = 0; i < n; i++) {
+        const struct store_point *point = rows->points[first + i];
+        sqlite3_bind_int64(statement, 3 + 2 * i, point->step);
+        if (isfinite(point->value))
+            sqlite3_bind_double(statement, 4 + 2 * i, point->value);
+        else
+            sqlite3_bind_null(statement, 4 + 2 * i);
+    }
+    if (sqlite3_step(statement) != SQLITE_DONE)
+        rc = store_fail(store, "cannot write a point", err);
+    sqlite3_reset(statement);
+    if (rc != 0 || sqlite3_changes(store->db) == n)
+        return rc;
+    for (int i = 0; rc == 0 && i < n; i++)
+        rc = compare_point(store, rows->trial_id, rows->name_id, rows->points[first + i], differences, err);
+    return rc;
+}
+
+static int flush(struct store *store, struct rows *rows, struct differences *differences, struct err *err)
+{
+    int rc = 0;
+    if (rows->n == ROWS)
+        rc = insert(store, insert_rows, rows, 0, ROWS, differences, err);
+    else
+        for (int i = 0; rc == 0 && i < rows->n; i++)
+            rc = insert(store, insert_row, rows, i, 1, differences, err);
+    rows->n = 0;
+    return rc;
+}
+
+/* The metrics of a batch, in the order in which they first appear; a name is the same text again, mostly. */
+enum { BATCH_NAMES = 32 };
+struct batch_names {
+    const char *names[BATCH_NAMES];
+    int64_t ids[BATCH_NAMES];
+    int n;
+};
+
+/* The place of a point's metric in the batch; BATCH_NAMES: there are more than that. */
+static int find_in_batch(struct store *store, struct batch_names *batch, const char *name, int *place, struct err *err)
+{
+    int rc = 0;
+    for (*place = 0; *place < batch->n; ++*place)
+        if (batch->names[*place] == name || strcmp(batch->names[*place], name) == 0)
+            return 0;
+    if (*place == BATCH_NAMES)
+        return 0;
+    rc = find_name(store, name, &batch->ids[*place], err);
+    batch->names[*place] = name;
+    batch->n += rc == 0;
+    return rc;
+}
+
+/* Metric after metric, each in the order of the batch; those of more metrics than BATCH_NAMES as they come. */
 static int insert_points(struct store *store, int64_t trial_id, const struct store_points *points,
                          struct differences *differences, struct err *err)
 {
-    sqlite3_stmt *insert;
-    int rc = store_prepare(store,
-                           "INSERT INTO metric (trial_id, name_id, step, value) VALUES (?1, ?2, ?3, ?4) "
-                           "ON CONFLICT DO NOTHING",
-                           &insert, err);
-    if (rc == 0)
-        sqlite3_bind_int64(insert, 1, trial_id);
+    struct batch_names names = {0};
+    int rc = 0, place;
+    unsigned char *places = malloc(points->n > 0 ? points->n : 1);
+    if (places == NULL)
+        return err_set(err, ERR_NOMEM, "no memory for %zu points", points->n);
     for (size_t i = 0; rc == 0 && i < points->n; i++) {
-        const struct store_point *point = &points->points[i];
-        int64_t name_id = 0;
-        rc = find_name(store, point->name, &name_id, err);
-        if (rc != 0)
-            break;
-        sqlite3_bind_int64(insert, 2, name_id);
-        sqlite3_bind_int64(insert, 3, point->step);
-        if (isfinite(point->value))
-            sqlite3_bind_double(insert, 4, point->value);
-        else
-            sqlite3_bind_null(insert, 4);
-        if (sqlite3_step(insert) != SQLITE_DONE)
-            rc = store_fail(store, "cannot write a point", err);
-        sqlite3_reset(insert);
-        if (rc == 0 && sqlite3_changes(store->db) == 0)
-            rc = compare_point(store, trial_id, name_id, point, differences, err);
+        rc = find_in_batch(store, &names, points->points[i].name, &place, err);
+        places[i] = (unsigned char)place;
     }
+    for (place = 0; rc == 0 && place < names.n; place++) {
+        struct rows rows = {.trial_id = trial_id, .name_id = names.ids[place]};
+        for (size_t i = 0; rc == 0 && i < points->n; i++) {
+            if (places[i] != place)
+                continue;
+            rows.points[rows.n++] = &points->points[i];
+            if (rows.n == ROWS)
+                rc = flush(store, &rows, differences, err);
+        }
+        if (rc == 0)
+            rc = flush(store, &rows, differences, err);
+    }
+    for (size_t i = 0; rc == 0 && i < points->n; i++) {
+        if (places[i] != BATCH_NAMES)
+            continue;
+        struct rows rows = {.trial_id = trial_id, .points = {&points->points[i]}, .n = 1};
+        rc = find_name(store, points->points[i].name, &rows.name_id, err);
+        if (rc == 0)
+            rc = flush(store, &rows, differences, err);
+    }
+    free(places);
     return rc;
 }
 

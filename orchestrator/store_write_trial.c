@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/text.h"
+
 int store_running_attempt(struct store *store, int64_t attempt_id, int64_t *trial_id, struct err *err)
 {
     sqlite3_stmt *row;
@@ -89,7 +91,7 @@ int store_move(struct store *store, const struct store_move_trial *move, struct 
 static int drop_checkpoint(struct store *store, int64_t trial_id, struct store_result *result, struct err *err)
 {
     int rc = store_read_replaced(store, trial_id, "", result, err);
-    return rc == 0
+    return rc == 0 && result->replaced_path != NULL
                ? store_run(store, "DELETE FROM checkpoint WHERE trial_id = ?1", BINDS(bind_int(trial_id)), NULL, err)
                : rc;
 }
@@ -109,8 +111,11 @@ int store_run_begin_attempt(struct store *store, const struct store_op *op, stru
                             struct err *err)
 {
     const struct store_begin_attempt *begin = &op->begin_attempt;
-    (void)result;
-    int rc = store_move(store, &(struct store_move_trial){.trial_id = begin->trial_id, .to = TRIAL_RUNNING}, err);
+    const struct store_op reuse = {.kind = STORE_REUSE_TRIAL, .reuse = {.trial_id = begin->trial_id}};
+    int rc = begin->may_reuse ? store_run_reuse_trial(store, &reuse, result, err) : 0;
+    if (rc != 0 || result->reused_trial_id != 0)
+        return rc;
+    rc = store_move(store, &(struct store_move_trial){.trial_id = begin->trial_id, .to = TRIAL_RUNNING}, err);
     if (rc != 0)
         return rc;
     return store_run(store,
@@ -125,8 +130,25 @@ int store_run_begin_attempt(struct store *store, const struct store_op *op, stru
     "(program_version, git_commit, blas_version, blas_core, cpu, kernel_level, compute, model_sha256, "                \
     "tokenizer_sha256, data_sha256, definition_sha256)"
 
+/* Equal for equal environments. */
+static int hash_environment(const struct store_environment *e, char hex[HASH_HEX_SIZE], struct err *err)
+{
+    const char *const parts[] = {
+        e->program_version,  e->git_commit, e->blas_version, e->blas_core,        e->cpu,
+        e->kernel_level,     e->compute,    e->model_sha256, e->tokenizer_sha256, e->data_sha256,
+        e->definition_sha256};
+    struct text text = {0};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        text_add_n(&text, parts[i] ? parts[i] : "", parts[i] ? strlen(parts[i]) + 1 : 1);
+    int rc = text.failed ? err_set(err, ERR_NOMEM, "no memory for an environment") : 0;
+    if (rc == 0)
+        hash_bytes(text.data, text.len, hex);
+    text_done(&text);
+    return rc;
+}
+
 /* The row of an environment, added when it is new. */
-static int find_environment(struct store *store, const struct store_environment *e, int64_t *id, struct err *err)
+static int add_environment(struct store *store, const struct store_environment *e, int64_t *id, struct err *err)
 {
     sqlite3_stmt *row;
     bool found = false;
@@ -160,6 +182,21 @@ static int find_environment(struct store *store, const struct store_environment 
     *id = sqlite3_column_int64(row, 0);
     sqlite3_reset(row);
     return 0;
+}
+
+/* The same; nearly all attempts of a run have the one of the attempt before. */
+static int find_environment(struct store *store, const struct store_environment *e, int64_t *id, struct err *err)
+{
+    char hex[HASH_HEX_SIZE];
+    int rc = hash_environment(e, hex, err);
+    if (rc == 0 && (store->environment_id == 0 || strcmp(hex, store->environment) != 0)) {
+        store->environment_id = 0;
+        rc = add_environment(store, e, &store->environment_id, err);
+        memcpy(store->environment, hex, sizeof hex);
+    }
+    if (rc == 0)
+        *id = store->environment_id;
+    return rc;
 }
 
 int store_run_start_attempt(struct store *store, const struct store_op *op, struct store_result *result,

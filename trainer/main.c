@@ -11,8 +11,10 @@
 
 #include "common/blas_core.h"
 #include "common/crash.h"
+#include "common/file.h"
 #include "common/json.h"
 #include "common/line.h"
+#include "common/log.h"
 #include "common/version.h"
 #include "trainer/bench_command.h"
 #include "trainer/check_gradient.h"
@@ -23,6 +25,8 @@
 #include "trainer/kernels.h"
 #include "trainer/merge_command.h"
 #include "trainer/predict_command.h"
+#include "trainer/sandbox.h"
+#include "trainer/token_cache.h"
 #include "trainer/tokens_command.h"
 #include "trainer/trial.h"
 #include "trainer/weights_command.h"
@@ -151,6 +155,17 @@ static const char *reason_of(int code)
     }
 }
 
+/* From here on, what reads models and data reaches the trial's folder and the kept tokens at most. */
+static struct sandbox enter_sandbox(const char *output)
+{
+    char *cache = cache_folder();
+    const char *folders[] = {output ? output : cache, output ? cache : NULL, NULL};
+    log_debug("trainer", "sandbox"); /* opens the log, if there is one */
+    struct sandbox sandbox = sandbox_enter(folders);
+    free(cache);
+    return sandbox;
+}
+
 static int run(bool is_supervised, bool trap_nan, struct err *err)
 {
     struct text line = {0};
@@ -169,6 +184,10 @@ static int run(bool is_supervised, bool trap_nan, struct err *err)
     }
     records_init(&records, stdout, job.attempt);
     crash_at(CRASH_JOB_READ);
+    if (rc == 0 && is_supervised && !getenv("NIGHTSWEEP_CRASH_AT")) { /* whose mark may lie anywhere */
+        rc = file_make_folders(job.output, err);
+        enter_sandbox(job.output);
+    }
     if (rc == 0 && pthread_create(&watcher, NULL, watch_input, is_supervised ? &stop_asked : NULL) == 0) {
         pthread_detach(watcher);
         trial.go = &go;
@@ -236,6 +255,12 @@ static int doctor(void)
     records_add_text(&out, "kernel_level", f.kernel_level);
     struct err why = {0};
     records_add_text(&out, "bf16", gemm_bf16_open(&why) == 0 ? gemm_bf16_library() : why.message);
+    struct sandbox sandbox = enter_sandbox(NULL);
+    records_add_text(&out, "sandbox",
+                     sandbox.has_calls && sandbox.has_folders ? "no network, no programs, no other folders"
+                     : sandbox.has_calls                      ? "no network, no programs (no Landlock in this kernel)"
+                     : sandbox.has_folders                    ? "no other folders (no seccomp in this kernel)"
+                                                              : "none: this kernel has neither seccomp nor Landlock");
     text_add(&out, "}");
     puts(out.data);
     text_done(&out);
@@ -283,6 +308,7 @@ int main(int argc, char **argv)
         } else if (strcmp(argv[i], "--check-grad") == 0) {
             return check_job_gradient(&err);
         } else if (strcmp(argv[i], "--data-check") == 0) {
+            enter_sandbox(NULL);
             int rc = check_data(&err);
             if (rc < 0)
                 fprintf(stderr, "nightsweep-trainer: %s\n", err.message);
@@ -301,6 +327,7 @@ int main(int argc, char **argv)
             fputs(usage, stdout);
             return 0;
         } else if (strcmp(argv[i], "--generate") == 0) {
+            enter_sandbox(NULL);
             int rc = generate_command(stdin, stdout, &err);
             if (rc < 0)
                 fprintf(stderr, "nightsweep-trainer: %s\n", err.message);

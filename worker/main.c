@@ -9,13 +9,15 @@
 #include "worker/worker.h"
 
 static const char help[] =
-    "usage: nightsweep-worker --slots N [--marker FILE] [--trainer PATH]\n"
+    "usage: nightsweep-worker --slots N [--marker FILE] [--file PATH]... [--trainer PATH]\n"
     "\n"
     "Runs trainers for a coordinator that writes commands to its standard input and reads records from its standard\n"
     "output (docs/protocol.md). The coordinator starts it; it ends with it.\n"
     "\n"
     "  --slots N          trainers at a time\n"
     "  --marker FILE      a file whose content it tells the coordinator: proves that both see the same folder\n"
+    "  --file PATH        a file or folder that trainers will read; it tells the coordinator when it cannot be read "
+    "here\n"
     "  --trainer PATH     the trainer's program (default: nightsweep-trainer beside this program)\n"
     "  --heartbeat-ms N   milliseconds between heartbeats (default: 1000)\n"
     "  --version          prints the version and ends\n"
@@ -38,17 +40,21 @@ static int parse_count(const char *name, const char *value, int most, int *out, 
 /* One option with its value; ERR_USAGE for one that is unknown. */
 static int parse_option(struct worker_options *options, const char *name, const char *value, struct err *err)
 {
-    static const char *const names[] = {"--slots",   "--marker", "--trainer", "--heartbeat-ms",
-                                        "--version", "--help",   NULL};
+    static const char *const names[] = {"--slots", "--marker",  "--trainer", "--heartbeat-ms",
+                                        "--file",  "--version", "--help",    NULL};
     const char *nearest = text_nearest(name, names);
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < 5; i++)
         if (text_equal(name, names[i]) && !value)
             return err_set(err, ERR_USAGE, "%s: a value was expected behind it", name);
     if (text_equal(name, "--slots"))
         return parse_count(name, value, WORKER_MAX_SLOTS, &options->slots, err);
     if (text_equal(name, "--heartbeat-ms"))
         return parse_count(name, value, 1000 * 1000, &options->heartbeat_ms, err);
-    if (text_equal(name, "--marker"))
+    if (text_equal(name, "--file") && options->n_files == WORKER_FILES_MAX)
+        return err_set(err, ERR_USAGE, "%s: more than %d files", name, WORKER_FILES_MAX);
+    if (text_equal(name, "--file"))
+        options->files[options->n_files++] = value;
+    else if (text_equal(name, "--marker"))
         options->marker = value;
     else if (text_equal(name, "--trainer"))
         options->trainer = value;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/json.h"
+#include "common/points.h"
 #include "common/version.h"
 
 void relay_tail_add(struct relay_tail *tail, const char *data, size_t n)
@@ -56,8 +57,19 @@ static int check_type(const char *type, struct err *err)
     return 0;
 }
 
+/* Curve points are most of what passes: told from their spelling, without building JSON. */
+static bool is_points_of(const char *line, size_t len, int64_t attempt)
+{
+    struct points points = {0};
+    bool is_good = points_parse(line, len, &points) && points.attempt == attempt;
+    points_done(&points);
+    return is_good;
+}
+
 int relay_check(const char *line, size_t len, int64_t attempt, struct err *err)
 {
+    if (is_points_of(line, len, attempt))
+        return 0;
     cJSON *record = NULL;
     int64_t found = 0;
     const char *type = NULL;
@@ -77,7 +89,8 @@ int relay_check(const char *line, size_t len, int64_t attempt, struct err *err)
     return rc;
 }
 
-void relay_add_hello(struct text *out, const char *host, int64_t pid, int slots, const char *marker)
+void relay_add_hello(struct text *out, const char *host, int64_t pid, int slots, const char *marker,
+                     const char *const *missing)
 {
     text_add(out, "{\"v\":1,\"type\":\"hello\",\"version\":");
     text_add_json(out, version_program());
@@ -88,7 +101,12 @@ void relay_add_hello(struct text *out, const char *host, int64_t pid, int slots,
         text_add_json(out, marker);
     else
         text_add(out, "null");
-    text_add(out, "}\n");
+    text_add(out, ",\"missing\":[");
+    for (const char *const *path = missing; *path; path++) {
+        text_add(out, path == missing ? "" : ",");
+        text_add_json(out, *path);
+    }
+    text_add(out, "]}\n");
 }
 
 void relay_add_heartbeat(struct text *out, double cpu_seconds)

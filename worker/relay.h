@@ -38,7 +38,9 @@ struct relay_end {
 };
 
 /* The worker's lines, each with its newline, appended to `out`. `marker` may be NULL: no file was named. */
-void relay_add_hello(struct text *out, const char *host, int64_t pid, int slots, const char *marker);
+/* `missing`: files that cannot be read here, ends with NULL. */
+void relay_add_hello(struct text *out, const char *host, int64_t pid, int slots, const char *marker,
+                     const char *const *missing);
 void relay_add_heartbeat(struct text *out, double cpu_seconds);
 void relay_add_ended(struct text *out, const struct relay_end *end);
 

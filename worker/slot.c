@@ -1,11 +1,14 @@
 /* A trainer process on libuv: four handles, closed together when the process is gone and its streams are read. */
 #include "worker/slot.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/crash.h"
@@ -43,6 +46,10 @@ static double seconds_since(uint64_t start_ns)
 static void report_end(struct slot *slot)
 {
     struct text log = {0};
+    /* Who ends a job step or a node's processes ends us in the next moment: then it is not said that the trainer
+     * failed. */
+    if (slot->signal == SIGKILL && !slot->reason && !slot->is_abandoned)
+        poll(NULL, 0, SLOT_DOUBT_MS);
     relay_tail_text(&slot->tail, &log);
     if (slot->message.code < 0) {
         if (log.len > 0 && log.data[log.len - 1] != '\n')
@@ -101,6 +108,9 @@ static void on_exit_of_process(uv_process_t *process, int64_t exit_status, int t
     slot->exit_status = exit_status;
     slot->signal = term_signal;
     slot->exited_ns = slot->draining_ns = uv_hrtime();
+    /* We only ever send SIGKILL: who sends these takes the machine away, as a batch system does. */
+    if (!slot->reason && (term_signal == SIGTERM || term_signal == SIGHUP || term_signal == SIGINT))
+        slot->reason = "interrupted";
     /* Whatever the trainer left running hears that the worker is gone. */
     close_handle((uv_handle_t *)&slot->in);
     log_debug("worker", "slot %d: attempt %" PRId64 " exited with %" PRId64 ", signal %d", slot->number, slot->attempt,
@@ -191,11 +201,38 @@ static void send_owned(struct slot *slot, char *data, size_t len)
 
 /* The beginning ------------------------------------------------------------------------------------------------- */
 
-/* The worker's environment with the number of threads of the job; a block of pointers whose first two texts are owned
- * too. NULL without memory. */
+/* What a trainer gets of the worker's environment: names, and beginnings of names (with _ at the end). */
+static const char *const passed[] = {"HOME", "PATH", "TMPDIR", "TZ", "USER", "XDG_CACHE_HOME", "NIGHTSWEEP_", "LD_",
+                                     /* Of the libraries that compute, and of the compilers' tools. */
+                                     "OPENBLAS_", "GOTO_", "OMP_", "GOMP_", "KMP_", "MKL_", "DNNL_", "ONEDNN_",
+                                     "MALLOC_", "GLIBC_", "GCOV_", "ASAN_", "LSAN_", "UBSAN_", "TSAN_", NULL};
+
+static bool is_named(const char *item, const char *name, size_t n)
+{
+    return n > 0 && strncmp(item, name, n) == 0 && (name[n - 1] == '_' || item[n] == '=');
+}
+
+/* NIGHTSWEEP_PASS names more, separated by commas. */
+static bool is_passed(const char *item)
+{
+    const char *more = getenv("NIGHTSWEEP_PASS");
+    for (const char *const *name = passed; *name; name++)
+        if (is_named(item, *name, strlen(*name)))
+            return true;
+    for (; more && *more; more += *more == ',') {
+        size_t n = strcspn(more, ",");
+        if (is_named(item, more, n))
+            return true;
+        more += n;
+    }
+    return false;
+}
+
+/* A fixed environment: what is passed, no locale, and the job's number of threads; a block of pointers with its own
+ * texts behind them. NULL without memory. */
 static char **make_environment(int threads)
 {
-    static const char *const own[] = {"OPENBLAS_NUM_THREADS=", "OMP_NUM_THREADS="};
+    static const char *const own[] = {"OPENBLAS_NUM_THREADS=", "OMP_NUM_THREADS=", "LC_ALL="};
     enum { OWN = sizeof(own) / sizeof(own[0]), ITEM_BYTES = 48 };
     size_t n = 0, used = OWN;
     while (environ[n])
@@ -206,10 +243,13 @@ static char **make_environment(int threads)
     char *items = (char *)(list + n + OWN + 1);
     for (size_t i = 0; i < OWN; i++) {
         list[i] = items + i * ITEM_BYTES;
-        snprintf(list[i], ITEM_BYTES, "%s%d", own[i], threads);
+        if (i < 2)
+            snprintf(list[i], ITEM_BYTES, "%s%d", own[i], threads);
+        else
+            snprintf(list[i], ITEM_BYTES, "%sC", own[i]);
     }
     for (size_t i = 0; i < n; i++)
-        if (!text_starts_with(environ[i], own[0]) && !text_starts_with(environ[i], own[1]))
+        if (is_passed(environ[i]) && !text_starts_with(environ[i], own[0]) && !text_starts_with(environ[i], own[1]))
             list[used++] = environ[i];
     return list;
 }
@@ -267,6 +307,16 @@ static void reset(struct slot *slot)
     slot->is_paused = is_paused;
 }
 
+/* What the trainer allocates cannot grow beyond its limit between two looks at it. Never its address space: weights are
+ * mapped. The room on top is for what libraries reserve and never touch. */
+static void limit_memory(const struct slot *slot)
+{
+    const struct rlimit limit = {.rlim_cur = slot->limits.memory_bytes + SLOT_RESERVED_BYTES,
+                                 .rlim_max = slot->limits.memory_bytes + SLOT_RESERVED_BYTES};
+    if (slot->limits.memory_bytes > 0 && prlimit(slot->process.pid, RLIMIT_DATA, &limit, NULL) != 0)
+        log_debug("worker", "slot %d: no limit of its memory: %s", slot->number, strerror(errno));
+}
+
 void slot_start(struct slot *slot, const struct command *command)
 {
     reset(slot);
@@ -288,6 +338,7 @@ void slot_start(struct slot *slot, const struct command *command)
     }
     log_debug("worker", "slot %d: attempt %" PRId64 " is process %d", slot->number, slot->attempt, slot->process.pid);
     crash_at(CRASH_TRAINER_STARTED);
+    limit_memory(slot);
     uv_read_start((uv_stream_t *)&slot->log, on_alloc, on_log);
     if (!slot->is_paused)
         uv_read_start((uv_stream_t *)&slot->out, on_alloc, on_out);
@@ -333,6 +384,13 @@ void slot_abandon(struct slot *slot)
     slot->is_abandoned = true;
     slot_kill(slot);
     end_if_over(slot);
+}
+
+void slot_interrupt(struct slot *slot)
+{
+    if (slot->is_busy && !slot->has_exited && !slot->reason)
+        slot->reason = "interrupted";
+    slot_abandon(slot);
 }
 
 void slot_pause(struct slot *slot, bool is_paused)

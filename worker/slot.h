@@ -26,7 +26,7 @@ struct slot_owner {
     void (*on_ended)(struct slot *slot, const struct relay_end *end);
 };
 
-enum { SLOT_READ_BYTES = 64 << 10, SLOT_DRAIN_SECONDS = 5 };
+enum { SLOT_READ_BYTES = 64 << 10, SLOT_DRAIN_SECONDS = 5, SLOT_DOUBT_MS = 40, SLOT_RESERVED_BYTES = 512 << 20 };
 
 struct slot {
     uv_loop_t *loop;
@@ -72,6 +72,8 @@ void slot_go(struct slot *slot);
 void slot_kill(struct slot *slot);
 /* SIGKILL, and what it wrote is no longer waited for. */
 void slot_abandon(struct slot *slot);
+/* The same because the worker has to go: no fault of the trainer's. */
+void slot_interrupt(struct slot *slot);
 /* Stops or goes on reading the trainer's output. */
 void slot_pause(struct slot *slot, bool is_paused);
 /* Looks at memory and time, kills what is beyond its limits; call it several times a second. */

@@ -187,9 +187,13 @@ static void send_hello(struct worker *worker)
     size_t size = sizeof(host);
     struct text text = {0};
     char *marker = read_marker(worker->options->marker);
+    const char *missing[WORKER_FILES_MAX + 1] = {NULL};
+    for (int i = 0, n = 0; i < worker->options->n_files; i++)
+        if (access(worker->options->files[i], R_OK) != 0)
+            missing[n++] = worker->options->files[i];
     if (uv_os_gethostname(host, &size) < 0 || utf8_valid_prefix(host, strlen(host)) < strlen(host))
         host[0] = '\0';
-    relay_add_hello(&text, host, getpid(), worker->n_slots, marker);
+    relay_add_hello(&text, host, getpid(), worker->n_slots, marker, missing);
     free(marker);
     send_text(worker, &text);
 }
@@ -329,7 +333,7 @@ static void leave(struct worker *worker, bool is_silent)
         worker->is_leaving = true;
         worker->leaving_ns = uv_hrtime();
         uv_timer_stop(&worker->heartbeat);
-        each_slot(worker, 0, slot_abandon);
+        each_slot(worker, 0, slot_interrupt);
     }
     worker->is_silent = worker->is_silent || is_silent;
     close_if_done(worker);

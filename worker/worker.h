@@ -15,14 +15,17 @@ enum {
     WORKER_GO_ON_BYTES = 1 << 20, /* … and below which they are again */
     WORKER_MARKER_MAX_BYTES = 4096,
     WORKER_LEAVE_SECONDS = 5, /* how long the end may take */
-    WORKER_DESCRIPTORS = 8    /* that its loop takes, about */
+    WORKER_DESCRIPTORS = 8,   /* that its loop takes, about */
+    WORKER_FILES_MAX = 64
 };
 
 struct worker_options {
     int slots;
     int heartbeat_ms;
-    const char *marker;  /* path of the marker file, or NULL */
-    const char *trainer; /* path of the trainer's program */
+    const char *marker;                  /* path of the marker file, or NULL */
+    const char *trainer;                 /* path of the trainer's program */
+    const char *files[WORKER_FILES_MAX]; /* that trainers will read: hello names those that are not here */
+    int n_files;
 };
 
 /* Serves file descriptors 0 and 1 until told to quit, or standard input ends (both 0). Trainers do not outlive it.

@@ -226,6 +226,40 @@ run 0 "$folder/s.json" --workers 2 --slots 1 --launcher "$folder/node {worker}"
 expect "SELECT count(*) FROM trial WHERE state = 'COMPLETE'" 4
 expect "SELECT group_concat(DISTINCT substr(worker, -2)) FROM attempt" '#1'
 
+# A worker that hangs gets nothing new from its first missed heartbeat on, goes on when it is heard again, and is killed
+# after ten.
+begin worker-hangs
+export FAKE_STEP_MS=300
+"$bin/nightsweep" run --store "$db" --checkpoint-every 0s "$folder/slow.json" >>"$folder/out" 2>&1 &
+runner=$!
+await "SELECT count(*) FROM trial WHERE state = 'RUNNING'" 2
+worker=$(pgrep -P "$runner")
+kill -STOP "$worker"
+await "SELECT count(*) FROM event WHERE kind = 'worker_silent'" 1
+kill -CONT "$worker"
+sleep 1
+expect "SELECT count(*) FROM event WHERE kind = 'worker_lost'" 0
+await "SELECT count(*) > 0 FROM trial WHERE state = 'RUNNING'" 1
+kill -STOP "$worker"
+await "SELECT count(*) FROM event WHERE kind = 'worker_lost'" 1
+says 'said nothing for 10 seconds'
+wait "$runner"
+expect "SELECT count(*) FROM trial WHERE state = 'COMPLETE'" 4
+expect "SELECT count(*) FROM attempt WHERE state = 'FAILED'" 0
+
+# A coordinator that was stopped itself does not blame its worker.
+begin stopped-coordinator
+"$bin/nightsweep" run --store "$db" "$folder/slow.json" >>"$folder/out" 2>&1 &
+runner=$!
+await "SELECT count(*) FROM trial WHERE state = 'RUNNING'" 2
+kill -STOP "$runner"
+sleep 11
+kill -CONT "$runner"
+wait "$runner"
+expect "SELECT count(*) FROM event WHERE kind = 'worker_lost'" 0
+expect "SELECT count(*) FROM trial WHERE state = 'COMPLETE'" 4
+unset FAKE_STEP_MS
+
 begin checkpoint-damaged
 export FAKE_STEP_MS=100
 "$bin/nightsweep" run --store "$db" --quiet --checkpoint-every 0s "$folder/slow.json" >>"$folder/out" 2>&1 &

@@ -76,6 +76,7 @@ clean() {
 trap clean EXIT
 none='{"time_seconds":0,"memory_bytes":0}'
 fake="$BUILD/fake-trainer"
+export NIGHTSWEEP_PASS=FAKE_ # to trainers, whose environment is a fixed one
 
 a_trial_from_hello_to_quit() {
     echo 'one folder' >"$folder/marker"
@@ -95,6 +96,33 @@ a_trial_from_hello_to_quit() {
     send '{"v":1,"type":"quit"}'
     close_worker
     check 'quit ends with status 0' [ "$status" = 0 ]
+}
+
+a_trainer_gets_a_fixed_environment() {
+    printf '#!/bin/sh\nenv >%s\n' "'$folder/environment'" >"$folder/env-trainer"
+    chmod +x "$folder/env-trainer"
+    SECRET_TOKEN=x LC_ALL=C.UTF-8 OPENBLAS_CORETYPE=Haswell OMP_NUM_THREADS=7 SLURM_JOB_ID=3 NIGHTSWEEP_CPU=portable \
+        open_worker --slots 1 --trainer "$folder/env-trainer"
+    start 1 1 "$none" '"settings":{},"limits":{"threads":3}'
+    await '"type":"ended"'
+    close_worker
+    check 'what it does not need is not passed' [ "$(grep -cE '^(SECRET_TOKEN|SLURM_JOB_ID)=' "$folder/environment")" = 0 ]
+    local line
+    for line in OPENBLAS_CORETYPE=Haswell OMP_NUM_THREADS=3 OPENBLAS_NUM_THREADS=3 NIGHTSWEEP_CPU=portable LC_ALL=C; do
+        check "$line is" grep -qx "$line" "$folder/environment"
+    done
+}
+
+a_trainer_that_is_ended_from_elsewhere_is_interrupted() {
+    FAKE_STEP_MS=60000 open_worker --slots 1 --trainer "$fake"
+    start 1 1 "$none" '"settings":{"steps":6}'
+    await '"type":"started"'
+    kill -TERM "$(pgrep -P "$worker")"
+    await '"type":"ended"' '"reason":"interrupted"'
+    close_worker
+    open_worker --slots 1 --file /etc/passwd --file "$folder/none" --trainer "$fake"
+    await '"type":"hello"' "\"missing\":\[\"$folder/none\"\]"
+    close_worker
 }
 
 a_stopped_trial_resumes_to_the_same_end() {
@@ -224,6 +252,8 @@ wrong_command_line() {
 }
 
 a_trial_from_hello_to_quit
+a_trainer_gets_a_fixed_environment
+a_trainer_that_is_ended_from_elsewhere_is_interrupted
 a_stopped_trial_resumes_to_the_same_end
 refused_starts
 misbehaving crash "$none" '"signal":6,"seconds"' 'asked to crash at step 2'

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/line.h"
+#include "common/points.h"
 #include "orchestrator/probe.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/support/record_taker.h"
@@ -25,6 +26,22 @@ static void take_record(const char *line, size_t n)
     json_free(record);
 }
 
+/* The short way of a line of points takes nothing that the long way would not. */
+static void compare_points(const char *line, size_t n)
+{
+    struct points points = {0};
+    cJSON *record = NULL;
+    struct err err;
+    if (points_parse(line, n, &points)) {
+        if (json_parse(line, n, &record, &err) < 0)
+            fuzz_fail(err.message);
+        if (cJSON_GetArraySize(json_get(record, "points")) != (int)points.n)
+            fuzz_fail("points are lost");
+    }
+    json_free(record);
+    points_done(&points);
+}
+
 static int on_line(char *line, size_t n, void *context, struct err *err)
 {
     struct command command = {0};
@@ -37,6 +54,7 @@ static int on_line(char *line, size_t n, void *context, struct err *err)
     (void)!probe_take_record(&probe, line, n, 1, err);
     (void)!trial_job_parse(&job, line, n, err);
     trial_job_done(&job);
+    compare_points(line, n);
     take_record(line, n);
     return 0;
 }

@@ -109,11 +109,15 @@ Test(relay, the_workers_own_lines_are_json_lines)
     relay_add_ended(&text, &end);
     cr_assert_null(strstr(text.data, "reason"));
     text_reset(&text);
-    relay_add_hello(&text, "node-1", 42, 3, "abc");
-    cr_assert(strstr(text.data, "\"host\":\"node-1\",\"pid\":42,\"slots\":3,\"marker\":\"abc\"}\n"), "%s", text.data);
+    relay_add_hello(&text, "node-1", 42, 3, "abc", (const char *[]){"/m", "/d \"x\"", NULL});
+    cr_assert(
+        strstr(
+            text.data,
+            "\"host\":\"node-1\",\"pid\":42,\"slots\":3,\"marker\":\"abc\",\"missing\":[\"/m\",\"/d \\\"x\\\"\"]}\n"),
+        "%s", text.data);
     text_reset(&text);
-    relay_add_hello(&text, "node-1", 42, 3, NULL);
-    cr_assert(strstr(text.data, "\"marker\":null}\n"), "%s", text.data);
+    relay_add_hello(&text, "node-1", 42, 3, NULL, (const char *[]){NULL});
+    cr_assert(strstr(text.data, "\"marker\":null,\"missing\":[]}\n"), "%s", text.data);
     text_done(&text);
 }
 
