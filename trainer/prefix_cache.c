@@ -172,7 +172,7 @@ static uint64_t count_others(const struct prefix_cache *cache, struct other *old
             continue;
         total += (uint64_t)st.st_size;
         if (!oldest->name[0] || st.st_mtime < oldest->used) {
-            snprintf(oldest->name, sizeof(oldest->name), "%s", entry->d_name);
+            memcpy(oldest->name, entry->d_name, strlen(entry->d_name) + 1); /* it fits: looked at above */
             oldest->bytes = (uint64_t)st.st_size;
             oldest->used = st.st_mtime;
         }
