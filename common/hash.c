@@ -37,12 +37,22 @@ void hash_bytes(const void *data, size_t n, char hex[HASH_HEX_SIZE])
 
 int hash_file(const char *path, char hex[HASH_HEX_SIZE], struct err *err)
 {
+    enum { PIECE = 4 << 20 }; /* after each its pages are given back: a large file never stands in memory as a whole */
+    unsigned char digest[SHA256_DIGEST_LENGTH];
+    SHA256_CTX context;
     struct file_map map;
     int rc = file_map_open(&map, path, err);
     if (rc < 0)
         return rc;
-    hash_bytes(map.data ? map.data : (const unsigned char *)"", map.len, hex);
+    SHA256_Init(&context);
+    for (size_t at = 0, n; at < map.len; at += n) {
+        n = map.len - at < PIECE ? map.len - at : PIECE;
+        SHA256_Update(&context, map.data + at, n);
+        file_map_release(&map);
+    }
+    SHA256_Final(digest, &context);
     file_map_close(&map);
+    hash_hex(digest, hex);
     return 0;
 }
 
