@@ -47,7 +47,8 @@ static void list(struct definition_reader *r, struct reported *out)
     for (; *validation; validation++)
         out->names[out->n++] = *validation;
     for (int i = 0; i < d->n_checks; i++) {
-        const struct check_info *info = check_find(d->checks[i].kind);
+        /* A check that was refused has no kind. */
+        const struct check_info *info = d->checks[i].kind ? check_find(d->checks[i].kind) : NULL;
         if (info)
             add_check(r, info, out);
     }
