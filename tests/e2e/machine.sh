@@ -5,6 +5,8 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath "${BUILD:-build/release}")
+# A sanitizer wants to be the first library, in front of the one that moves the clock.
+export ASAN_OPTIONS="verify_asan_link_order=0:${ASAN_OPTIONS:-}"
 folder=$(mktemp -d) || exit 1
 # shellcheck source=tests/support/fake_programs.sh
 . tests/support/fake_programs.sh
