@@ -249,6 +249,7 @@ expect "SELECT count(*) FROM attempt WHERE state = 'FAILED'" 0
 
 # A coordinator that was stopped itself does not blame its worker.
 begin stopped-coordinator
+export FAKE_STEP_MS=300
 "$bin/nightsweep" run --store "$db" "$folder/slow.json" >>"$folder/out" 2>&1 &
 runner=$!
 await "SELECT count(*) FROM trial WHERE state = 'RUNNING'" 2
