@@ -207,3 +207,20 @@ int child_result(const struct child *child, int64_t most, struct err *err)
                        line);
     return 0;
 }
+
+int child_run(const struct child_options *options, struct err *err)
+{
+    struct child *child = calloc(1, sizeof(*child));
+    uv_loop_t loop;
+    if (!child || uv_loop_init(&loop) < 0) {
+        free(child);
+        return err_set(err, ERR_IO, "cannot start an event loop");
+    }
+    int rc = child_start(child, &loop, options, err);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    uv_loop_close(&loop);
+    if (rc == 0)
+        rc = child_result(child, 0, err);
+    free(child);
+    return rc;
+}

@@ -52,5 +52,7 @@ void child_kill(struct child *child, int signal);
 /* How it ended, when that was not well, in words: "ended with status 3: <last line of standard error>". 0 when exit
  * status is `most` or less and nothing else was wrong; else ERR_IO, or the error of on_line. */
 int child_result(const struct child *child, int64_t most, struct err *err) MUST_CHECK;
+/* One program from its start to its end, in an event loop of its own: child_start and child_result with 0. */
+int child_run(const struct child_options *options, struct err *err) MUST_CHECK;
 
 #endif

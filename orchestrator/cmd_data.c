@@ -36,26 +36,15 @@ static double longest(const struct definition *definition)
 static int ask(const struct definition *definition, cJSON **findings, struct err *err)
 {
     static const char *const argv[] = {"nightsweep-trainer", "--data-check", NULL};
-    static struct child child;
     struct text request = {0};
-    uv_loop_t loop;
     text_add(&request, "{\"task\":");
     json_add(&request, definition->task);
     text_add(&request, ",\"model\":");
     text_add_json(&request, definition->model);
     text_printf(&request, ",\"max_tokens\":%.0f}\n", longest(definition));
-    int rc = request.failed            ? err_set(err, ERR_NOMEM, "no memory for a request")
-             : uv_loop_init(&loop) < 0 ? err_set(err, ERR_IO, "cannot start an event loop")
-                                       : 0;
-    if (rc == 0) {
-        struct child_options options = {
-            .argv = argv, .input = request.data, .input_len = request.len, .on_line = on_line, .context = findings};
-        rc = child_start(&child, &loop, &options, err);
-        uv_run(&loop, UV_RUN_DEFAULT);
-        uv_loop_close(&loop);
-    }
-    if (rc == 0)
-        rc = child_result(&child, 0, err);
+    const struct child_options options = {
+        .argv = argv, .input = request.data, .input_len = request.len, .on_line = on_line, .context = findings};
+    int rc = request.failed ? err_set(err, ERR_NOMEM, "no memory for a request") : child_run(&options, err);
     if (rc == 0 && !*findings)
         rc = err_set(err, ERR_INTERNAL, "nightsweep-trainer ended without findings");
     text_done(&request);

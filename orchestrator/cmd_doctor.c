@@ -111,20 +111,9 @@ static int ask_trainer(const char *what, const char *model, cJSON **answer, stru
     const char *const argv[] = {"nightsweep-trainer", what, model, NULL};
     struct child_options options = {
         .argv = argv, .on_line = on_trainer_line, .context = answer, .timeout_seconds = TRAINER_SECONDS};
-    struct child *child = calloc(1, sizeof(*child));
-    uv_loop_t loop;
-    if (!child || uv_loop_init(&loop) < 0) {
-        free(child);
-        return err_set(err, ERR_IO, "cannot start an event loop");
-    }
-    int rc = child_start(child, &loop, &options, err);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    uv_loop_close(&loop);
-    if (rc == 0)
-        rc = child_result(child, 0, err);
+    int rc = child_run(&options, err);
     if (rc == 0 && !cJSON_IsObject(*answer))
         rc = err_set(err, ERR_FORMAT, "nightsweep-trainer %s says nothing", what);
-    free(child);
     return rc;
 }
 

@@ -122,24 +122,15 @@ static int add_request(const struct command_line *line, struct text *out, struct
 static int run(const struct command_line *line, struct err *err)
 {
     static const char *const argv[] = {"nightsweep-trainer", "--generate", NULL};
-    static struct child child;
     struct text request = {0};
-    uv_loop_t loop;
     int rc = add_request(line, &request, err);
-    if (rc == 0 && uv_loop_init(&loop) < 0)
-        rc = err_set(err, ERR_IO, "cannot start an event loop");
-    else if (rc == 0) {
-        struct child_options child_options = {.argv = argv,
-                                              .input = request.data,
-                                              .input_len = request.len,
-                                              .on_line = on_line,
-                                              .context = (void *)(uintptr_t)line};
-        rc = child_start(&child, &loop, &child_options, err);
-        uv_run(&loop, UV_RUN_DEFAULT);
-        uv_loop_close(&loop);
-        if (rc == 0)
-            rc = child_result(&child, 0, err);
-    }
+    const struct child_options child_options = {.argv = argv,
+                                                .input = request.data,
+                                                .input_len = request.len,
+                                                .on_line = on_line,
+                                                .context = (void *)(uintptr_t)line};
+    if (rc == 0)
+        rc = child_run(&child_options, err);
     text_done(&request);
     return rc;
 }

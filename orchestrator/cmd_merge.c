@@ -19,9 +19,7 @@ static int on_line(char *line, size_t n, void *context, struct err *err)
 static int ask(const struct trained *t, const char *output, struct err *err)
 {
     static const char *const argv[] = {"nightsweep-trainer", "--merge", NULL};
-    static struct child child;
     struct text request = {0};
-    uv_loop_t loop;
     text_add(&request, "{\"model\":");
     text_add_json(&request, t->definition.model);
     text_add(&request, ",\"adapter\":");
@@ -31,18 +29,9 @@ static int ask(const struct trained *t, const char *output, struct err *err)
     text_add(&request, ",\"task\":");
     json_add(&request, t->definition.task);
     text_add(&request, "}\n");
-    int rc = request.failed            ? err_set(err, ERR_NOMEM, "no memory for a request")
-             : uv_loop_init(&loop) < 0 ? err_set(err, ERR_IO, "cannot start an event loop")
-                                       : 0;
-    if (rc == 0) {
-        struct child_options options = {
-            .argv = argv, .input = request.data, .input_len = request.len, .on_line = on_line};
-        rc = child_start(&child, &loop, &options, err);
-        uv_run(&loop, UV_RUN_DEFAULT);
-        uv_loop_close(&loop);
-    }
-    if (rc == 0)
-        rc = child_result(&child, 0, err);
+    const struct child_options options = {
+        .argv = argv, .input = request.data, .input_len = request.len, .on_line = on_line};
+    int rc = request.failed ? err_set(err, ERR_NOMEM, "no memory for a request") : child_run(&options, err);
     text_done(&request);
     return rc;
 }

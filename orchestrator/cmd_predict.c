@@ -109,9 +109,7 @@ static int on_line(char *line, size_t n, void *context, struct err *err)
 static int ask(struct predicting *p, const char *input, struct err *err)
 {
     static const char *const argv[] = {"nightsweep-trainer", "--predict", NULL};
-    static struct child child;
     struct text request = {0};
-    uv_loop_t loop;
     text_add(&request, "{\"model\":");
     text_add_json(&request, p->trained.definition.model);
     text_add(&request, ",\"adapter\":");
@@ -121,18 +119,9 @@ static int ask(struct predicting *p, const char *input, struct err *err)
     text_add(&request, ",\"task\":");
     json_add(&request, p->trained.definition.task);
     text_printf(&request, ",\"labeled\":%s}\n", p->is_labeled ? "true" : "false");
-    int rc = request.failed            ? err_set(err, ERR_NOMEM, "no memory for a request")
-             : uv_loop_init(&loop) < 0 ? err_set(err, ERR_IO, "cannot start an event loop")
-                                       : 0;
-    if (rc == 0) {
-        struct child_options options = {
-            .argv = argv, .input = request.data, .input_len = request.len, .on_line = on_line, .context = p};
-        rc = child_start(&child, &loop, &options, err);
-        uv_run(&loop, UV_RUN_DEFAULT);
-        uv_loop_close(&loop);
-    }
-    if (rc == 0)
-        rc = child_result(&child, 0, err);
+    const struct child_options options = {
+        .argv = argv, .input = request.data, .input_len = request.len, .on_line = on_line, .context = p};
+    int rc = request.failed ? err_set(err, ERR_NOMEM, "no memory for a request") : child_run(&options, err);
     text_done(&request);
     return rc;
 }

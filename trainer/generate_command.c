@@ -11,6 +11,7 @@
 #include "trainer/generate.h"
 #include "trainer/method.h"
 #include "trainer/methods/method_file.h"
+#include "trainer/request.h"
 #include "trainer/saved_adapter.h"
 #include "trainer/tokenizer.h"
 
@@ -221,13 +222,7 @@ static int answer(struct generating *g, const cJSON *prompt, FILE *out, struct e
 
 static int read_request(struct generating *g, FILE *in, struct err *err)
 {
-    char *line = NULL;
-    size_t capacity = 0;
-    ssize_t n = getline(&line, &capacity, in);
-    int rc = n > 0 ? json_parse(line, (size_t)n, &g->request, err) : err_set(err, ERR_FORMAT, "a request was expected");
-    free(line);
-    if (rc == 0 && !cJSON_IsObject(g->request))
-        rc = err_set(err, ERR_FORMAT, "request: %s was found, an object was expected", json_type_name(g->request));
+    int rc = request_read(in, &g->request, err);
     if (rc == 0)
         rc = json_get_string(g->request, "model", "request", &g->folder, err);
     if (rc == 0)

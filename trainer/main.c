@@ -25,6 +25,7 @@
 #include "trainer/kernels.h"
 #include "trainer/merge_command.h"
 #include "trainer/predict_command.h"
+#include "trainer/request.h"
 #include "trainer/sandbox.h"
 #include "trainer/token_cache.h"
 #include "trainer/tokens_command.h"
@@ -276,20 +277,24 @@ static int doctor(void)
 /* One request, a JSON line on standard input; one answer (trainer/data_check.h). */
 static int check_data(struct err *err)
 {
-    char *line = NULL;
-    size_t capacity = 0;
     cJSON *request = NULL;
     struct text out = {0};
-    ssize_t n = getline(&line, &capacity, stdin);
-    int rc = n > 0 ? json_parse(line, (size_t)n, &request, err) : err_set(err, ERR_FORMAT, "a request was expected");
+    int rc = request_read(stdin, &request, err);
     if (rc == 0)
         rc = data_check(request, &out, err);
     if (rc == 0)
         fputs(out.data, stdout);
     json_free(request);
     text_done(&out);
-    free(line);
     return rc;
+}
+
+/* The exit status of a command that ended with rc, said on standard error when it failed. */
+static int status_of(int rc, const struct err *err)
+{
+    if (rc < 0)
+        fprintf(stderr, "nightsweep-trainer: %s\n", err->message);
+    return err_exit_status(rc);
 }
 
 /* "" encodes, "-decode" and "-time"; −1: none of them. */
@@ -315,15 +320,9 @@ int main(int argc, char **argv)
             return check_job_gradient(&err);
         } else if (strcmp(argv[i], "--data-check") == 0) {
             enter_sandbox(NULL);
-            int rc = check_data(&err);
-            if (rc < 0)
-                fprintf(stderr, "nightsweep-trainer: %s\n", err.message);
-            return err_exit_status(rc);
+            return status_of(check_data(&err), &err);
         } else if (strcmp(argv[i], "--bench") == 0 && i + 2 >= argc) {
-            int rc = bench_command(argv[i + 1], stdout, &err);
-            if (rc < 0)
-                fprintf(stderr, "nightsweep-trainer: %s\n", err.message);
-            return err_exit_status(rc);
+            return status_of(bench_command(argv[i + 1], stdout, &err), &err);
         } else if (strcmp(argv[i], "--doctor") == 0) {
             return doctor();
         } else if (strcmp(argv[i], "--version") == 0) {
@@ -334,32 +333,18 @@ int main(int argc, char **argv)
             return 0;
         } else if (strcmp(argv[i], "--generate") == 0) {
             enter_sandbox(NULL);
-            int rc = generate_command(stdin, stdout, &err);
-            if (rc < 0)
-                fprintf(stderr, "nightsweep-trainer: %s\n", err.message);
-            return err_exit_status(rc);
+            return status_of(generate_command(stdin, stdout, &err), &err);
         } else if (strcmp(argv[i], "--merge") == 0) {
-            int rc = merge_command(stdin, &err);
-            if (rc < 0)
-                fprintf(stderr, "nightsweep-trainer: %s\n", err.message);
-            return err_exit_status(rc);
+            return status_of(merge_command(stdin, &err), &err);
         } else if (strcmp(argv[i], "--predict") == 0) {
             enter_sandbox(NULL);
-            int rc = predict_command(stdin, stdout, &err);
-            if (rc < 0)
-                fprintf(stderr, "nightsweep-trainer: %s\n", err.message);
-            return err_exit_status(rc);
+            return status_of(predict_command(stdin, stdout, &err), &err);
         } else if (strcmp(argv[i], "--weights") == 0 && i + 2 == argc) {
-            int rc = weights_command(argv[i + 1], stdout, &err);
-            if (rc < 0)
-                fprintf(stderr, "nightsweep-trainer: %s\n", err.message);
-            return err_exit_status(rc);
+            return status_of(weights_command(argv[i + 1], stdout, &err), &err);
         } else if (strncmp(argv[i], "--tokens", 8) == 0 && tokens_mode(argv[i] + 8) >= 0 && i + 3 == argc) {
-            int rc = tokens_command((enum tokens_mode)tokens_mode(argv[i] + 8), argv[i + 1],
-                                    (int)strtol(argv[i + 2], NULL, 10), stdin, stdout, &err);
-            if (rc < 0)
-                fprintf(stderr, "nightsweep-trainer: %s\n", err.message);
-            return err_exit_status(rc);
+            return status_of(tokens_command((enum tokens_mode)tokens_mode(argv[i] + 8), argv[i + 1],
+                                            (int)strtol(argv[i + 2], NULL, 10), stdin, stdout, &err),
+                             &err);
         } else {
             fprintf(stderr, "nightsweep-trainer: '%s' is not known here\n%s", argv[i], usage);
             return 2;

@@ -11,6 +11,7 @@
 #include "common/file.h"
 #include "common/json.h"
 #include "trainer/gguf.h"
+#include "trainer/request.h"
 #include "trainer/saved_adapter.h"
 #include "trainer/trial.h"
 #include "trainer/weight_change.h"
@@ -28,13 +29,7 @@ struct merging {
 
 static int read_request(struct merging *m, FILE *in, struct err *err)
 {
-    char *line = NULL;
-    size_t capacity = 0;
-    ssize_t n = getline(&line, &capacity, in);
-    int rc = n > 0 ? json_parse(line, (size_t)n, &m->request, err) : err_set(err, ERR_FORMAT, "a request was expected");
-    free(line);
-    if (rc == 0 && !cJSON_IsObject(m->request))
-        rc = err_set(err, ERR_FORMAT, "request: %s was found, an object was expected", json_type_name(m->request));
+    int rc = request_read(in, &m->request, err);
     if (rc == 0)
         rc = json_get_string(m->request, "model", "request", &m->job.model, err);
     if (rc == 0)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/json.h"
+#include "trainer/request.h"
 #include "trainer/saved_adapter.h"
 #include "trainer/trial.h"
 
@@ -20,14 +21,8 @@ struct predicting {
 
 static int read_request(struct predicting *p, FILE *in, struct err *err)
 {
-    char *line = NULL;
     const cJSON *task = NULL;
-    size_t capacity = 0;
-    ssize_t n = getline(&line, &capacity, in);
-    int rc = n > 0 ? json_parse(line, (size_t)n, &p->request, err) : err_set(err, ERR_FORMAT, "a request was expected");
-    free(line);
-    if (rc == 0 && !cJSON_IsObject(p->request))
-        rc = err_set(err, ERR_FORMAT, "request: %s was found, an object was expected", json_type_name(p->request));
+    int rc = request_read(in, &p->request, err);
     if (rc == 0)
         rc = json_get_string(p->request, "model", "request", &p->job.model, err);
     if (rc == 0)
