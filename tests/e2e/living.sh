@@ -7,26 +7,10 @@ BUILD=$(realpath "${BUILD:-build/release}")
 folder=$(mktemp -d) || exit 1
 # shellcheck source=tests/support/fake_programs.sh
 . tests/support/fake_programs.sh
-failed=0
-case_name=
-db=
-runner=
+# shellcheck source=tests/support/sweep_cases.sh
+. tests/support/sweep_cases.sh
 export NO_COLOR=1
-unset NIGHTSWEEP_STORE
-trap 'pkill -KILL -f "$bin/" 2>/dev/null; rm -rf "$folder"' EXIT
 
-begin() { # name: a store of its own
-    case_name=$1
-    db=$folder/$1.db
-    unset FAKE_TRAINER FAKE_STEP_MS
-    : >"$folder/out"
-}
-fail() {
-    printf 'living.sh: %s: %s\n' "$case_name" "$1"
-    tail -n 15 "$folder/out" "$folder/run" 2>/dev/null
-    sqlite3 -header "$db" 'SELECT number, state, reason, message FROM trial LIMIT 8' 2>/dev/null
-    failed=1
-}
 define() { # name, members behind the common ones
     printf '{"name":"%s","seed":3,"model":"model","task":{"kind":"classification","train":"train.jsonl",' "$1"
     printf '"validation":"validation.jsonl","text":"text","label":"label"},%s}\n' "$2"
@@ -40,23 +24,11 @@ ask() {
     status=$?
     [ "$status" = "$expected" ] || fail "exit status $status of '$*', expected $expected"
 }
-# A run in the background, and its end.
+# A run in the background.
 start() { # definitions and options
     "$bin/nightsweep" run --store "$db" "$@" >"$folder/run" 2>&1 &
     runner=$!
 }
-ends() { # expected exit status
-    wait "$runner"
-    local status=$?
-    [ "$status" = "$1" ] || fail "the run ends with $status, expected $1"
-}
-sql() { sqlite3 "$db" "$1"; }
-expect() { # query, expected answer
-    local found
-    found=$(sql "$1")
-    [ "$found" = "$2" ] || fail "'$1' gives '$found', expected '$2'"
-}
-says() { grep -qE -- "$1" "$folder/out" || fail "nothing said like '$1'"; }
 run_says() { grep -qE -- "$1" "$folder/run" || fail "the run says nothing like '$1'"; }
 await() { # query, answer: within 20 s
     local tries

@@ -10,31 +10,9 @@ export ASAN_OPTIONS="verify_asan_link_order=0:${ASAN_OPTIONS:-}"
 folder=$(mktemp -d) || exit 1
 # shellcheck source=tests/support/fake_programs.sh
 . tests/support/fake_programs.sh
-failed=0
-case_name=
-db=
-runner=
-unset NIGHTSWEEP_STORE
-trap 'pkill -KILL -f "$bin/" 2>/dev/null; rm -rf "$folder"' EXIT
+# shellcheck source=tests/support/sweep_cases.sh
+. tests/support/sweep_cases.sh
 
-begin() { # name: a store of its own
-    case_name=$1
-    db=$folder/$1.db
-    unset FAKE_TRAINER FAKE_STEP_MS
-    : >"$folder/out"
-}
-fail() {
-    printf 'machine.sh: %s: %s\n' "$case_name" "$1"
-    tail -n 15 "$folder/out"
-    sqlite3 -header "$db" 'SELECT number, state, reason, message FROM trial LIMIT 8' 2>/dev/null
-    failed=1
-}
-sql() { sqlite3 "$db" "$1"; }
-expect() { # query, expected answer
-    local found
-    found=$(sql "$1")
-    [ "$found" = "$2" ] || fail "'$1' gives '$found', expected '$2'"
-}
 await() { # seconds, command: until it holds
     local tries
     for ((tries = 0; tries < $1 * 20; tries++)); do
@@ -48,11 +26,6 @@ gives() { [ "$(sql "$1" 2>/dev/null)" = "$2" ]; }
 start() { # options
     "$bin/nightsweep" run "$folder/s.json" --store "$db" --quiet "$@" >>"$folder/out" 2>&1 &
     runner=$!
-}
-ends() { # expected exit status
-    wait "$runner"
-    local status=$?
-    [ "$status" = "$1" ] || fail "the run ends with $status, expected $1"
 }
 results() { sqlite3 "$1" "SELECT number, state, value, steps FROM trial ORDER BY 1;
     SELECT t.number, n.name, m.step, quote(m.value) FROM metric m JOIN trial t ON t.id = m.trial_id

@@ -7,23 +7,9 @@ BUILD=$(realpath "${BUILD:-build/release}")
 folder=$(mktemp -d) || exit 1
 # shellcheck source=tests/support/fake_programs.sh
 . tests/support/fake_programs.sh
-failed=0
-case_name=
-db=
-trap 'pkill -KILL -f "$bin/" 2>/dev/null; rm -rf "$folder"' EXIT
+# shellcheck source=tests/support/sweep_cases.sh
+. tests/support/sweep_cases.sh
 
-begin() { # name: a store of its own
-    case_name=$1
-    db=$folder/$1.db
-    unset FAKE_TRAINER FAKE_STEP_MS
-    : >"$folder/out"
-}
-fail() {
-    printf 'run.sh: %s: %s\n' "$case_name" "$1"
-    tail -n 15 "$folder/out"
-    sqlite3 -header "$db" 'SELECT number, state, reason, message FROM trial LIMIT 8' 2>/dev/null
-    failed=1
-}
 # A definition: name, members behind the common ones.
 define() {
     printf '{"name":"%s","seed":3,"model":"model","task":{"kind":"classification","train":"train.jsonl",' "$1"
@@ -37,13 +23,6 @@ run() { # expected exit status, arguments...
     status=$?
     [ "$status" = "$expected" ] || fail "exit status $status of 'run $*', expected $expected"
 }
-sql() { sqlite3 "$db" "$1"; }
-expect() { # query, expected answer
-    local found
-    found=$(sql "$1")
-    [ "$found" = "$2" ] || fail "'$1' gives '$found', expected '$2'"
-}
-says() { grep -qE -- "$1" "$folder/out" || fail "nothing said like '$1'"; }
 # Waits up to 20 s for a query's answer.
 await() {
     local tries
