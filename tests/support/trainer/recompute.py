@@ -49,17 +49,17 @@ def takes_less(base):
     compute.WIDTH, compute.INNER, compute.LAYERS = 128, 512, 8
     model = compute.write_model(base / "deep")
     path = write_rows(base / "long.jsonl", [{"text": " ".join(f"w{6 + (7 * i + j) % 70}" for j in range(40)), "label": LABELS[i % 3]}
-                                            for i in range(64)])
+                                            for i in range(96)])
     task = {"kind": "classification", "text": "text", "label": "label", "train": path, "validation": path}
     for settings in ({"method": "full"}, {"method": "lora", "rank": 4}, {"method": "lora", "rank": 4, "layers": [2, 3, 4, 5, 6, 7],
                                                                        "frozen_prefix": "shared"}):
-        runs = same(base, task, {**settings, "batch_size": 32, "epochs": 1, "max_tokens": 48}, model)
+        runs = same(base, task, {**settings, "batch_size": 96, "epochs": 1, "max_tokens": 48}, model)
         if runs:
             whole, short = (run.finished()["peak_bytes"] for run in runs)
             estimates = [run.last("started")["estimated_bytes"] for run in runs]
             print(f"{name_of(settings)}: {whole / 2**20:.0f} MiB, {short / 2**20:.0f} when layers are computed again "
                   f"(estimates {estimates[0] / 2**20:.0f}, {estimates[1] / 2**20:.0f})")
-            check(whole - short > 3 << 20, name_of(settings), "memory does not fall:", whole, short)
+            check(whole - short > 6 << 20, name_of(settings), "memory does not fall:", whole, short)
 
 
 def main():
