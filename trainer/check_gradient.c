@@ -94,7 +94,7 @@ static int check_params(struct trial *trial, struct gradient_error *errors, size
         double loss;
         if (!params->items[i]->is_trained)
             continue;
-        params_zero_grad(params);
+        params_zero_grad(params, NULL);
         errors[*n].name = params->items[i]->name;
         rc = loss_of(trial, &loss, err);
         if (rc == 0)

@@ -245,8 +245,10 @@ static int read_map(struct trial *trial, const struct file_map *map, bool *bit_e
         rc = read_progress(trial, header, err);
     if (rc == 0)
         rc = read_tensors(trial, start + length, n - sizeof(magic) - 8 - (size_t)length, err);
-    if (rc == 0)
+    if (rc == 0) {
+        optimizer_mark_rows(&trial->model.params);
         *bit_exact = equals_fingerprint(trial, header);
+    }
     json_free(header);
     return rc;
 }

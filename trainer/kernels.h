@@ -56,6 +56,8 @@ struct kernels {
     void (*to_bf16)(uint16_t *y, const real *x, size_t n);
     /* Decoupled weight decay, moments, step; ε outside the root.   Loshchilov & Hutter 2019, arXiv:1711.05101 */
     void (*adamw)(real *p, const real *g, real *m, real *v, struct adamw_step step, size_t n);
+    /* The same, bit for bit, where g, m and v are zero: p −= η λ p. */
+    void (*adamw_decay)(real *p, struct adamw_step step, size_t n);
 };
 
 /* The level chosen once: the best the processor has, or NIGHTSWEEP_CPU (portable, avx2, avx512) if it has that. */

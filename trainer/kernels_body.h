@@ -412,6 +412,13 @@ static void adamw(real *restrict p, const real *restrict g, real *restrict m, re
     }
 }
 
+static void adamw_decay(real *p, struct adamw_step step, size_t n)
+{
+    real decay = 1 - step.learning_rate * step.weight_decay;
+    for (size_t i = 0; i < n; i++)
+        p[i] *= decay;
+}
+
 /* Philox4x32-10 for BLOCKS counters at a time, word by word, so that the rounds vectorise. */
 enum { BLOCKS = 16 };
 
@@ -562,4 +569,5 @@ const struct kernels PASTE(kernels_, KERNELS_LEVEL) = {
     .mask = mask,
     .to_bf16 = to_bf16,
     .adamw = adamw,
+    .adamw_decay = adamw_decay,
 };

@@ -14,12 +14,14 @@ static void embedding_backward(struct tape *tape, struct tape_node *node)
 {
     struct embedding_node *embedding = (struct embedding_node *)node;
     struct value *table = embedding->table, *y = node->output;
-    bool is_first;
-    if (!tape_grad(tape, table, &is_first))
+    bool is_first = false;
+    if (!table->row_marks && !tape_grad(tape, table, &is_first))
         return;
     if (is_first)
         memset(table->grad, 0, value_size(table) * sizeof(real));
     for (int i = 0; i < y->rows; i++) {
+        if (table->row_marks)
+            table->row_marks[embedding->ids[i]] = ROW_TOUCHED | ROW_MOVED;
         real *row = grad_row(table, embedding->ids[i]);
         kernels()->add(row, row, grad_row(y, i), (size_t)y->cols);
     }

@@ -46,71 +46,159 @@ int optimizer_start(struct optimizer *optimizer, struct params *params, struct e
         if (!param->moment1 || (optimizer->kind == OPTIMIZER_ADAMW && !param->moment2))
             return err_set(err, ERR_NOMEM, "no memory for the optimiser's state of '%s'", param->name);
     }
-    return 0;
+    optimizer->squares = arena_alloc(params->arena, params_count_blocks(params) * sizeof(double));
+    return optimizer->squares ? 0 : err_set(err, ERR_NOMEM, "no memory for the optimiser's sums");
 }
 
-/* Blocks of 4,096 in float lanes, their sums in double: exact enough for a norm of millions of elements. */
-static double squared_norm(const real *g, size_t n)
+/* Gradient norm: blocks in float lanes, their sums in double: exact enough for millions of elements. */
+
+struct norm_work {
+    const struct params *params;
+    double *squares;
+};
+
+static void square_block(void *context, const struct param_block *block)
 {
-    enum { BLOCK = 4096 };
+    struct norm_work *work = context;
+    const struct value *value = &block->param->value;
+    const real *g = value->grad + block->at;
+    work->squares[block->number] = param_block_is_touched(value, block) ? (double)kernels()->dot(g, g, block->n) : 0;
+}
+
+static void square_share(void *context, struct work_share share)
+{
+    struct norm_work *work = context;
+    params_each_block(work->params, share, square_block, work);
+}
+
+double optimizer_grad_norm(const struct optimizer *optimizer, const struct params *params, const struct crew *crew)
+{
+    struct norm_work work = {params, optimizer->squares};
+    const double *square = optimizer->squares;
     double total = 0;
-    for (size_t i = 0; i < n; i += BLOCK) {
-        size_t left = n - i < BLOCK ? n - i : BLOCK;
-        total += (double)kernels()->dot(g + i, g + i, left);
+    crew_run(crew, square_share, &work);
+    for (size_t i = 0; i < params->count; i++) {
+        double own = 0;
+        for (size_t at = 0; params->items[i]->is_trained && at < param_size(params->items[i]); at += PARAM_BLOCK)
+            own += *square++;
+        total += own;
     }
-    return total;
-}
-
-double optimizer_grad_norm(const struct params *params)
-{
-    double total = 0;
-    for (size_t i = 0; i < params->count; i++)
-        if (params->items[i]->is_trained)
-            total += squared_norm(params->items[i]->value.grad, param_size(params->items[i]));
     return sqrt(total);
 }
 
-static void sgd(const struct optimizer *optimizer, struct param *param, double learning_rate, double decay)
+/* The step. */
+
+struct step_work {
+    const struct optimizer *optimizer;
+    struct params *params;
+    double learning_rate, factor;
+    real correction1, correction2;
+};
+
+static void sgd(const struct optimizer *optimizer, const struct param_block *block, double learning_rate, double decay)
 {
-    size_t n = param_size(param);
-    real *p = param->value.data, *g = param->value.grad, *b = param->moment1;
+    real *p = block->param->value.data + block->at, *b = block->param->moment1 + block->at;
+    const real *g = block->param->value.grad + block->at;
     real momentum = optimizer->steps == 1 ? 0 : (real)optimizer->momentum;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < block->n; i++) {
         b[i] = momentum * b[i] + (g[i] + (real)decay * p[i]);
         p[i] -= (real)learning_rate * b[i];
     }
 }
 
-void optimizer_step(struct optimizer *optimizer, struct params *params, double learning_rate, double grad_norm)
+static void adamw(const struct param *param, const struct adamw_step *step, size_t at, size_t n, bool is_moved)
 {
-    double factor = optimizer->clip > 0 ? fmin(1, optimizer->clip / (grad_norm + 1e-6)) : 1;
+    if (is_moved)
+        kernels()->adamw(param->value.data + at, param->value.grad + at, param->moment1 + at, param->moment2 + at,
+                         *step, n);
+    else if (step->weight_decay != 0)
+        kernels()->adamw_decay(param->value.data + at, *step, n);
+}
+
+/* Rows in runs of those that have moments and those that have none. */
+static void adamw_rows(const struct param *param, const struct adamw_step *step, size_t at, size_t n)
+{
+    const uint8_t *marks = param->value.row_marks;
+    size_t cols = (size_t)param->value.cols, end = at + n;
+    while (at < end) {
+        size_t row = at / cols, behind = row + 1;
+        bool is_moved = marks[row] & ROW_MOVED;
+        while (behind * cols < end && (bool)(marks[behind] & ROW_MOVED) == is_moved)
+            behind++;
+        size_t stop = behind * cols < end ? behind * cols : end;
+        adamw(param, step, at, stop - at, is_moved);
+        at = stop;
+    }
+}
+
+static void step_block(void *context, const struct param_block *block)
+{
+    const struct step_work *work = context;
+    const struct optimizer *optimizer = work->optimizer;
+    struct param *param = block->param;
+    if (work->factor < 1 && param_block_is_touched(&param->value, block))
+        kernels()->scale(param->value.grad + block->at, param->value.grad + block->at, (real)work->factor, block->n);
+    bool decays = !param->never_decays && (optimizer->decay_biases || !param->is_bias_or_norm);
+    double rate = work->learning_rate * param->learning_rate_factor, decay = decays ? optimizer->weight_decay : 0;
+    if (optimizer->kind == OPTIMIZER_SGD) {
+        sgd(optimizer, block, rate, decay);
+        return;
+    }
+    const struct adamw_step step = {
+        .learning_rate = (real)rate,
+        .weight_decay = (real)decay,
+        .beta1 = (real)optimizer->beta1,
+        .beta2 = (real)optimizer->beta2,
+        .rest1 = (real)(1 - optimizer->beta1),
+        .rest2 = (real)(1 - optimizer->beta2),
+        .epsilon = (real)optimizer->epsilon,
+        .correction1 = work->correction1,
+        .correction2 = work->correction2,
+    };
+    if (param->value.row_marks && optimizer->epsilon > 0) /* without ε a row of zeros is 0/0 */
+        adamw_rows(param, &step, block->at, block->n);
+    else
+        adamw(param, &step, block->at, block->n, true);
+}
+
+static void step_share(void *context, struct work_share share)
+{
+    struct step_work *work = context;
+    params_each_block(work->params, share, step_block, work);
+}
+
+void optimizer_step(struct optimizer *optimizer, struct params *params, double learning_rate, double grad_norm,
+                    const struct crew *crew)
+{
     optimizer->steps++;
+    struct step_work work = {
+        .optimizer = optimizer,
+        .params = params,
+        .learning_rate = learning_rate,
+        .factor = optimizer->clip > 0 ? fmin(1, optimizer->clip / (grad_norm + 1e-6)) : 1,
+        .correction1 = (real)(1 - pow(optimizer->beta1, optimizer->steps)),
+        .correction2 = (real)(1 - pow(optimizer->beta2, optimizer->steps)),
+    };
+    crew_run(crew, step_share, &work);
+}
+
+static bool is_zero(const real *x, size_t n)
+{
+    for (size_t i = 0; x && i < n; i++)
+        if (x[i] != 0)
+            return false;
+    return true;
+}
+
+void optimizer_mark_rows(struct params *params)
+{
     for (size_t i = 0; i < params->count; i++) {
-        struct param *param = params->items[i];
-        if (!param->is_trained)
-            continue;
-        size_t n = param_size(param);
-        if (factor < 1)
-            for (size_t k = 0; k < n; k++)
-                param->value.grad[k] *= (real)factor;
-        bool decays = !param->never_decays && (optimizer->decay_biases || !param->is_bias_or_norm);
-        double rate = learning_rate * param->learning_rate_factor, decay = decays ? optimizer->weight_decay : 0;
-        if (optimizer->kind == OPTIMIZER_SGD) {
-            sgd(optimizer, param, rate, decay);
-            continue;
-        }
-        struct adamw_step step = {
-            .learning_rate = (real)rate,
-            .weight_decay = (real)decay,
-            .beta1 = (real)optimizer->beta1,
-            .beta2 = (real)optimizer->beta2,
-            .rest1 = (real)(1 - optimizer->beta1),
-            .rest2 = (real)(1 - optimizer->beta2),
-            .epsilon = (real)optimizer->epsilon,
-            .correction1 = (real)(1 - pow(optimizer->beta1, optimizer->steps)),
-            .correction2 = (real)(1 - pow(optimizer->beta2, optimizer->steps)),
-        };
-        kernels()->adamw(param->value.data, param->value.grad, param->moment1, param->moment2, step, n);
+        const struct param *param = params->items[i];
+        size_t cols = (size_t)param->value.cols;
+        for (size_t row = 0; param->value.row_marks && row < (size_t)param->value.rows; row++)
+            if (!is_zero(param->moment1 + row * cols, cols) ||
+                (param->moment2 && !is_zero(param->moment2 + row * cols, cols)))
+                param->value.row_marks[row] |= ROW_MOVED;
     }
 }
 

@@ -12,20 +12,26 @@ struct optimizer {
     enum optimizer_kind kind;
     double weight_decay, momentum, beta1, beta2, epsilon;
     bool decay_biases;
-    double clip;    /* largest gradient norm; 0: none */
-    uint32_t steps; /* taken so far: AdamW's t */
+    double clip;     /* largest gradient norm; 0: none */
+    uint32_t steps;  /* taken so far: AdamW's t */
+    double *squares; /* scratch: the sum of squares of each block of gradients */
 };
 
 /* Reads optimizer, weight_decay, decay_biases, momentum, beta1, beta2, epsilon, clip of resolved settings. */
 void optimizer_init(struct optimizer *optimizer, const cJSON *settings);
 /* Moments of every trained parameter, zeroed, in the trial arena; once, after the methods are attached. ERR_NOMEM. */
 int optimizer_start(struct optimizer *optimizer, struct params *params, struct err *err) MUST_CHECK;
-/* L2 norm over the gradients of all trained parameters, summed in double. */
-double optimizer_grad_norm(const struct params *params);
+/* L2 norm over the gradients of all trained parameters: blocks in float, their sums in double, in a fixed order.
+ * `crew`: share.h, NULL: alone; the same bits either way, as for the step. */
+double optimizer_grad_norm(const struct optimizer *optimizer, const struct params *params, const struct crew *crew);
 /* Clips (g *= min(1, clip/(norm + 1e-6))) and takes one step at `learning_rate` (times each parameter's factor).
  * AdamW: p −= η λ p;  m = β₁m + (1−β₁)g;  v = β₂v + (1−β₂)g²;  p −= η m̂/(√v̂ + ε).   arXiv:1711.05101, Algorithm 2
- * SGD: g += λ p;  b = μ b + g (b = g at the first step);  p −= η b.   As PyTorch's, dampening 0. */
-void optimizer_step(struct optimizer *optimizer, struct params *params, double learning_rate, double grad_norm);
+ * SGD: g += λ p;  b = μ b + g (b = g at the first step);  p −= η b.   As PyTorch's, dampening 0.
+ * Rows of tables whose moments are still zero only decay under AdamW, which is what the formula gives for them. */
+void optimizer_step(struct optimizer *optimizer, struct params *params, double learning_rate, double grad_norm,
+                    const struct crew *crew);
+/* Marks the rows of tables whose moments are not zero (ROW_MOVED), after moments were read from a checkpoint. */
+void optimizer_mark_rows(struct params *params);
 
 enum schedule_kind { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE, SCHEDULE_INVERSE_SQRT };
 

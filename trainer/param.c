@@ -9,6 +9,9 @@
 #include "trainer/packed.h"
 #include "trainer/safetensors.h"
 
+/* Rows from which a trained matrix is taken for a vocabulary's table: marks pay when a batch asks for a few of them. */
+enum { PARAM_TABLE_ROWS = 4096 };
+
 size_t param_size(const struct param *param)
 {
     size_t n = 1;
@@ -144,6 +147,11 @@ int param_train(struct params *params, struct param *param, const char *method, 
     param->value.grad = arena_calloc(params->arena, n, sizeof(real));
     if (!param->value.grad)
         return err_set(err, ERR_NOMEM, "no memory for the gradient of '%s' (%zu bytes)", param->name, n * sizeof(real));
+    if (param->n_dims == 2 && param->value.rows >= PARAM_TABLE_ROWS) {
+        param->value.row_marks = arena_calloc(params->arena, (size_t)param->value.rows, 1);
+        if (!param->value.row_marks)
+            return err_set(err, ERR_NOMEM, "no memory to train '%s'", param->name);
+    }
     param->value.needs_grad = true;
     param->is_trained = true;
     return 0;
@@ -183,9 +191,64 @@ void params_hash_frozen(const struct params *params, char hex[65])
     }
 }
 
-void params_zero_grad(struct params *params)
+static size_t n_blocks(const struct param *param)
 {
+    return param->is_trained ? (param_size(param) + PARAM_BLOCK - 1) / PARAM_BLOCK : 0;
+}
+
+size_t params_count_blocks(const struct params *params)
+{
+    size_t total = 0;
     for (size_t i = 0; i < params->count; i++)
-        if (params->items[i]->is_trained)
-            memset(params->items[i]->value.grad, 0, param_size(params->items[i]) * sizeof(real));
+        total += n_blocks(params->items[i]);
+    return total;
+}
+
+void params_each_block(const struct params *params, struct work_share share,
+                       void (*fn)(void *context, const struct param_block *block), void *context)
+{
+    size_t before = 0, count = (size_t)share.count; /* blocks of the parameters in front */
+    for (size_t i = 0; i < params->count; before += n_blocks(params->items[i]), i++) {
+        size_t size = param_size(params->items[i]), first = (count - before % count + (size_t)share.index) % count;
+        for (size_t b = first; b < n_blocks(params->items[i]); b += count) {
+            size_t at = b * PARAM_BLOCK, left = size - at;
+            struct param_block block = {.number = before + b,
+                                        .param = params->items[i],
+                                        .index = i,
+                                        .at = at,
+                                        .n = left < PARAM_BLOCK ? left : PARAM_BLOCK};
+            fn(context, &block);
+        }
+    }
+}
+
+bool param_block_is_touched(const struct value *value, const struct param_block *block)
+{
+    size_t cols = (size_t)value->cols, row = block->at / cols, last = (block->at + block->n - 1) / cols;
+    bool is_touched = !value->row_marks;
+    for (; row <= last && !is_touched; row++)
+        is_touched = value->row_marks[row] & ROW_TOUCHED;
+    return is_touched;
+}
+
+static void zero_block(void *context, const struct param_block *block)
+{
+    (void)context;
+    if (param_block_is_touched(&block->param->value, block))
+        memset(block->param->value.grad + block->at, 0, block->n * sizeof(real));
+}
+
+static void zero_share(void *work, struct work_share share)
+{
+    params_each_block(work, share, zero_block, NULL);
+}
+
+void params_zero_grad(struct params *params, const struct crew *crew)
+{
+    crew_run(crew, zero_share, params);
+    for (size_t i = 0; i < params->count; i++) {
+        struct value *value = &params->items[i]->value;
+        for (int row = 0; value->row_marks && row < value->rows; row++)
+            value->row_marks[row] &= (uint8_t)~ROW_TOUCHED;
+    }
 }

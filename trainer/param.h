@@ -8,6 +8,7 @@
 
 #include "common/arena.h"
 #include "common/err.h"
+#include "trainer/share.h"
 #include "trainer/tape.h"
 
 enum param_origin { PARAM_BASE, PARAM_METHOD, PARAM_HEAD };
@@ -57,10 +58,24 @@ struct param *params_find(const struct params *params, const char *name); /* NUL
 size_t param_size(const struct param *param);                             /* number of elements */
 /* Marks it trained by `method` (kept): copies mapped data, gives it a zeroed gradient. */
 int param_train(struct params *params, struct param *param, const char *method, struct err *err) MUST_CHECK;
+/* The trained parameters' elements in blocks, in their order; a block lies in one parameter. */
+enum { PARAM_BLOCK = 4096 };
+struct param_block {
+    size_t number; /* from 0, over all trained parameters */
+    struct param *param;
+    size_t index, at, n; /* elements [at, at + n) of params->items[index] */
+};
+/* Calls `fn` for each block whose number is `index` modulo `count` of the share. */
+void params_each_block(const struct params *params, struct work_share share,
+                       void (*fn)(void *context, const struct param_block *block), void *context);
+size_t params_count_blocks(const struct params *params);
+/* Whether any gradient of the block may be other than zero (ROW_TOUCHED). */
+bool param_block_is_touched(const struct value *value, const struct param_block *block);
 /* Number of elements of the trained ones. */
 size_t params_count_trained(const struct params *params);
 /* Hash over names and data of those that are not trained: must be the same after training as before. */
 void params_hash_frozen(const struct params *params, char hex[65]);
-void params_zero_grad(struct params *params);
+/* `crew`: share.h, NULL: alone. */
+void params_zero_grad(struct params *params, const struct crew *crew);
 
 #endif

@@ -134,6 +134,8 @@ static void release_grad(struct tape *tape, struct value *value)
 real *tape_grad(struct tape *tape, struct value *value, bool *is_first)
 {
     *is_first = value->grad == NULL;
+    if (value->row_marks) /* of whatever rows */
+        memset(value->row_marks, ROW_TOUCHED | ROW_MOVED, (size_t)value->rows);
     if (*is_first)
         value->grad = new_grad(tape, grad_bytes(value));
     return value->grad;

@@ -44,6 +44,12 @@ struct row_file {
 
 struct tensor; /* safetensors.h */
 
+/* What is known of a row of a trained table, most of which no text of a batch asks for. */
+enum {
+    ROW_TOUCHED = 1, /* its gradient may be other than zero */
+    ROW_MOVED = 2    /* the optimiser's moments may be other than zero */
+};
+
 struct value {
     real *data; /* rows × cols, row-major; never written through for frozen base weights (they are mapped) */
     const struct tensor *packed; /* data is NULL: a weight that stays as its file stores it (packed.h) */
@@ -59,7 +65,8 @@ struct value {
      * sum is rounding, and an optimiser that divides by its size would make steps of it. */
     int balanced_first, balanced_cols;
     const struct row_file *row_file; /* of a large mapped table, or NULL */
-    const struct layout *layout;     /* whose rows these are; NULL for weights and other values that are no tokens */
+    uint8_t *row_marks;          /* of a trained table, a ROW_… set for each row; NULL: every row counts as both */
+    const struct layout *layout; /* whose rows these are; NULL for weights and other values that are no tokens */
 };
 
 struct tape;

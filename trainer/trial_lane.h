@@ -41,6 +41,8 @@ struct lanes {
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
+    struct crew crew;
+    bool shares; /* the trained parameters are many enough */
     /* What the thread is asked for; NULL: nothing. */
     void (*task)(struct trial *trial, struct lane *lane, int index, void *context);
     void *context;
@@ -58,5 +60,7 @@ int lanes_run(struct trial *trial, int n_lanes,
               struct err *err) MUST_CHECK;
 /* Adds lane 1's gradients to lane 0's and zeroes them. */
 void lanes_reduce(struct trial *trial);
+/* The trial's threads for work over its parameters; NULL when there is one, or when the work is too small for two. */
+const struct crew *lanes_crew(const struct trial *trial);
 
 #endif

@@ -88,7 +88,7 @@ static int train_step(struct trial *trial, struct err *err)
         begin + batch * (size_t)trial->accumulation < count ? begin + batch * (size_t)trial->accumulation : count;
     int parts = (int)((end - begin + batch - 1) / batch), rc = 0;
     double loss = 0, rate = trial->learning_rate * schedule_factor(&trial->schedule, step);
-    params_zero_grad(&trial->model.params);
+    params_zero_grad(&trial->model.params, lanes_crew(trial));
     for (int part = 0; part < parts && rc == 0; part++) {
         size_t first = begin + (size_t)part * batch, n = end - first < batch ? end - first : batch;
         rc = trial_micro_batch(trial, (uint32_t)(step * trial->accumulation + part), first, n, 1.0 / parts, &loss, err);
@@ -97,7 +97,7 @@ static int train_step(struct trial *trial, struct err *err)
         return err_wrap(err, "step %lld", (long long)step + 1);
     if (rc < 0)
         return rc;
-    double norm = optimizer_grad_norm(&trial->model.params);
+    double norm = optimizer_grad_norm(&trial->optimizer, &trial->model.params, lanes_crew(trial));
     records_point(trial->records, "train/loss", step + 1, loss);
     records_point(trial->records, "train/grad_norm", step + 1, norm);
     records_point(trial->records, "train/learning_rate", step + 1, rate);
@@ -106,7 +106,7 @@ static int train_step(struct trial *trial, struct err *err)
     if (!isfinite(norm))
         return err_set(err, ERR_NUMERIC, "the gradient of '%s' is not finite at step %lld",
                        not_finite(&trial->model.params), (long long)step + 1);
-    optimizer_step(&trial->optimizer, &trial->model.params, rate, norm);
+    optimizer_step(&trial->optimizer, &trial->model.params, rate, norm, lanes_crew(trial));
     trial->progress.step++;
     return methods_step(&trial->model, trial->job->settings, trial->progress.step, trial->total_steps, err);
 }

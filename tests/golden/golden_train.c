@@ -172,7 +172,7 @@ static int train_step(struct run *run, const cJSON *optim, int step, double *los
     int size = (int)json_get(optim, "batch_size")->valuedouble, parts = (int)json_get(optim, "grad_accum")->valuedouble;
     int n_batches = run->train.inputs.n / size, rc = 0;
     *loss = 0;
-    params_zero_grad(&run->model.params);
+    params_zero_grad(&run->model.params, NULL);
     for (int part = 0; part < parts && rc == 0; part++) {
         struct batch batch = batch_of(run, &run->train, (step * parts + part) % n_batches * size, size);
         struct pass pass = {.tape = &run->tape, .model = &run->model, .batch = &batch};
@@ -204,8 +204,8 @@ static int train(struct run *run, const cJSON *spec, const cJSON *settings, stru
         double loss = 0, rate = setting_number(settings, "learning_rate", 0) * schedule_factor(&schedule, step);
         if ((rc = train_step(run, optim, step, &loss, err)) < 0)
             break;
-        double norm = optimizer_grad_norm(&run->model.params);
-        optimizer_step(&optimizer, &run->model.params, rate, norm);
+        double norm = optimizer_grad_norm(&optimizer, &run->model.params, NULL);
+        optimizer_step(&optimizer, &run->model.params, rate, norm, NULL);
         rc = methods_step(&run->model, settings, step + 1, steps, err);
         add_number(&losses, step ? "," : "", loss);
         add_number(&norms, step ? "," : "", norm);
