@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "common/fairness.h"
+#include "common/tasks.h"
 #include "common/text.h"
 
 #define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
@@ -93,18 +94,15 @@ const char *const *check_names(void)
 
 const char *check_refuses_task(const struct check_info *info, const char *task)
 {
-    static const char *const tasks[] = {"classification", "causal", "seq2seq"};
-    for (unsigned i = 0; i < sizeof(tasks) / sizeof(tasks[0]); i++)
-        if (text_equal(tasks[i], task) && (info->tasks & 1U << i))
-            return NULL;
-    switch (info->tasks) {
-    case CHECK_CLASSIFICATION:
-        return "it measures a classification, task.kind is another";
-    case CHECK_CAUSAL:
-        return "it measures a causal language model, task.kind is another";
-    case CHECK_CLASSIFICATION | CHECK_CAUSAL:
-        return "it measures a classification or a causal language model, task.kind is seq2seq";
-    default:
-        return "it does not measure this task.kind";
-    }
+    static _Thread_local char refusal[512];
+    const struct task_info *own = task_find(task);
+    const char *names[16] = {0};
+    int n = 0;
+    if (own && (info->tasks & task_bit(own)))
+        return NULL;
+    for (const struct task_info *other = tasks_table; other->name; other++)
+        if (info->tasks & task_bit(other))
+            names[n++] = other->name;
+    snprintf(refusal, sizeof(refusal), "it measures the task %s, task.kind is %s", task_list(names), task);
+    return refusal;
 }

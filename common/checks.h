@@ -9,7 +9,7 @@
 
 enum { CHECK_MAX_OPTIONS = 4, CHECK_MAX_WIDTH = 4 };
 
-/* What a check can be asked of: bits of the task's kind. */
+/* What a check can be asked of: bits of the task's kind, as task_bit gives them. */
 enum { CHECK_CLASSIFICATION = 1, CHECK_CAUSAL = 2, CHECK_SEQ2SEQ = 4 };
 
 struct check_option {
@@ -38,8 +38,8 @@ extern const struct check_info checks_table[];         /* ends with a name of NU
 const struct check_info *check_find(const char *kind); /* NULL when unknown */
 /* The kinds' names, NULL-terminated, for text_nearest. */
 const char *const *check_names(void);
-/* Says that the kind does not apply to a task ("classification", "causal", "seq2seq") and to which it does, or NULL
- * when it applies. Static text. */
+/* Says that the kind does not apply to a task (by its name in common/tasks.h) and to which it does, or NULL when it
+ * applies. Valid until the next call of the thread. */
 const char *check_refuses_task(const struct check_info *info, const char *task);
 
 /* Their metrics (common/check_metrics.c); formulas in docs/checks.md. */

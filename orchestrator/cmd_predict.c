@@ -155,9 +155,10 @@ static int predict(struct text *out, const struct command_line *line, struct sto
     int rc = input ? check_output(line, &p, err) : err_set(err, ERR_USAGE, "predict: --input FILE was expected");
     if (rc == 0)
         rc = trained_read(&p.trained, store, id, err);
-    p.is_labeled = p.trained.definition.is_language; /* its targets are what is predicted */
-    if (rc == 0)
+    if (rc == 0) {
+        p.is_labeled = p.trained.definition.task_info->is_labelled; /* what is to be learned comes out of the text */
         rc = ask(&p, input, err);
+    }
     if (rc == 0)
         rc = write_rows(line, &p, out, err);
     predicting_done(&p);

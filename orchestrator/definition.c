@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/file.h"
+#include "common/tasks.h"
 #include "orchestrator/definition_internal.h"
 #include "orchestrator/wandb.h"
 
@@ -155,43 +156,93 @@ static int copy_text(struct definition_reader *r, const cJSON *task, const char 
     return rc;
 }
 
-/* The kind, and the columns of text that belong to it. */
+static void add_wrong(struct definition_reader *r, const struct task_key *key, const cJSON *item, const char *expected)
+{
+    problems_add(&r->problems, "task.%s: %s, %s was expected", key->name, item ? json_type_name(item) : "is missing",
+                 expected);
+}
+
+/* A member that may be more than a text: names of columns, or an object of texts. */
+static int copy_object(struct definition_reader *r, const cJSON *task, const struct task_key *key)
+{
+    const cJSON *item = json_get(task, key->name);
+    bool is_map = key->value == VALUE_MAP, is_good = item && (is_map ? cJSON_IsObject(item) : cJSON_IsArray(item));
+    int n = 0;
+    if (!item && !key->is_required)
+        return 0;
+    for (const cJSON *member = is_good ? item->child : NULL; member; member = member->next, n++)
+        is_good = is_good && cJSON_IsString(member) && member->valuestring[0];
+    if (!is_good || n < 2) {
+        add_wrong(r, key, item, is_map ? "an object of at least two texts" : "the name of a column or a list of names");
+        return 0;
+    }
+    cJSON *copy = cJSON_Duplicate(item, true);
+    if (copy && cJSON_AddItemToObject(r->definition->task, key->name, copy))
+        return 0;
+    cJSON_Delete(copy);
+    return ERR_NOMEM;
+}
+
+/* Members of `task` that another kind has and this one has not. */
+static void check_other_keys(struct definition_reader *r, const cJSON *task, const struct task_info *info)
+{
+    const char *own[TASK_MAX_KEYS + 1] = {0};
+    for (int i = 0; info->keys[i].name; i++)
+        own[i] = info->keys[i].name;
+    for (const cJSON *item = task->child; item; item = item->next) {
+        bool is_own = false, is_other = false;
+        for (int i = 0; own[i]; i++)
+            is_own = is_own || strcmp(own[i], item->string) == 0;
+        for (const struct task_info *other = tasks_table; other->name; other++)
+            for (int i = 0; other->keys[i].name; i++)
+                is_other = is_other || strcmp(other->keys[i].name, item->string) == 0;
+        if (is_other && !is_own)
+            problems_add(&r->problems, "task.%s: the kind '%s' has none; it has %s", item->string, info->name,
+                         task_list(own));
+    }
+}
+
+/* The kind, and the columns and options that belong to it. */
 static int read_kind(struct definition_reader *r, const cJSON *task)
 {
-    static const char *const kinds[] = {"classification", "causal", "seq2seq", NULL};
     const cJSON *item = json_get(task, "kind");
-    const char *kind = kinds[0];
-    bool is_known = !item;
-    for (int i = 0; kinds[i] && cJSON_IsString(item) && !is_known; i++)
-        if (strcmp(item->valuestring, kinds[i]) == 0) {
-            kind = kinds[i];
-            is_known = true;
-        }
-    if (!is_known)
-        problems_add(&r->problems, "task.kind: %s%s%s, classification, causal or seq2seq was expected",
-                     cJSON_IsString(item) ? "'" : "", cJSON_IsString(item) ? item->valuestring : json_type_name(item),
-                     cJSON_IsString(item) ? "'" : "");
-    r->definition->is_language = is_known && kind != kinds[0];
-    cJSON_AddStringToObject(r->definition->task, "kind", kind);
-    int rc = copy_text(r, task, "text", true, false);
-    if (!r->definition->is_language) {
-        if (json_get(task, "target"))
-            problems_add(&r->problems, "task.target: a classification has none; the kinds causal and seq2seq do");
-        if (rc == 0)
-            rc = copy_text(r, task, "text_pair", false, false);
-        return rc < 0 ? rc : copy_text(r, task, "label", true, false);
+    const struct task_info *info = item ? task_find(cJSON_IsString(item) ? item->valuestring : NULL) : tasks_table;
+    int rc = 0;
+    if (!info)
+        problems_add(&r->problems, "task.kind: %s%s%s, %s was expected", cJSON_IsString(item) ? "'" : "",
+                     cJSON_IsString(item) ? item->valuestring : json_type_name(item), cJSON_IsString(item) ? "'" : "",
+                     task_list(task_names()));
+    bool is_known = info != NULL;
+    info = r->definition->task_info = is_known ? info : tasks_table;
+    cJSON_AddStringToObject(r->definition->task, "kind", info->name);
+    for (const struct task_key *key = info->keys; key->name && rc == 0; key++) {
+        const cJSON *value = json_get(task, key->name);
+        bool is_text = key->value != VALUE_MAP && !(key->value == VALUE_CHOICES && cJSON_IsArray(value));
+        rc = is_text ? copy_text(r, task, key->name, key->is_required, false) : copy_object(r, task, key);
     }
-    if (json_get(task, "label") || json_get(task, "text_pair"))
-        problems_add(&r->problems, "task.%s: the kind '%s' has none; what it learns is in target",
-                     json_get(task, "label") ? "label" : "text_pair", kind);
-    return rc < 0 ? rc : copy_text(r, task, "target", kind == kinds[2], false);
+    if (is_known)
+        check_other_keys(r, task, info);
+    return rc;
+}
+
+/* What `task` may have: the members all kinds share, and those of any kind. */
+static void check_task_keys(struct definition_reader *r, const cJSON *task)
+{
+    static const char *const shared[] = {"kind", "train", "validation", "test", "format"};
+    static const char *const reserved[] = {"template", "source_language", "target_language", NULL};
+    const char *keys[64];
+    int n = 0;
+    for (size_t i = 0; i < sizeof(shared) / sizeof(shared[0]); i++)
+        keys[n++] = shared[i];
+    for (const struct task_info *info = tasks_table; info->name; info++)
+        for (int i = 0; info->keys[i].name && n < 63; i++)
+            keys[n++] = info->keys[i].name;
+    keys[n] = NULL;
+    definition_check_keys(r, task, "task", keys, reserved);
 }
 
 static int read_task(struct definition_reader *r)
 {
-    static const char *const keys[] = {"kind",      "train", "validation", "test",   "text",
-                                       "text_pair", "label", "target",     "format", NULL};
-    static const char *const reserved[] = {"template", "source_language", "target_language", NULL};
     static const char *const formats[] = {"jsonl", "csv", "tsv", NULL};
     const cJSON *task = definition_section(r, "task");
     if (r->is_elsewhere)
@@ -201,7 +252,7 @@ static int read_task(struct definition_reader *r)
             problems_add(&r->problems, "task: is missing, an object was expected");
         return 0;
     }
-    definition_check_keys(r, task, "task", keys, reserved);
+    check_task_keys(r, task);
     int rc = copy_text(r, task, "train", true, true);
     if (rc == 0)
         rc = copy_text(r, task, "validation", false, true);
@@ -277,6 +328,25 @@ static int read_settings(struct definition_reader *r)
     if (!d->is_free && json_get(settings, "steps") && json_get(settings, "epochs"))
         problems_add(&r->problems, "settings.steps: stands beside 'epochs'; one of them decides the length");
     return rc;
+}
+
+/* Settings and parameters that mean nothing to the task. */
+static void check_task_settings(struct definition_reader *r)
+{
+    const struct definition *d = r->definition;
+    for (const cJSON *item = d->settings ? d->settings->child : NULL; item && !d->is_free; item = item->next) {
+        bool is_off = cJSON_IsString(item) && strcmp(item->valuestring, "none") == 0;
+        const char *why = is_off ? NULL : task_refuses_setting(d->task_info, item->string);
+        if (why)
+            problems_add(&r->problems, "settings.%s: does not apply to the task %s: %s", item->string,
+                         d->task_info->name, why);
+    }
+    for (int i = 0; i < d->space.n_parameters && !d->is_free; i++) {
+        const char *why = task_refuses_setting(d->task_info, d->space.parameters[i].name);
+        if (why)
+            problems_add(&r->problems, "parameters.%s: does not apply to the task %s: %s", d->space.parameters[i].name,
+                         d->task_info->name, why);
+    }
 }
 
 #define WORDS_SETTING "augmentation_words"
@@ -568,6 +638,8 @@ static int read_root(struct definition_reader *r)
         rc = read_settings(r);
     if (rc == 0)
         rc = read_space(r);
+    if (rc == 0)
+        check_task_settings(r);
     if (rc == 0 && !d->is_free)
         rc = read_init_adapters(r);
     if (rc == 0)
@@ -602,7 +674,8 @@ static int parse(struct definition *definition, const char *text, const char *fo
                  bool is_elsewhere, struct err *err)
 {
     struct definition_reader r = {.definition = definition, .is_elsewhere = is_elsewhere};
-    *definition = (struct definition){.reuse = true, .remarks = "", .resources = {.threads = 1, .retries = 2}};
+    *definition = (struct definition){
+        .task_info = tasks_table, .reuse = true, .remarks = "", .resources = {.threads = 1, .retries = 2}};
     int rc = json_parse(text, strlen(text), &definition->root, err);
     if (rc < 0)
         return err_wrap(err, "'%s'", path);

@@ -4,6 +4,7 @@
 
 #include "common/checks.h"
 #include "common/hash.h"
+#include "common/tasks.h"
 #include "orchestrator/space.h"
 
 enum { OBJECTIVES_MAX = 8, CHECKS_MAX = 16 };
@@ -80,13 +81,13 @@ struct definition {
     char *text;          /* the file as it was given; of YAML what it was converted to */
     const char *remarks; /* what the conversion has to say, a line each; "" otherwise */
     char sha256[HASH_HEX_SIZE];
-    const char *folder;    /* absolute: where relative paths start */
-    const char *name;      /* [a-z0-9][a-z0-9._-]{0,63} */
-    uint64_t seed;         /* default 0 */
-    const char *model;     /* absolute */
-    bool is_language;      /* task.kind is causal or seq2seq */
-    cJSON *task;           /* as the job carries it: kind, absolute train/validation/test (null when absent), text,
-                            * text_pair, label, format */
+    const char *folder;                /* absolute: where relative paths start */
+    const char *name;                  /* [a-z0-9][a-z0-9._-]{0,63} */
+    uint64_t seed;                     /* default 0 */
+    const char *model;                 /* absolute */
+    const struct task_info *task_info; /* of task.kind; without a task that of a classification */
+    cJSON *task; /* as the job carries it: kind, absolute train/validation/test (null when absent), the columns
+                  * and options of its kind, format */
     const cJSON *settings; /* as given; {} when absent */
     struct space space;
     struct init_adapter *init_adapters;
@@ -104,7 +105,7 @@ struct definition {
     int n_constraints;
     int seeds; /* default 1 */
     struct objective *objectives;
-    int n_objectives; /* at least 1; default validation/accuracy maximize */
+    int n_objectives; /* at least 1; default the first of its task's metrics */
     struct check *checks;
     int n_checks;
     struct resources resources;

@@ -6,15 +6,6 @@
 #include "common/checks.h"
 #include "orchestrator/definition_internal.h"
 
-static const char *const class_reports[] = {"validation/accuracy",
-                                            "validation/macro_f1",
-                                            "validation/loss",
-                                            "validation/ece",
-                                            "validation/adaptive_ece",
-                                            "validation/brier",
-                                            NULL};
-static const char *const language_reports[] = {"validation/loss", "validation/perplexity", NULL};
-
 enum { REPORTED_MAX = CHECKS_MAX * 8 + 16 };
 
 /* What trials report at the end; names of checks' metrics are texts of the arena. `open` are the groups of checks that
@@ -43,7 +34,7 @@ static void add_check(struct definition_reader *r, const struct check_info *info
 static void list(struct definition_reader *r, struct reported *out)
 {
     const struct definition *d = r->definition;
-    const char *const *validation = d->is_language ? language_reports : class_reports;
+    const char *const *validation = task_reports(d->task_info, false);
     for (; *validation; validation++)
         out->names[out->n++] = *validation;
     for (int i = 0; i < d->n_checks; i++) {

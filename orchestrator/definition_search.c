@@ -140,18 +140,15 @@ int definition_read_search(struct definition_reader *r)
 
 /* Objectives ------------------------------------------------------------------------------------------------------- */
 
-static const char *const class_metrics[] = {"validation/accuracy", "validation/macro_f1", "validation/loss",
-                                            "validation/ece", NULL};
-static const char *const language_metrics[] = {"validation/loss", "validation/perplexity", NULL};
-
 /* Of a loss or an error the least is best unless the file says otherwise. */
-static bool is_better_small(const char *metric, bool is_free)
+static bool is_better_small(const struct definition *d, const char *metric)
 {
     static const char *const words[] = {"loss",    "ece",  "error",   "perplexity", "regret", "cost",
                                         "seconds", "time", "latency", "bytes",      "memory", NULL};
-    if (!is_free)
-        return strcmp(metric, "validation/loss") == 0 || strcmp(metric, "validation/ece") == 0 ||
-               strcmp(metric, "validation/perplexity") == 0;
+    const struct task_metric *known =
+        text_starts_with(metric, "validation/") ? task_metric(d->task_info, metric + 11) : NULL;
+    if (!d->is_free)
+        return known && !known->is_maximized;
     for (int i = 0; words[i]; i++)
         if (strstr(metric, words[i]))
             return true;
@@ -160,7 +157,7 @@ static bool is_better_small(const char *metric, bool is_free)
 
 static void check_metric(struct definition_reader *r, const char *where, const char *metric)
 {
-    const char *const *metrics = r->definition->is_language ? language_metrics : class_metrics;
+    const char *const *metrics = task_reports(r->definition->task_info, true);
     bool is_known = r->definition->is_free && metric[0];
     for (const char *const *m = metrics; *m && !is_known; m++)
         is_known = strcmp(*m, metric) == 0;
@@ -171,17 +168,14 @@ static void check_metric(struct definition_reader *r, const char *where, const c
                      "the same metric of validation",
                      where, metric);
     else if (!is_known)
-        problems_add(&r->problems, "%s.metric: '%s', %s was expected%s%s%s", where, metric,
-                     r->definition->is_language
-                         ? "validation/loss or validation/perplexity"
-                         : "validation/accuracy, validation/macro_f1, validation/loss or validation/ece",
+        problems_add(&r->problems, "%s.metric: '%s', %s was expected%s%s%s", where, metric, task_list(metrics),
                      near ? "; nearest is '" : "", near ? near : "", near ? "'" : "");
 }
 
 static int read_goal(struct definition_reader *r, const cJSON *item, const char *where, const char *metric,
                      bool *is_maximized)
 {
-    const char *goal = is_better_small(metric, r->definition->is_free) ? "minimize" : "maximize";
+    const char *goal = is_better_small(r->definition, metric) ? "minimize" : "maximize";
     int rc = definition_note(r, json_opt_string(item, "goal", where, &goal, &r->err));
     if (strcmp(goal, "maximize") != 0 && strcmp(goal, "minimize") != 0)
         problems_add(&r->problems, "%s.goal: '%s', maximize or minimize was expected", where, goal);
@@ -195,7 +189,7 @@ static int read_objective(struct definition_reader *r, const cJSON *item, int i)
     struct objective *objective = &r->definition->objectives[i];
     char where[64];
     snprintf(where, sizeof(where), "objectives[%d]", i);
-    objective->metric = r->definition->is_language ? language_metrics[0] : class_metrics[0];
+    objective->metric = task_reports(r->definition->task_info, true)[0];
     if (!cJSON_IsObject(item)) {
         problems_add(&r->problems, "%s: %s was found, an object was expected", where, json_type_name(item));
         return 0;
@@ -220,9 +214,9 @@ int definition_read_objectives(struct definition_reader *r)
     if (!d->objectives)
         return ERR_NOMEM;
     d->n_objectives = 1;
-    d->objectives[0] = d->is_free       ? (struct objective){"loss", false}
-                       : d->is_language ? (struct objective){language_metrics[0], false}
-                                        : (struct objective){class_metrics[0], true};
+    d->objectives[0] =
+        d->is_free ? (struct objective){"loss", false}
+                   : (struct objective){task_reports(d->task_info, true)[0], d->task_info->metrics[0].is_maximized};
     if (!list)
         return 0;
     if (n == 0 || n > OBJECTIVES_MAX) {

@@ -72,7 +72,7 @@ int job_baseline_settings(const struct definition *definition, cJSON **settings,
     cJSON_DeleteItemFromObjectCaseSensitive(fixed, "learning_rate");
     cJSON_DeleteItemFromObjectCaseSensitive(fixed, "init_adapter"); /* another method's */
     bool is_made = cJSON_AddStringToObject(fixed, "method", "linear_probe") != NULL;
-    if (definition->is_language) { /* it has no head: nothing is trained, one step shows the model as it is */
+    if (!definition->task_info->has_head) { /* it has no head: nothing is trained, one step shows the model as it is */
         cJSON_DeleteItemFromObjectCaseSensitive(fixed, "steps");
         cJSON_DeleteItemFromObjectCaseSensitive(fixed, "epochs");
         is_made = is_made && cJSON_AddNumberToObject(fixed, "steps", 1);

@@ -55,7 +55,7 @@ static int open_base(struct trial *trial, struct model *base, struct arena *aren
     struct model_options options = {
         .task = trial->job->model_task,
         .pooling = trial->model.pooling,
-        .n_classes = trial->labels.count,
+        .n_classes = trial->model.n_classes,
         .keeps_packed = trial->model.keeps_packed,
         .dropout = 0,
         .attention_dropout = 0,

@@ -61,7 +61,7 @@ static int read_splits(struct data *data, const cJSON *task, struct err *err)
     for (size_t i = 0; i < n && rc == 0; i++) {
         int s = split_of(data, i);
         const struct row *row = &data->rows[s].items[i - data->start[s]];
-        data->labels[i] = row->label;
+        data->labels[i] = data->rows[s].lacks_classes ? "" : row->label;
         data->texts[i] = row->pair ? arena_printf(&data->arena, "%s\n%s", row->text, row->pair) : row->text;
         if (!data->texts[i])
             rc = err_set(err, ERR_NOMEM, "no memory for %zu rows", n);

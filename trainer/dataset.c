@@ -146,7 +146,7 @@ static struct ranked *rank_rows(const struct rows *rows, struct rng_stream *stre
 {
     struct ranked *ranked = calloc(rows->count ? rows->count : 1, sizeof(*ranked));
     for (size_t i = 0; ranked && i < rows->count; i++) {
-        ranked[i] = (struct ranked){.label = rows->items[i].label, .index = (uint32_t)i};
+        ranked[i] = (struct ranked){.label = rows->lacks_classes ? "" : rows->items[i].label, .index = (uint32_t)i};
         ranked[i].draw = stream ? rng_next(stream) : 0;
         hash_bytes(rows->items[i].text, strlen(rows->items[i].text), ranked[i].hash);
     }
@@ -219,7 +219,7 @@ int dataset_split(struct rows *train, struct rows *validation, struct err *err)
     struct ranked *ranked = rank_rows(train, NULL);
     bool *is_kept = calloc(train->count ? train->count : 1, sizeof(bool));
     int rc = ranked && is_kept ? 0 : err_set(err, ERR_NOMEM, "no memory to split '%s'", train->path);
-    *validation = (struct rows){.path = strdup(train->path)};
+    *validation = (struct rows){.path = strdup(train->path), .lacks_classes = train->lacks_classes};
     for (size_t start = 0, end; rc == 0 && start < train->count; start = end) {
         end = same_label(ranked, train->count, start);
         for (size_t i = start + (end - start + 9) / 10; i < end; i++)
@@ -282,6 +282,8 @@ void dataset_hash(const struct rows *rows, char hex[HASH_HEX_SIZE])
         const struct row *row = &rows->items[i];
         text_printf(&all, "%zu:%s%zu:%s%zu:%s", strlen(row->text), row->text, row->pair ? strlen(row->pair) : 0,
                     row->pair ? row->pair : "", strlen(row->label), row->label);
+        for (int k = 0; k < row->list_count; k++)
+            text_printf(&all, "%zu:%s", strlen(row->list[k]), row->list[k]);
     }
     hash_bytes(all.data ? all.data : "", all.len, hex);
     text_done(&all);

@@ -120,7 +120,8 @@ static int open_masked(struct likelihood *l, struct err *err)
 
 int likelihood_open(struct likelihood *l, struct trial *trial, struct err *err)
 {
-    *l = (struct likelihood){.trial = trial, .is_masked = trial->job->model_task == TASK_CLASSIFICATION};
+    *l = (struct likelihood){
+        .trial = trial, .is_masked = trial->job->model_task != TASK_CAUSAL && trial->job->model_task != TASK_SEQ2SEQ};
     if (l->is_masked)
         return open_masked(l, err);
     if (trial->job->model_task != TASK_CAUSAL)

@@ -39,7 +39,7 @@ static int read_request(struct merging *m, FILE *in, struct err *err)
     if (rc == 0)
         rc = json_get_object(m->request, "task", "request", &m->job.task, err);
     if (rc == 0)
-        rc = trial_job_task_kind(m->job.task, &m->job.model_task, err);
+        rc = trial_job_read_kind(&m->job, err);
     if (rc == 0 && file_exists(m->output))
         rc = err_set(err, ERR_USAGE, "'%s' exists already", m->output);
     return rc;

@@ -1,4 +1,4 @@
-/* Metrics of classification and of language models. */
+/* Metrics, their formulas and their JSON. */
 #include "trainer/metrics.h"
 
 #include <math.h>
@@ -74,7 +74,7 @@ static double brier_score(const struct predictions *p)
 }
 
 /* F1 = 2 TP / (2 TP + FP + FN) of each class. */
-static void f1_scores(struct metrics *m)
+static double f1_scores(struct metrics *m)
 {
     int present = 0, n = m->n_classes;
     double sum = 0;
@@ -88,11 +88,30 @@ static void f1_scores(struct metrics *m)
         present += of_label + of_prediction > 0;
         sum += m->f1[c];
     }
-    m->macro_f1 = present ? sum / present : 0;
+    return present ? sum / present : 0;
 }
 
-/* Each token counts the same, whatever item it is in. */
-static struct metrics language_metrics(const struct predictions *p)
+void metrics_begin(struct metrics *metrics, const char *task)
+{
+    *metrics = (struct metrics){.task = task_find(task)};
+    for (int i = 0; i < TASK_MAX_METRICS; i++)
+        metrics->values[i] = NAN;
+}
+
+void metrics_set(struct metrics *metrics, const char *name, double value)
+{
+    const struct task_metric *metric = task_metric(metrics->task, name);
+    if (metric)
+        metrics->values[metric - metrics->task->metrics] = value;
+}
+
+double metrics_get(const struct metrics *metrics, const char *name)
+{
+    const struct task_metric *metric = task_metric(metrics->task, name);
+    return metric ? metrics->values[metric - metrics->task->metrics] : NAN;
+}
+
+void metrics_of_tokens(struct metrics *metrics, const struct predictions *p)
 {
     double loss = 0, n = 0;
     for (size_t i = 0; i < p->n; i++) {
@@ -100,24 +119,15 @@ static struct metrics language_metrics(const struct predictions *p)
         n += p->n_tokens[i];
     }
     loss = n > 0 ? loss / n : NAN;
-    return (struct metrics){.is_language = true,
-                            .loss = loss,
-                            .perplexity = exp(loss),
-                            .accuracy = NAN,
-                            .macro_f1 = NAN,
-                            .ece = NAN,
-                            .adaptive_ece = NAN,
-                            .brier = NAN};
+    metrics_set(metrics, "loss", loss);
+    metrics_set(metrics, "perplexity", exp(loss));
 }
 
-int metrics_compute(struct metrics *metrics, const struct predictions *p, struct arena *arena, struct err *err)
+int metrics_of_classes(struct metrics *metrics, const struct predictions *p, struct arena *arena, struct err *err)
 {
-    struct metrics m = {.n_classes = p->n_classes};
-    double correct = 0, loss = 0;
-    if (p->n_tokens) {
-        *metrics = language_metrics(p);
-        return 0;
-    }
+    struct metrics m = *metrics;
+    double correct = 0, loss = 0, adaptive_ece = NAN;
+    m.n_classes = p->n_classes;
     m.f1 = arena_calloc(arena, (size_t)p->n_classes, sizeof(*m.f1));
     m.confusion = arena_calloc(arena, (size_t)p->n_classes * (size_t)p->n_classes, sizeof(*m.confusion));
     if (!m.f1 || !m.confusion)
@@ -127,14 +137,15 @@ int metrics_compute(struct metrics *metrics, const struct predictions *p, struct
         correct += p->labels[i] == p->predicted[i];
         loss += (double)p->losses[i];
     }
-    m.accuracy = correct / (double)p->n;
-    m.loss = loss / (double)p->n;
-    m.ece = expected_calibration_error(p);
-    m.brier = brier_score(p);
-    int rc = adaptive_calibration_error(p, &m.adaptive_ece, arena, err);
+    int rc = adaptive_calibration_error(p, &adaptive_ece, arena, err);
     if (rc < 0)
         return rc;
-    f1_scores(&m);
+    metrics_set(&m, "accuracy", correct / (double)p->n);
+    metrics_set(&m, "macro_f1", f1_scores(&m));
+    metrics_set(&m, "loss", loss / (double)p->n);
+    metrics_set(&m, "ece", expected_calibration_error(p));
+    metrics_set(&m, "adaptive_ece", adaptive_ece);
+    metrics_set(&m, "brier", brier_score(p));
     *metrics = m;
     return 0;
 }
@@ -147,28 +158,8 @@ static void add_number(struct text *json, double value)
         text_add(json, "null");
 }
 
-void metrics_add_json(struct text *json, const struct metrics *m, const struct labels *labels)
+static void add_classes(struct text *json, const struct metrics *m, const struct labels *labels)
 {
-    if (m->is_language) {
-        text_add(json, "{\"loss\":");
-        add_number(json, m->loss);
-        text_add(json, ",\"perplexity\":");
-        add_number(json, m->perplexity);
-        text_add(json, "}");
-        return;
-    }
-    text_add(json, "{\"accuracy\":");
-    add_number(json, m->accuracy);
-    text_add(json, ",\"macro_f1\":");
-    add_number(json, m->macro_f1);
-    text_add(json, ",\"loss\":");
-    add_number(json, m->loss);
-    text_add(json, ",\"ece\":");
-    add_number(json, m->ece);
-    text_add(json, ",\"adaptive_ece\":");
-    add_number(json, m->adaptive_ece);
-    text_add(json, ",\"brier\":");
-    add_number(json, m->brier);
     text_add(json, ",\"f1\":{");
     for (int c = 0; c < m->n_classes; c++) {
         text_add(json, c ? "," : "");
@@ -183,24 +174,16 @@ void metrics_add_json(struct text *json, const struct metrics *m, const struct l
             text_printf(json, "%s%lld", k ? "," : "", (long long)m->confusion[c * m->n_classes + k]);
         text_add(json, "]");
     }
-    text_add(json, "]}");
+    text_add(json, "]");
 }
 
-const char *const *metrics_names(const struct metrics *metrics)
+void metrics_add_json(struct text *json, const struct metrics *m, const struct labels *labels)
 {
-    static const char *const of_classes[] = {"accuracy", "loss", "macro_f1", "ece", NULL};
-    static const char *const of_tokens[] = {"loss", "perplexity", NULL};
-    return metrics->is_language ? of_tokens : of_classes;
-}
-
-double metrics_get(const struct metrics *m, const char *name)
-{
-    return strcmp(name, "accuracy") == 0                       ? m->accuracy
-           : strcmp(name, "loss") == 0                         ? m->loss
-           : strcmp(name, "macro_f1") == 0                     ? m->macro_f1
-           : strcmp(name, "ece") == 0                          ? m->ece
-           : strcmp(name, "adaptive_ece") == 0                 ? m->adaptive_ece
-           : strcmp(name, "brier") == 0                        ? m->brier
-           : m->is_language && strcmp(name, "perplexity") == 0 ? m->perplexity
-                                                               : NAN;
+    for (int i = 0; m->task->metrics[i].name; i++) {
+        text_printf(json, "%s\"%s\":", i ? "," : "{", m->task->metrics[i].name);
+        add_number(json, m->values[i]);
+    }
+    if (m->f1)
+        add_classes(json, m, labels);
+    text_add(json, "}");
 }

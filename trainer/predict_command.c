@@ -19,6 +19,20 @@ struct predicting {
     struct arena arena;
 };
 
+/* Null columns: rows without what is to be predicted. */
+static int forget_labels(struct predicting *p, struct err *err)
+{
+    const struct task_info *info = task_find(p->job.task_kind->name);
+    for (const struct task_key *key = info->keys; key->name; key++) {
+        if (key->slot != TASK_LABEL && key->value != VALUE_ANSWERS)
+            continue;
+        cJSON_DeleteItemFromObjectCaseSensitive(p->task, key->name);
+        if (!cJSON_AddNullToObject(p->task, key->name))
+            return err_set(err, ERR_NOMEM, "no memory for a task");
+    }
+    return 0;
+}
+
 static int read_request(struct predicting *p, FILE *in, struct err *err)
 {
     const cJSON *task = NULL;
@@ -35,19 +49,18 @@ static int read_request(struct predicting *p, FILE *in, struct err *err)
         rc = json_get_object(p->request, "task", "request", &task, err);
     if (rc == 0 && !(p->task = cJSON_Duplicate(task, true)))
         rc = err_set(err, ERR_NOMEM, "no memory for a task");
-    if (rc == 0 && !p->is_labeled) { /* a null label: rows without one */
-        cJSON_DeleteItemFromObjectCaseSensitive(p->task, "label");
-        rc = cJSON_AddNullToObject(p->task, "label") ? 0 : err_set(err, ERR_NOMEM, "no memory for a task");
-    }
     p->job.task = p->task;
-    return rc < 0 ? rc : trial_job_task_kind(p->task, &p->job.model_task, err);
+    if (rc == 0)
+        rc = trial_job_read_kind(&p->job, err);
+    return rc < 0 || p->is_labeled ? rc : forget_labels(p, err);
 }
 
 static int read_adapter(struct predicting *p, struct err *err)
 {
     int rc = saved_adapter_read(&p->saved, p->adapter, err);
-    if (rc == 0 && p->job.model_task == TASK_CLASSIFICATION && p->saved.labels.count < 2)
-        rc = err_set(err, ERR_FORMAT, "'%s' is no classifier: its nightsweep.json has no labels", p->adapter);
+    if (rc == 0 && p->job.task_kind->read_labels && p->saved.labels.count < 2)
+        rc = err_set(err, ERR_FORMAT, "'%s' was not trained for this task: its nightsweep.json has no labels",
+                     p->adapter);
     p->job.settings = p->saved.settings;
     p->trial.labels = p->saved.labels; /* the trial's to free from here on */
     p->saved.labels = (struct labels){0};
@@ -68,52 +81,41 @@ static void add_text(struct text *line, const char *key, const char *value)
     text_add_json(line, value);
 }
 
-static void add_row(struct text *line, const struct predicting *p, const struct predictions *found, size_t i)
+static void add_row(struct text *line, const struct predicting *p, const struct evaluated *found, size_t i)
 {
     const struct row *row = &p->trial.test_rows.items[i];
-    const struct labels *labels = &p->trial.labels;
+    const struct task_kind *task = p->job.task_kind;
     text_printf(line, "{\"line\":%u", row->line);
     add_text(line, "text", row->text);
-    if (found->n_tokens) {
-        text_printf(line, ",\"tokens\":%d,\"loss\":", found->n_tokens[i]);
-        text_add_double(line, (double)found->losses[i]);
-        return;
-    }
-    if (row->pair)
+    if (row->pair && !task_find(task->name)->is_labelled) /* else it is the target */
         add_text(line, "text_pair", row->pair);
-    if (p->is_labeled)
-        add_text(line, "label", row->label);
-    add_text(line, "predicted", labels->names[found->predicted[i]]);
-    text_add(line, ",\"probabilities\":[");
-    for (int c = 0; c < labels->count; c++) {
-        text_add(line, c ? "," : "");
-        text_add_double(line, (double)found->probabilities[i * (size_t)labels->count + (size_t)c]);
-    }
-    text_add(line, "]");
+    task->add_answer(found, i, p->is_labeled, line);
 }
 
 static int answer(struct predicting *p, FILE *out, struct err *err)
 {
     struct text line = {0};
-    struct predictions found = {0};
-    struct metrics metrics = {0};
+    struct predictions predictions = {0};
+    struct metrics metrics;
     const struct labels *labels = &p->trial.labels;
+    const struct evaluated found = {&p->trial, &p->trial.test, &p->trial.test_rows, &predictions};
+    metrics_begin(&metrics, p->job.task_kind->name);
     text_add(&line, "{\"labels\":[");
     for (int c = 0; c < labels->count; c++) {
         text_add(&line, c ? "," : "");
         text_add_json(&line, labels->names[c]);
     }
     text_add(&line, "]");
-    int rc = trial_predict(&p->trial, &p->trial.test, &found, &p->arena, err);
+    int rc = trial_predict(&p->trial, &p->trial.test, &predictions, &p->arena, err);
     if (rc == 0)
         rc = write_line(&line, out, err);
-    for (size_t i = 0; i < found.n && rc == 0; i++) {
+    for (size_t i = 0; i < predictions.n && rc == 0; i++) {
         add_row(&line, p, &found, i);
         rc = write_line(&line, out, err);
     }
-    if (rc == 0 && p->is_labeled && found.n > 0)
-        rc = metrics_compute(&metrics, &found, &p->arena, err);
-    if (rc == 0 && p->is_labeled && found.n > 0) {
+    if (rc == 0 && p->is_labeled && predictions.n > 0)
+        rc = p->job.task_kind->measure(&found, &metrics, &p->arena, err);
+    if (rc == 0 && p->is_labeled && predictions.n > 0) {
         text_add(&line, "{\"metrics\":");
         metrics_add_json(&line, &metrics, labels);
         rc = write_line(&line, out, err);

@@ -3,17 +3,22 @@
 #define TRAINER_ROWS_H
 
 #include <cjson/cJSON.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/arena.h"
 #include "common/err.h"
 
-enum { ROWS_MAX_FILE_BYTES = 1 << 30, ROWS_MAX = 1 << 27, ROWS_MAX_COLUMNS = 1024 };
+enum { ROWS_MAX_FILE_BYTES = 1 << 30, ROWS_MAX = 1 << 27, ROWS_MAX_COLUMNS = 1024, ROWS_MAX_LIST = 64 };
 
 struct row {
     const char *text, *pair; /* pair: NULL without a second text column; language models: the target */
-    const char *label;       /* as text: an integer label 1 is "1", true is "true"; language models: "" */
+    const char *label;       /* as text: an integer label 1 is "1", true is "true", a list of words has spaces between
+                              * them; tasks without one: "" */
     uint32_t line;           /* where it starts, from 1 */
+    const char *const *list; /* choices, answers: NULL-terminated; NULL: the task has none */
+    int list_count;
+    int32_t start; /* of the first answer in the second text, in characters; −1: not said */
 };
 
 struct rows {
@@ -21,13 +26,14 @@ struct rows {
     char *path;
     struct row *items;
     size_t count, capacity;
+    bool lacks_classes; /* labels are no classes: rows are not split and sampled label by label */
 };
 
-/* Reads a file; the columns are those the task names in `text`, `text_pair` (optional) and `label`; when its kind
- * is causal or seq2seq, in `text` and `target` (optional for causal); a null `label` reads rows without one. The format
- * is the task's `format` or by the name's ending (.jsonl .json .csv .tsv). At most max_rows from the top (0: all). CSV
- * and TSV have a header line and quotes as in RFC 4180, newlines inside quotes included; a byte order mark is skipped.
- * ERR_DATA: "'file', line 17: …"; ERR_NOT_FOUND. Done also after a failure. */
+/* Reads a file; the columns are those that the task of its kind has (common/tasks.h) and the definition names; a null
+ * `label` reads rows without what is to be predicted. The format is the task's `format` or by the name's ending (.jsonl
+ * .json .csv .tsv). At most max_rows from the top (0: all). CSV and TSV have a header line and quotes as in RFC 4180,
+ * newlines inside quotes included; a byte order mark is skipped. ERR_DATA: "'file', line 17: …"; ERR_NOT_FOUND. Done
+ * also after a failure. */
 int rows_read(struct rows *rows, const char *path, const cJSON *task, size_t max_rows, struct err *err) MUST_CHECK;
 void rows_done(struct rows *rows);
 /* Adds a row whose strings stay the caller's. */

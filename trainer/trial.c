@@ -17,10 +17,10 @@
 #include "trainer/gemm_bf16.h"
 #include "trainer/halves.h"
 #include "trainer/kernels.h"
-#include "trainer/language_data.h"
 #include "trainer/methods/method_file.h"
 #include "trainer/prefix_cache.h"
 #include "trainer/safetensors.h"
+#include "trainer/task.h"
 #include "trainer/token_cache.h"
 
 void fingerprint_take(struct fingerprint *fingerprint)
@@ -113,9 +113,16 @@ static int augment(struct trial *trial, struct err *err)
     const cJSON *given = json_get(job->settings, "augmentation");
     if (!given || (cJSON_IsString(given) && strcmp(given->valuestring, "none") == 0))
         return 0;
-    if (job->model_task != TASK_CLASSIFICATION)
-        return err_set(err, ERR_UNSUPPORTED, "settings.augmentation: it is for classification, task.kind is another");
     return augment_rows(&trial->train_rows, job->train, job->task, job->settings, job->seed, &trial->n_augmented, err);
+}
+
+/* The classes of the training rows; none of other tasks. */
+static int read_labels(struct trial *trial, struct err *err)
+{
+    if (trial->job->task_kind->read_labels)
+        return trial->job->task_kind->read_labels(trial, err);
+    trial->labels.names = calloc(1, sizeof(*trial->labels.names));
+    return trial->labels.names ? 0 : err_set(err, ERR_NOMEM, "no memory");
 }
 
 static int read_rows(struct trial *trial, struct err *err)
@@ -131,10 +138,8 @@ static int read_rows(struct trial *trial, struct err *err)
         rc = dataset_split(&trial->train_rows, &trial->validation_rows, err);
     if (rc == 0 && job->test)
         rc = rows_read(&trial->test_rows, job->test, job->task, rows_setting(trial, "test_examples"), err);
-    if (rc == 0 && job->model_task == TASK_CLASSIFICATION)
-        rc = labels_make(&trial->labels, &trial->train_rows, err);
-    else if (rc == 0 && !(trial->labels.names = calloc(1, sizeof(*trial->labels.names))))
-        rc = err_set(err, ERR_NOMEM, "no memory");
+    if (rc == 0)
+        rc = read_labels(trial, err);
     if (rc == 0 && fraction < 1)
         rc = dataset_keep_fraction(&trial->train_rows, fraction, err);
     if (rc == 0 && per_class > 0)
@@ -142,46 +147,19 @@ static int read_rows(struct trial *trial, struct err *err)
     return rc < 0 ? rc : augment(trial, err);
 }
 
-static int encode_language(struct trial *trial, struct err *err)
+static int encode(struct trial *trial, struct err *err)
 {
-    struct language_ids ids;
+    const struct task_kind *task = trial->job->task_kind;
     struct {
         struct dataset *dataset;
         const struct rows *rows;
     } parts[] = {{&trial->train, &trial->train_rows},
                  {&trial->validation, &trial->validation_rows},
                  {&trial->test, &trial->test_rows}};
-    struct chat chat = {0};
-    const char *template = setting_text(trial->job->settings, "chat_template", NULL);
-    int rc = language_ids_read(&ids, &trial->model, err);
-    if (rc == 0 && template)
-        rc = chat_open(&chat, template, trial->job->model, err);
+    int rc = task->begin ? task->begin(trial, err) : 0;
     for (size_t i = 0; i < (trial->job->test ? 3 : 2) && rc == 0; i++)
-        rc = language_encode(parts[i].dataset, parts[i].rows, trial->tokenizer, trial->model.task, &ids,
-                             template ? &chat : NULL, trial->max_tokens, err);
-    chat_close(&chat);
-    return rc;
-}
-
-static int encode_rows(const struct trial *trial, struct dataset *dataset, const struct rows *rows, struct err *err)
-{
-    return dataset_encode_cached(dataset, rows, &trial->labels, trial->tokenizer, trial->tokenizer_hash,
-                                 trial->max_tokens, trial->cache_folder, err);
-}
-
-static int encode(struct trial *trial, struct err *err)
-{
-    bool has_answers = trial->job->model_task == TASK_CAUSAL && json_get(trial->job->task, "target");
-    if (json_get(trial->job->settings, "chat_template") && !has_answers)
-        return err_set(err, ERR_USAGE, "settings.chat_template: it takes a causal task with a target, the answer");
-    if (trial->job->model_task != TASK_CLASSIFICATION)
-        return encode_language(trial, err);
-    int rc = encode_rows(trial, &trial->train, &trial->train_rows, err);
-    if (rc == 0)
-        rc = encode_rows(trial, &trial->validation, &trial->validation_rows, err);
-    if (rc == 0 && trial->job->test)
-        rc = encode_rows(trial, &trial->test, &trial->test_rows, err);
-    if (rc == 0)
+        rc = task->encode(trial, parts[i].dataset, parts[i].rows, err);
+    if (rc == 0 && trial->labels.count > 0)
         rc = dataset_class_weights(&trial->train, &trial->labels, json_get(trial->job->settings, "class_weights"),
                                    &trial->arena, &trial->class_weights, err);
     return rc;
@@ -211,7 +189,7 @@ static int use_model_head(struct trial *trial, struct err *err)
 
 static bool has_own_head(const struct trial *trial)
 {
-    return trial->job->model_task == TASK_CLASSIFICATION &&
+    return task_find(trial->job->task_kind->name)->has_head &&
            strcmp(setting_text(trial->job->settings, "init_head", "seeded"), "model") == 0;
 }
 
@@ -222,7 +200,7 @@ int trial_open_model(struct trial *trial, struct model *model, struct arena *are
     struct model_options options = {
         .task = trial->job->model_task,
         .pooling = setting_text(settings, "pooling", "pooler"),
-        .n_classes = trial->labels.count,
+        .n_classes = trial->job->task_kind->n_outputs ? trial->job->task_kind->n_outputs : trial->labels.count,
         .use_model_head = has_own_head(trial),
         .dropout = setting_number(settings, "dropout", -1),
         .attention_dropout = setting_number(settings, "attention_dropout", -1),
@@ -242,7 +220,8 @@ int trial_open_model(struct trial *trial, struct model *model, struct arena *are
 static int open_model(struct trial *trial, struct err *err)
 {
     const cJSON *settings = trial->job->settings;
-    int rc = has_own_head(trial) ? use_model_head(trial, err) : 0;
+    bool has_classes = trial->job->task_kind->n_outputs == 0;
+    int rc = has_own_head(trial) && has_classes ? use_model_head(trial, err) : 0;
     if (rc == 0)
         rc = trial_open_model(trial, &trial->model, &trial->arena, NULL, err);
     if (rc == 0 && tokenizer_vocab_size(trial->tokenizer) > trial->model.vocab_size)

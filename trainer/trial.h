@@ -8,9 +8,9 @@
 #include "trainer/dataset.h"
 #include "trainer/frozen_prefix.h"
 #include "trainer/method.h"
-#include "trainer/metrics.h"
 #include "trainer/optimizer.h"
 #include "trainer/records.h"
+#include "trainer/task.h"
 #include "trainer/trial_job.h"
 #include "trainer/trial_lane.h"
 
@@ -48,6 +48,7 @@ struct trial {
     struct rows train_rows, validation_rows, test_rows;
     size_t n_augmented; /* of train_rows: the altered copies at its end */
     struct labels labels;
+    void *task_state;                       /* what the task keeps for the trial (trial arena) */
     struct dataset train, validation, test; /* test.count 0: none */
     real *class_weights;
     struct model model;
@@ -87,10 +88,8 @@ int trial_run(struct trial *trial, struct err *err) MUST_CHECK;
 
 /* Pieces of it --------------------------------------------------------------------------------------------------- */
 
-/* A batch of examples packed in `arena`. `indices` NULL: examples first … first + n − 1. NULL when the arena is full.
- */
-const struct batch *trial_pack(const struct example *examples, const uint32_t *indices, size_t first, size_t n,
-                               struct arena *arena);
+/* A batch of examples packed in packing->arena, with what the task learns from them. NULL when the arena is full. */
+const struct batch *trial_pack(const struct task_kind *task, const struct packing *packing);
 /* Opens the job's model and attaches the methods; `original`: of the model whose data it shares, or NULL. */
 int trial_open_model(struct trial *trial, struct model *model, struct arena *arena, const struct params *original,
                      struct err *err) MUST_CHECK;

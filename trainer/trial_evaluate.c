@@ -2,18 +2,19 @@
 #include <math.h>
 #include <string.h>
 
-#include "trainer/language_data.h"
 #include "trainer/task.h"
 #include "trainer/trial.h"
 
 enum { EVALUATION_TOKENS = 256 };
 
-const struct batch *trial_pack(const struct example *examples, const uint32_t *indices, size_t first, size_t n,
-                               struct arena *arena)
+const struct batch *trial_pack(const struct task_kind *task, const struct packing *packing)
 {
+    struct arena *arena = packing->arena;
+    size_t n = packing->n;
+    uint32_t index;
     size_t n_tokens = 0;
     for (size_t i = 0; i < n; i++)
-        n_tokens += (size_t)examples[indices ? indices[first + i] : first + i].n_tokens;
+        n_tokens += (size_t)packing_example(packing, i, &index)->n_tokens;
     struct batch *batch = arena_alloc(arena, sizeof(*batch));
     struct segment *segments = arena_alloc(arena, n * sizeof(*segments));
     int32_t *ids = arena_alloc(arena, 2 * n_tokens * sizeof(*ids)), *types = ids ? ids + n_tokens : NULL;
@@ -22,8 +23,7 @@ const struct batch *trial_pack(const struct example *examples, const uint32_t *i
         return NULL;
     int at = 0;
     for (size_t i = 0; i < n; i++) {
-        uint32_t index = indices ? indices[first + i] : (uint32_t)(first + i);
-        const struct example *example = &examples[index];
+        const struct example *example = packing_example(packing, i, &index);
         segments[i] = (struct segment){at, example->n_tokens, example->n_tokens, 0, index};
         memcpy(ids + at, example->ids, (size_t)example->n_tokens * sizeof(*ids));
         for (int k = 0; k < example->n_tokens; k++)
@@ -37,37 +37,12 @@ const struct batch *trial_pack(const struct example *examples, const uint32_t *i
         .type_ids = types,
         .labels = labels,
     };
-    bool is_language = n > 0 && examples[indices ? indices[first] : first].targets;
-    return !is_language || language_pack(batch, examples, indices, first, n, arena) ? batch : NULL;
-}
-
-static int argmax(const real *values, int n)
-{
-    int best = 0;
-    for (int i = 1; i < n; i++)
-        best = values[i] > values[best] ? i : best;
-    return best;
-}
-
-/* The tokens' losses of each sequence, averaged. */
-static void mean_losses(const struct task_result *result, struct predictions *p, size_t first, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        p->losses[first + i] = 0;
-        p->n_tokens[first + i] = 0;
-        p->predicted[first + i] = -1;
-    }
-    for (int k = 0; k < result->n; k++) {
-        size_t i = first + (size_t)result->sequences[k];
-        p->n_tokens[i]++;
-        p->losses[i] += (result->losses[k] - p->losses[i]) / (real)p->n_tokens[i];
-    }
-    for (size_t i = 0; i < n; i++)
-        p->labels[first + i] = p->n_tokens[first + i];
+    return !task->pack || task->pack(packing, batch) ? batch : NULL;
 }
 
 /* What the lanes of a prediction share. */
 struct prediction {
+    const struct trial *trial;
     const struct dataset *dataset;
     struct predictions *p;
     size_t stride;
@@ -75,28 +50,25 @@ struct prediction {
 
 static int predict_batch(struct lane *lane, const struct prediction *work, size_t first, size_t n, struct err *err)
 {
-    struct predictions *p = work->p;
+    const struct task_kind *task = work->trial->job->task_kind;
     tape_begin(lane->tape, lane->step);
-    const struct batch *batch = trial_pack(work->dataset->examples, NULL, first, n, lane->step);
+    const struct packing packing = {.trial = work->trial,
+                                    .examples = work->dataset->examples,
+                                    .first = first,
+                                    .n = n,
+                                    .step = TASK_EVALUATION_STEP,
+                                    .arena = lane->step};
+    const struct batch *batch = trial_pack(task, &packing);
     struct pass pass = {.tape = lane->tape, .model = lane->model, .batch = batch};
     struct loss_options options = {0};
     struct task_result result = {0};
-    bool is_language = p->n_tokens != NULL;
-    size_t classes = (size_t)p->n_classes;
-    struct value *loss =
-        batch ? task_loss(&pass, &options, &result, is_language ? NULL : p->probabilities + first * classes) : NULL;
+    struct value *loss = batch ? task_loss(task, &pass, &options, &result) : NULL;
     int rc = tape_check(lane->tape, err);
     if (rc < 0)
         return rc;
     if (!loss)
         return err_set(err, ERR_NOMEM, "no memory for an evaluation batch");
-    if (is_language)
-        mean_losses(&result, p, first, n);
-    for (size_t i = 0; i < n && !is_language; i++) {
-        p->losses[first + i] = result.losses[i];
-        p->labels[first + i] = batch->labels[i];
-        p->predicted[first + i] = argmax(p->probabilities + (first + i) * classes, p->n_classes);
-    }
+    task->keep(work->trial, work->dataset, batch, &result, work->p, first, n);
     return 0;
 }
 
@@ -128,19 +100,17 @@ static void predict_lane(struct trial *trial, struct lane *lane, int index, void
 int trial_predict(struct trial *trial, const struct dataset *dataset, struct predictions *predictions,
                   struct arena *arena, struct err *err)
 {
-    struct predictions p = {.n = dataset->count, .n_classes = trial->labels.count};
+    struct predictions p = {.n = dataset->count};
     p.labels = arena_alloc(arena, p.n * sizeof(*p.labels));
     p.predicted = arena_alloc(arena, p.n * sizeof(*p.predicted));
     p.losses = arena_alloc(arena, p.n * sizeof(*p.losses));
-    bool is_language = trial->job->model_task != TASK_CLASSIFICATION;
-    if (is_language)
-        p.n_tokens = arena_alloc(arena, p.n * sizeof(*p.n_tokens));
-    else
-        p.probabilities = arena_alloc(arena, p.n * (size_t)p.n_classes * sizeof(*p.probabilities));
-    if (!p.labels || !p.predicted || !p.losses || !(is_language ? (void *)p.n_tokens : (void *)p.probabilities))
+    if (!p.labels || !p.predicted || !p.losses)
         return err_set(err, ERR_NOMEM, "no memory for %zu predictions", p.n);
-    struct prediction work = {dataset, &p, trial->lanes.has_thread ? 2 : 1};
-    int rc = lanes_run(trial, (int)work.stride, predict_lane, &work, err);
+    int rc = trial->job->task_kind->start(trial, &p, arena, err);
+    if (rc < 0)
+        return rc;
+    struct prediction work = {trial, dataset, &p, trial->lanes.has_thread ? 2 : 1};
+    rc = lanes_run(trial, (int)work.stride, predict_lane, &work, err);
     if (rc == 0)
         *predictions = p;
     return rc;
@@ -170,13 +140,14 @@ static void add_items(struct text *line, const struct predictions *p)
 static void send_evaluation(struct trial *trial, const char *split, bool is_final, const struct dataset *dataset,
                             const struct predictions *predictions, const struct metrics *metrics)
 {
-    const char *const *names = metrics_names(metrics);
     int64_t step = is_final ? trial->progress.best_step : trial->progress.step;
     char name[64];
     bool is_curve = !is_final || strcmp(split, "test") == 0; /* the final validation repeats a point of the curve */
-    for (size_t i = 0; names[i] && is_curve; i++) {
-        snprintf(name, sizeof(name), "%s/%s", split, names[i]);
-        records_point(trial->records, name, step, metrics_get(metrics, names[i]));
+    for (const struct task_metric *metric = metrics->task->metrics; metric->name && is_curve; metric++) {
+        if (!metric->is_curve)
+            continue;
+        snprintf(name, sizeof(name), "%s/%s", split, metric->name);
+        records_point(trial->records, name, step, metrics_get(metrics, metric->name));
     }
     struct text *line = records_begin(trial->records, "evaluation");
     records_add_text(line, "split", split);
@@ -194,12 +165,17 @@ static void send_evaluation(struct trial *trial, const char *split, bool is_fina
 int trial_evaluate(struct trial *trial, const char *split, bool is_final, struct arena *arena, struct metrics *metrics,
                    struct err *err)
 {
-    const struct dataset *dataset = strcmp(split, "test") == 0 ? &trial->test : &trial->validation;
+    bool is_test = strcmp(split, "test") == 0;
     struct predictions predictions;
-    int rc = trial_predict(trial, dataset, &predictions, arena, err);
+    const struct evaluated evaluated = {.trial = trial,
+                                        .dataset = is_test ? &trial->test : &trial->validation,
+                                        .rows = is_test ? &trial->test_rows : &trial->validation_rows,
+                                        .predictions = &predictions};
+    metrics_begin(metrics, trial->job->task_kind->name);
+    int rc = trial_predict(trial, evaluated.dataset, &predictions, arena, err);
     if (rc == 0)
-        rc = metrics_compute(metrics, &predictions, arena, err);
+        rc = trial->job->task_kind->measure(&evaluated, metrics, arena, err);
     if (rc == 0)
-        send_evaluation(trial, split, is_final, dataset, &predictions, metrics);
+        send_evaluation(trial, split, is_final, evaluated.dataset, &predictions, metrics);
     return rc;
 }

@@ -6,28 +6,26 @@
 #include "common/checks.h"
 #include "common/json.h"
 #include "common/settings.h"
+#include "trainer/task.h"
 
-static const char *const job_kinds[] = {"classification", "causal", "seq2seq", NULL}; /* as enum model_task */
-
-int trial_job_task_kind(const cJSON *task, enum model_task *kind, struct err *err)
+int trial_job_read_kind(struct trial_job *job, struct err *err)
 {
     const char *name;
-    int rc = json_get_string(task, "kind", "task", &name, err);
+    int rc = json_get_string(job->task, "kind", "task", &name, err);
     if (rc < 0)
         return rc;
-    for (int i = 0; job_kinds[i]; i++)
-        if (strcmp(name, job_kinds[i]) == 0) {
-            *kind = (enum model_task)i;
-            return 0;
-        }
-    return err_set(err, ERR_UNSUPPORTED, "task.kind: '%s', classification, causal or seq2seq was expected", name);
+    job->task_kind = task_kind_find(name);
+    if (!job->task_kind)
+        return err_set(err, ERR_UNSUPPORTED, "task.kind: '%s', %s was expected", name, task_list(task_names()));
+    job->model_task = job->task_kind->model_task;
+    return job->task_kind->head ? job->task_kind->head(job->model, &job->model_task, err) : 0;
 }
 
 static int read_task(struct trial_job *job, struct err *err)
 {
     int rc = json_get_object(job->root, "task", "job", &job->task, err);
     if (rc == 0)
-        rc = trial_job_task_kind(job->task, &job->model_task, err);
+        rc = trial_job_read_kind(job, err);
     if (rc == 0)
         rc = json_get_string(job->task, "train", "task", &job->train, err);
     if (rc == 0)
@@ -38,24 +36,24 @@ static int read_task(struct trial_job *job, struct err *err)
 static int read_objective(struct trial_job *job, struct err *err)
 {
     const cJSON *objective = NULL;
-    bool is_language = job->model_task != TASK_CLASSIFICATION;
-    const char *metric = is_language ? "validation/loss" : "validation/accuracy";
-    const char *goal = is_language ? "minimize" : "maximize";
+    const struct task_info *info = task_find(job->task_kind->name);
+    const char *const *reports = task_reports(info, true), *metric = reports[0];
     int rc = json_opt_object(job->root, "objective", "job", &objective, err);
     if (rc == 0)
         rc = json_opt_string(objective, "metric", "objective", &metric, err);
-    if (rc == 0)
-        rc = json_opt_string(objective, "goal", "objective", &goal, err);
     if (rc < 0)
         return rc;
     if (strncmp(metric, "validation/", 11) != 0)
         return err_set(err, ERR_USAGE, "objective.metric: '%s', a metric of validation was expected", metric);
     job->metric = metric + 11;
-    if (is_language && strcmp(job->metric, "loss") != 0 && strcmp(job->metric, "perplexity") != 0)
-        return err_set(
-            err, ERR_USAGE,
-            "objective.metric: '%s', validation/loss or validation/perplexity was expected of a language model",
-            metric);
+    const struct task_metric *known = task_metric(info, job->metric);
+    if (!known || !known->is_curve)
+        return err_set(err, ERR_USAGE, "objective.metric: '%s', %s was expected of the task %s", metric,
+                       task_list(reports), info->name);
+    const char *goal = known->is_maximized ? "maximize" : "minimize";
+    rc = json_opt_string(objective, "goal", "objective", &goal, err);
+    if (rc < 0)
+        return rc;
     job->is_maximized = strcmp(goal, "maximize") == 0;
     if (!job->is_maximized && strcmp(goal, "minimize") != 0)
         return err_set(err, ERR_USAGE, "objective.goal: '%s', maximize or minimize was expected", goal);
@@ -94,7 +92,7 @@ static int read_checks(struct trial_job *job, struct err *err)
         if (job->n_checks == TRIAL_JOB_MAX_CHECKS)
             return err_set(err, ERR_USAGE, "checks: more than %d", TRIAL_JOB_MAX_CHECKS);
         rc = read_check(check, item, err);
-        const char *kind = job_kinds[job->model_task];
+        const char *kind = job->task_kind->name;
         const char *refusal = rc == 0 ? check_refuses_task(check_find(check->kind), kind) : NULL;
         if (refusal)
             rc = err_set(err, ERR_UNSUPPORTED, "checks: '%s' does not apply: %s", check->name, refusal);
@@ -140,6 +138,13 @@ static int resolve_settings(struct trial_job *job, struct err *err)
     else
         cJSON_AddItemToObject(job->root, "settings", resolved);
     job->settings = resolved;
+    for (const cJSON *item = resolved->child; item; item = item->next) {
+        bool is_off = cJSON_IsString(item) && text_equal(item->valuestring, "none");
+        const char *why = is_off ? NULL : task_refuses_setting(task_find(job->task_kind->name), item->string);
+        if (why)
+            return err_set(err, ERR_UNSUPPORTED, "settings.%s: does not apply to the task %s: %s", item->string,
+                           job->task_kind->name, why);
+    }
     return 0;
 }
 

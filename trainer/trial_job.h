@@ -11,6 +11,8 @@
 
 enum { TRIAL_JOB_MAX_CHECKS = 16 };
 
+struct task_kind;
+
 struct trial_check {
     const char *name, *kind;
     const char *file;     /* NULL for a kind without items of its own */
@@ -23,7 +25,8 @@ struct trial_job {
     int64_t attempt;
     const char *identity, *output, *resume; /* resume: NULL to start anew */
     const char *model;
-    enum model_task model_task;
+    const struct task_kind *task_kind;
+    enum model_task model_task;            /* the head it takes */
     const cJSON *task, *hashes, *settings; /* hashes may be NULL */
     const char *train, *validation, *test; /* validation, test: NULL when there is no such file */
     uint64_t seed;
@@ -44,7 +47,8 @@ struct trial_job {
  * also after a failure. */
 int trial_job_parse(struct trial_job *job, const char *text, size_t n, struct err *err) MUST_CHECK;
 void trial_job_done(struct trial_job *job);
-/* What a task's `kind` asks for. ERR_UNSUPPORTED for one that is not built in. */
-int trial_job_task_kind(const cJSON *task, enum model_task *kind, struct err *err) MUST_CHECK;
+/* Sets task_kind and model_task from `task` and, where the model decides, `model`. ERR_UNSUPPORTED for a kind that is
+ * not built in. */
+int trial_job_read_kind(struct trial_job *job, struct err *err) MUST_CHECK;
 
 #endif

@@ -276,15 +276,18 @@ static int save(struct trial *trial, int64_t *stored, struct err *err)
 
 static void add_objectives(struct text *line, const struct metrics *validation, const struct metrics *test)
 {
-    const char *const *names = metrics_names(validation);
+    bool is_first = true;
     text_add(line, ",\"objectives\":{");
-    for (size_t i = 0; names[i]; i++) {
-        text_printf(line, "%s\"validation/%s\":", i ? "," : "", names[i]);
-        text_add_double(line, metrics_get(validation, names[i]));
+    for (const struct task_metric *metric = validation->task->metrics; metric->name; metric++) {
+        if (!metric->is_curve)
+            continue;
+        text_printf(line, "%s\"validation/%s\":", is_first ? "" : ",", metric->name);
+        text_add_double(line, metrics_get(validation, metric->name));
         if (test) {
-            text_printf(line, ",\"test/%s\":", names[i]);
-            text_add_double(line, metrics_get(test, names[i]));
+            text_printf(line, ",\"test/%s\":", metric->name);
+            text_add_double(line, metrics_get(test, metric->name));
         }
+        is_first = false;
     }
     text_add(line, "}");
 }

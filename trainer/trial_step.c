@@ -1,5 +1,4 @@
 /* Forward and backward of one micro-batch, group by group. */
-#include "trainer/language_data.h"
 #include "trainer/task.h"
 #include "trainer/trial.h"
 
@@ -18,11 +17,19 @@ static size_t tokens_at(const struct trial *trial, size_t position)
 }
 
 /* What an example adds to the number that the batch's loss is divided by. */
-static double weight_at(const struct trial *trial, size_t position)
+static double weight_at(const struct trial *trial, uint32_t step, size_t position)
 {
-    const struct example *example = &trial->train.examples[trial->order[position]];
-    if (example->targets)
-        return language_predicted(example);
+    const struct packing packing = {.trial = trial,
+                                    .examples = trial->train.examples,
+                                    .indices = trial->order,
+                                    .first = position,
+                                    .n = 1,
+                                    .step = step};
+    const struct task_kind *task = trial->job->task_kind;
+    uint32_t index;
+    const struct example *example = packing_example(&packing, 0, &index);
+    if (task->weight)
+        return task->weight(&packing, example, index);
     return trial->class_weights ? (double)trial->class_weights[example->label] : 1;
 }
 
@@ -45,12 +52,20 @@ static int train_group(struct trial *trial, struct lane *lane, const struct micr
     tape->is_training = tape->is_recording = true;
     tape->step = batch->step;
     tape_begin(tape, lane->step);
-    const struct batch *packed = trial_pack(trial->train.examples, trial->order, batch->first + first, n, lane->step);
+    const struct task_kind *task = trial->job->task_kind;
+    const struct packing packing = {.trial = trial,
+                                    .examples = trial->train.examples,
+                                    .indices = trial->order,
+                                    .first = batch->first + first,
+                                    .n = n,
+                                    .step = batch->step,
+                                    .arena = lane->step};
+    const struct batch *packed = trial_pack(task, &packing);
     struct pass pass = {.tape = tape, .model = lane->model, .batch = packed};
     struct loss_options options = {
         .weights = trial->class_weights, .smoothing = trial->label_smoothing, .divisor = batch->divisor};
     pass.extra_share = (double)n / (double)batch->n; /* each group carries its part of what methods add */
-    struct value *value = packed ? task_loss(&pass, &options, NULL, NULL) : NULL;
+    struct value *value = packed ? task_loss(task, &pass, &options, NULL) : NULL;
     tape_backward(tape, value, batch->share);
     int rc = tape_check(tape, err);
     if (rc < 0)
@@ -80,7 +95,7 @@ int trial_micro_batch(struct trial *trial, uint32_t micro_step, size_t first, si
     for (size_t i = first; i < first + n; i++) {
         n_tokens += tokens_at(trial, i);
         if (trial_divides(trial))
-            batch.divisor += weight_at(trial, i);
+            batch.divisor += weight_at(trial, micro_step, i);
     }
     batch.n_groups = trial_divides(trial) ? lanes_groups(n, n_tokens) : 1;
     int n_lanes = batch.n_groups > 1 ? 2 : 1, rc = lanes_run(trial, n_lanes, train_lane, &batch, err);

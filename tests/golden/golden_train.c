@@ -21,16 +21,17 @@ struct stream {
     int n, n_tokens;
 };
 
-struct rows {
+struct case_rows {
     struct stream inputs, decoder; /* decoder: seq2seq, with the labels */
     int32_t classes[MAX_ROWS];
 };
 
 struct run {
     struct arena trial, step;
+    const struct task_kind *task;
     struct model model;
     struct tape tape;
-    struct rows train, eval;
+    struct case_rows train, eval;
 };
 
 /* Reads lists of one length; types and labels may be NULL. */
@@ -54,7 +55,7 @@ static int add_sequence(struct stream *stream, const cJSON *ids, const cJSON *ty
     return 0;
 }
 
-static int add_row(struct rows *rows, const cJSON *row, struct err *err)
+static int add_row(struct case_rows *rows, const cJSON *row, struct err *err)
 {
     const cJSON *ids = json_get(row, "input_ids"), *labels = json_get(row, "labels"), *label = json_get(row, "label");
     const cJSON *decoder = json_get(row, "decoder_input_ids");
@@ -63,7 +64,7 @@ static int add_row(struct rows *rows, const cJSON *row, struct err *err)
     return rc == 0 && decoder ? add_sequence(&rows->decoder, decoder, NULL, labels, err) : rc;
 }
 
-static int read_rows(struct rows *rows, const char *folder, const char *name, struct err *err)
+static int read_rows(struct case_rows *rows, const char *folder, const char *name, struct err *err)
 {
     char *path = file_join(folder, name), *text = NULL;
     size_t n = 0;
@@ -94,7 +95,7 @@ static struct layout pack(const struct stream *stream, int first, int n, struct 
     return (struct layout){.n_segments = n, .n_rows = n_rows, .segments = segments};
 }
 
-static struct batch batch_of(const struct run *run, const struct rows *rows, int first, int n)
+static struct batch batch_of(const struct run *run, const struct case_rows *rows, int first, int n)
 {
     static struct segment segments[MAX_ROWS], decoder_segments[MAX_ROWS];
     const struct stream *inputs = &rows->inputs, *decoder = &rows->decoder;
@@ -146,7 +147,7 @@ static int evaluate(struct run *run, const char *name, struct text *json, struct
     struct task_result result = {0};
     run->tape.is_training = run->tape.is_recording = false;
     tape_begin(&run->tape, &run->step);
-    struct value *loss = task_loss(&pass, &options, &result, NULL);
+    struct value *loss = task_loss(run->task, &pass, &options, &result);
     struct value *logits = run->model.task == TASK_CLASSIFICATION
                                ? result.logits
                                : task_last_logits(&pass, run->model.kind->decode(&pass));
@@ -179,7 +180,7 @@ static int train_step(struct run *run, const cJSON *optim, int step, double *los
         struct loss_options options = {0};
         run->tape.is_training = run->tape.is_recording = true;
         tape_begin(&run->tape, &run->step);
-        struct value *value = task_loss(&pass, &options, NULL, NULL);
+        struct value *value = task_loss(run->task, &pass, &options, NULL);
         tape_backward(&run->tape, value, 1.0 / parts);
         rc = tape_check(&run->tape, err);
         if (rc == 0)
@@ -219,6 +220,16 @@ static int train(struct run *run, const cJSON *spec, const cJSON *settings, stru
     return rc;
 }
 
+/* What FORMAT.md calls the tasks. */
+static const char *golden_task_name(const char *task)
+{
+    static const char *const names[][2] = {{"clm", "causal"}, {"s2s", "seq2seq"}};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(task, names[i][0]) == 0)
+            return names[i][1];
+    return "classification";
+}
+
 static int run_case(struct run *run, const cJSON *spec, const cJSON *settings, const char *folder, const char *out,
                     struct err *err)
 {
@@ -226,10 +237,9 @@ static int run_case(struct run *run, const cJSON *spec, const cJSON *settings, c
     struct golden_outputs *outputs = NULL;
     char frozen[2][65];
     const char *task = json_get(spec, "task")->valuestring;
+    run->task = task_kind_find(golden_task_name(task));
     struct model_options options = {
-        .task = strcmp(task, "clm") == 0   ? TASK_CAUSAL
-                : strcmp(task, "s2s") == 0 ? TASK_SEQ2SEQ
-                                           : TASK_CLASSIFICATION,
+        .task = run->task->model_task,
         .pooling = "pooler",
         .use_model_head = true,
         .dropout = -1,

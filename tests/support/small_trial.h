@@ -94,6 +94,17 @@ static inline int small_open(struct small_trial *small, const char *model, const
     return rc;
 }
 
+/* The first n training examples. */
+static inline const struct batch *small_pack(struct trial *trial, size_t n)
+{
+    const struct packing packing = {.trial = trial,
+                                    .examples = trial->train.examples,
+                                    .n = n,
+                                    .step = TASK_EVALUATION_STEP,
+                                    .arena = &trial->step_arena};
+    return trial_pack(trial->job->task_kind, &packing);
+}
+
 static inline void small_close(struct small_trial *small)
 {
     trial_close(&small->trial);

@@ -49,8 +49,9 @@ Test(counterfactual, templates_are_filled_with_every_pair)
 /* Whatever of the two stands in the test set, the pair's first sentence is the female one. */
 Test(counterfactual, test_sentences_join_in_the_lists_order)
 {
-    struct row items[] = {
-        {"The actor is good.", NULL, "1", 1}, {"Nothing to swap.", NULL, "0", 2}, {"She hit the actor!", NULL, "0", 3}};
+    struct row items[] = {{.text = "The actor is good.", .label = "1", .line = 1},
+                          {.text = "Nothing to swap.", .label = "0", .line = 2},
+                          {.text = "She hit the actor!", .label = "0", .line = 3}};
     struct rows test = {.items = items, .count = 3};
     struct arena arena = {0};
     struct counterfactual set, without;

@@ -12,8 +12,9 @@ static void add(struct rows *rows, const char *text, const char *label)
     struct err err = {0};
     if (!rows->path)
         rows->path = strdup("train.csv");
-    struct row row = {arena_strdup(&rows->arena, text), NULL, arena_strdup(&rows->arena, label),
-                      (uint32_t)rows->count + 2};
+    struct row row = {.text = arena_strdup(&rows->arena, text),
+                      .label = arena_strdup(&rows->arena, label),
+                      .line = (uint32_t)rows->count + 2};
     cr_assert_eq(rows_add(rows, row, &err), 0, "%s", err.message);
 }
 
@@ -203,9 +204,12 @@ Test(dataset, few_shot_draws_k_of_each_label_by_the_seed)
 Test(dataset, hash_tells_items_apart)
 {
     struct row sets[][2] = {
-        {{"ab", "c", "0", 1}, {"d", NULL, "1", 2}},  {{"a", "bc", "0", 1}, {"d", NULL, "1", 2}},
-        {{"d", NULL, "1", 1}, {"ab", "c", "0", 2}},  {{"ab", "c", "1", 1}, {"d", NULL, "1", 2}},
-        {{"ab", "c", "01", 1}, {"d", NULL, "1", 2}}, {{"abc", NULL, "0", 1}, {"d", NULL, "1", 2}},
+        {{.text = "ab", .pair = "c", .label = "0", .line = 1}, {.text = "d", .label = "1", .line = 2}},
+        {{.text = "a", .pair = "bc", .label = "0", .line = 1}, {.text = "d", .label = "1", .line = 2}},
+        {{.text = "d", .label = "1", .line = 1}, {.text = "ab", .pair = "c", .label = "0", .line = 2}},
+        {{.text = "ab", .pair = "c", .label = "1", .line = 1}, {.text = "d", .label = "1", .line = 2}},
+        {{.text = "ab", .pair = "c", .label = "01", .line = 1}, {.text = "d", .label = "1", .line = 2}},
+        {{.text = "abc", .label = "0", .line = 1}, {.text = "d", .label = "1", .line = 2}},
     };
     enum { N_SETS = sizeof(sets) / sizeof(*sets) };
     char hashes[N_SETS][HASH_HEX_SIZE], again[HASH_HEX_SIZE];

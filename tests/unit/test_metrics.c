@@ -28,8 +28,15 @@ static struct metrics compute(const real confidence[N], struct arena *arena)
     struct predictions p = {N, C, labels, predicted, losses, NULL, probabilities};
     struct metrics metrics;
     struct err err = {0};
-    cr_assert_eq(metrics_compute(&metrics, &p, arena, &err), 0, "%s", err.message);
+    metrics_begin(&metrics, "classification");
+    cr_assert_eq(metrics_of_classes(&metrics, &p, arena, &err), 0, "%s", err.message);
     return metrics;
+}
+
+static double value_of(const real confidence[N], struct arena *arena, const char *name)
+{
+    struct metrics metrics = compute(confidence, arena);
+    return metrics_get(&metrics, name);
 }
 
 static const real even[N] = {(real)0.5, (real)0.5, (real)0.5, (real)0.5, (real)0.5, (real)0.5};
@@ -39,13 +46,13 @@ Test(metrics, scores_count_the_classes_that_occur)
 {
     struct arena arena = {0};
     struct metrics m = compute(even, &arena);
-    cr_expect_float_eq(m.accuracy, 0.5, 1e-15);
-    cr_expect_float_eq(m.loss, 7.0 / 6, 1e-15);
+    cr_expect_float_eq(metrics_get(&m, "accuracy"), 0.5, 1e-15);
+    cr_expect_float_eq(metrics_get(&m, "loss"), 7.0 / 6, 1e-15);
     cr_expect_float_eq(m.f1[0], 4.0 / 7, 1e-15);
     cr_expect_float_eq(m.f1[1], 0.5, 1e-15);
     cr_expect_eq(m.f1[2], 0);
     cr_expect_eq(m.f1[3], 0);
-    cr_expect_float_eq(m.macro_f1, (4.0 / 7 + 0.5) / 3, 1e-15, "%.17g", m.macro_f1);
+    cr_expect_float_eq(metrics_get(&m, "macro_f1"), (4.0 / 7 + 0.5) / 3, 1e-15, "%.17g", metrics_get(&m, "macro_f1"));
     static const int64_t expected[C * C] = {2, 1, 0, 0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0};
     for (int i = 0; i < C * C; i++)
         cr_expect_eq(m.confusion[i], expected[i], "cell %d", i);
@@ -56,7 +63,7 @@ Test(metrics, scores_count_the_classes_that_occur)
 Test(metrics, calibration_error_is_zero_when_confidence_is_accuracy)
 {
     struct arena arena = {0};
-    cr_expect_float_eq(compute(even, &arena).ece, 0, 1e-15);
+    cr_expect_float_eq(value_of(even, &arena, "ece"), 0, 1e-15);
     arena_done(&arena);
 }
 
@@ -67,7 +74,7 @@ Test(metrics, calibration_error_sums_the_bins_gaps)
 {
     static const real confidence[N] = {1, (real)0.95, (real)0.3, (real)0.55, (real)0.28, (real)0.59};
     struct arena arena = {0};
-    cr_expect_float_eq(compute(confidence, &arena).ece, (0.05 + 0.14 + 0.58) / 6, 1e-6);
+    cr_expect_float_eq(value_of(confidence, &arena, "ece"), (0.05 + 0.14 + 0.58) / 6, 1e-6);
     arena_done(&arena);
 }
 
@@ -76,7 +83,7 @@ Test(metrics, adaptive_calibration_error_has_bins_of_equal_mass)
 {
     static const real confidence[N] = {1, (real)0.95, (real)0.3, (real)0.55, (real)0.28, (real)0.59};
     struct arena arena = {0};
-    cr_expect_float_eq(compute(confidence, &arena).adaptive_ece, (0.28 + 0.3 + 0.45 + 0.59 + 0.05) / 6, 1e-6);
+    cr_expect_float_eq(value_of(confidence, &arena, "adaptive_ece"), (0.28 + 0.3 + 0.45 + 0.59 + 0.05) / 6, 1e-6);
     /* 30 items, two a bin: a right and a wrong one of confidence 0.5 cancel, whatever their order. */
     int32_t label[30], prediction[30] = {0};
     real loss[30] = {0}, p[60];
@@ -88,9 +95,10 @@ Test(metrics, adaptive_calibration_error_has_bins_of_equal_mass)
         struct predictions predictions = {30, 2, label, prediction, loss, NULL, p};
         struct metrics m;
         struct err err = {0};
-        cr_assert_eq(metrics_compute(&m, &predictions, &arena, &err), 0);
+        metrics_begin(&m, "classification");
+        cr_assert_eq(metrics_of_classes(&m, &predictions, &arena, &err), 0);
         /* All wrong ones first: seven bins of two wrong, one mixed, seven of two right. */
-        cr_expect_float_eq(m.adaptive_ece, 14.0 / 30, 1e-6, "%.9g", m.adaptive_ece);
+        cr_expect_float_eq(metrics_get(&m, "adaptive_ece"), 14.0 / 30, 1e-6, "%.9g", metrics_get(&m, "adaptive_ece"));
     }
     arena_done(&arena);
 }
@@ -103,10 +111,9 @@ Test(metrics, brier_score_by_hand)
     struct predictions predictions = {2, 2, label, prediction, loss, NULL, p};
     struct metrics m;
     struct err err = {0};
-    cr_assert_eq(metrics_compute(&m, &predictions, &arena, &err), 0);
-    cr_expect_float_eq(m.brier, (2 * 0.0625 + 2) / 2, 1e-7); /* sklearn's binary score is half of it */
-    cr_expect_float_eq(metrics_get(&m, "brier"), m.brier, 0);
-    cr_expect_float_eq(metrics_get(&m, "adaptive_ece"), m.adaptive_ece, 0);
+    metrics_begin(&m, "classification");
+    cr_assert_eq(metrics_of_classes(&m, &predictions, &arena, &err), 0);
+    cr_expect_float_eq(metrics_get(&m, "brier"), (2 * 0.0625 + 2) / 2, 1e-7); /* sklearn's binary score is half of it */
     arena_done(&arena);
 }
 
@@ -119,11 +126,12 @@ Test(metrics, bins_end_at_fifteenths)
     struct predictions p = {2, 2, label, prediction, loss, NULL, one_bin};
     struct metrics m;
     struct err err = {0};
-    cr_assert_eq(metrics_compute(&m, &p, &arena, &err), 0);
-    cr_expect_float_eq(m.ece, (1 - 0.199 - 0.14) / 2, 1e-6, "%.9g", m.ece);
+    metrics_begin(&m, "classification");
+    cr_assert_eq(metrics_of_classes(&m, &p, &arena, &err), 0);
+    cr_expect_float_eq(metrics_get(&m, "ece"), (1 - 0.199 - 0.14) / 2, 1e-6, "%.9g", metrics_get(&m, "ece"));
     p.probabilities = two_bins;
-    cr_assert_eq(metrics_compute(&m, &p, &arena, &err), 0);
-    cr_expect_float_eq(m.ece, (0.799 + 0.14) / 2, 1e-6, "%.9g", m.ece);
+    cr_assert_eq(metrics_of_classes(&m, &p, &arena, &err), 0);
+    cr_expect_float_eq(metrics_get(&m, "ece"), (0.799 + 0.14) / 2, 1e-6, "%.9g", metrics_get(&m, "ece"));
     arena_done(&arena);
 }
 
@@ -133,7 +141,7 @@ Test(metrics, json_has_the_records_form_and_null_for_what_is_no_number)
     struct labels map = {names, C};
     real confidence[N] = {(real)NAN, 1, 1, 1, 1, 1};
     struct metrics m = compute(confidence, &arena);
-    m.loss = INFINITY;
+    metrics_set(&m, "loss", INFINITY);
     struct text json = {0};
     metrics_add_json(&json, &m, &map);
     cJSON *root = NULL;
@@ -142,7 +150,7 @@ Test(metrics, json_has_the_records_form_and_null_for_what_is_no_number)
     cr_expect(cJSON_IsNull(json_get(root, "loss")));
     cr_expect(cJSON_IsNull(json_get(root, "ece")));
     cr_expect_float_eq(json_get(root, "accuracy")->valuedouble, 0.5, 1e-15);
-    cr_expect_float_eq(json_get(root, "macro_f1")->valuedouble, m.macro_f1, 1e-15);
+    cr_expect_float_eq(json_get(root, "macro_f1")->valuedouble, metrics_get(&m, "macro_f1"), 1e-15);
     cr_expect_float_eq(json_get(json_get(root, "f1"), "bad \"one\"")->valuedouble, 4.0 / 7, 1e-15);
     const cJSON *confusion = json_get(root, "confusion");
     cr_assert_eq(cJSON_GetArraySize(confusion), C);
@@ -155,7 +163,14 @@ Test(metrics, json_has_the_records_form_and_null_for_what_is_no_number)
 
 Test(metrics, get_knows_the_names_of_the_points)
 {
-    struct metrics m = {.accuracy = 1, .loss = 2, .macro_f1 = 3, .ece = 4};
+    struct metrics m;
+    metrics_begin(&m, "classification");
+    metrics_set(&m, "accuracy", 1);
+    metrics_set(&m, "loss", 2);
+    metrics_set(&m, "macro_f1", 3);
+    metrics_set(&m, "ece", 4);
+    metrics_set(&m, "perplexity", 5); /* it has none */
+    cr_expect(isnan(metrics_get(&m, "perplexity")));
     cr_expect_eq(metrics_get(&m, "accuracy"), 1);
     cr_expect_eq(metrics_get(&m, "loss"), 2);
     cr_expect_eq(metrics_get(&m, "macro_f1"), 3);
@@ -171,11 +186,12 @@ Test(metrics, of_language_models_every_token_counts_the_same)
     int32_t tokens[2] = {3, 1}, prediction[2] = {-1, -1};
     struct predictions p = {2, 0, tokens, prediction, loss, tokens, NULL};
     struct metrics m;
-    struct err err = {0};
-    cr_assert_eq(metrics_compute(&m, &p, &arena, &err), 0);
-    cr_expect_float_eq(m.loss, 2, 1e-12);
+    metrics_begin(&m, "causal");
+    metrics_of_tokens(&m, &p);
+    cr_expect_float_eq(metrics_get(&m, "loss"), 2, 1e-12);
     cr_expect_float_eq(metrics_get(&m, "perplexity"), exp(2), 1e-12);
-    cr_expect(isnan(metrics_get(&m, "accuracy")) && isnan(metrics_get(&m, "brier")) && isnan(m.adaptive_ece));
+    cr_expect(isnan(metrics_get(&m, "accuracy")) && isnan(metrics_get(&m, "brier")) &&
+              isnan(metrics_get(&m, "adaptive_ece")));
     arena_done(&arena);
 }
 
@@ -188,6 +204,7 @@ Test(metrics, a_full_arena_is_an_error)
     struct predictions p = {N, C, labels, predicted, losses, NULL, probabilities};
     struct metrics m;
     struct err err = {0};
-    cr_expect_eq(metrics_compute(&m, &p, &arena, &err), ERR_NOMEM);
+    metrics_begin(&m, "classification");
+    cr_expect_eq(metrics_of_classes(&m, &p, &arena, &err), ERR_NOMEM);
     arena_done(&arena);
 }

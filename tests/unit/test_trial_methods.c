@@ -113,9 +113,7 @@ static void logits(struct trial *trial, bool is_training, uint32_t step, real ou
     tape->is_recording = true;
     tape->step = step;
     tape_begin(tape, &trial->step_arena);
-    struct pass pass = {.tape = tape,
-                        .model = &trial->model,
-                        .batch = trial_pack(trial->train.examples, NULL, 0, 4, &trial->step_arena)};
+    struct pass pass = {.tape = tape, .model = &trial->model, .batch = small_pack(trial, 4)};
     struct value *y = trial->model.kind->classify(&pass);
     cr_assert_eq(tape_check(tape, &err), 0, "%s", err.message);
     cr_assert_eq(y->rows * y->cols, N_LOGITS);
@@ -243,7 +241,7 @@ static const struct batch *begin(struct small_trial *small, const char *settings
     small->trial.tape.is_recording = false;
     small->trial.tape.step = 6;
     tape_begin(&small->trial.tape, &small->trial.step_arena);
-    return trial_pack(small->trial.train.examples, NULL, 0, 3, &small->trial.step_arena);
+    return small_pack(&small->trial, 3);
 }
 
 Test(trial_methods, lora_drops_its_own_input_and_not_the_base_path)
