@@ -15,6 +15,7 @@
 #include "orchestrator/probe.h"
 #include "orchestrator/progress.h"
 #include "orchestrator/progress_view.h"
+#include "orchestrator/stop.h"
 #include "orchestrator/summary.h"
 
 /* A definition with all that is worked out about it. Zeroed: empty. */
@@ -349,6 +350,34 @@ static void add_recomputing(struct text *out, const struct preview *preview)
     text_add(out, is_first ? "" : "\n");
 }
 
+/* A timed configuration about which the stopping rule will have nothing to decide: no validation lies between
+ * min_resource and its end. NULL: there is none. */
+static const struct probe *find_undecided(const struct preview *preview)
+{
+    const struct stopping *stopping = &preview->definition.stopping;
+    for (int i = 0; i < preview->probes.n && preview->has_probes && stopping->kind; i++) {
+        const struct probe *probe = &preview->probes.items[i];
+        int64_t last = probe_last_validation(probe);
+        if (probe->is_timed && probe->total_steps > 0 && (last == 0 || (double)last < stopping->min_resource))
+            return probe;
+    }
+    return NULL;
+}
+
+static void add_undecided(struct text *out, const struct preview *preview)
+{
+    const struct stopping *stopping = &preview->definition.stopping;
+    const struct probe *probe = find_undecided(preview);
+    if (!probe)
+        return;
+    text_printf(out, "\n  stopping.rule: '%s' will decide nothing about ", stopping->kind->name);
+    printable_add(out, probe->method);
+    text_printf(out,
+                ": it trains %lld steps and is not validated between step %.0f and its end; settings.evaluate_every "
+                "gives validations on the way\n",
+                (long long)probe->total_steps, stopping->min_resource);
+}
+
 static void add_estimate(struct text *out, const struct preview *preview)
 {
     const struct definition *definition = &preview->definition;
@@ -422,6 +451,7 @@ static void add_text(struct text *out, const struct preview *preview)
         return;
     add_refusals(out, preview);
     add_recomputing(out, preview);
+    add_undecided(out, preview);
     if (preview->n_complete + preview->n_reused == preview->plan.n_trials)
         text_add(out, "\n  nothing is left to train\n");
     else
@@ -497,6 +527,7 @@ static void add_json(struct text *out, const struct preview *preview)
     add_count(out, "adapter_bytes", preview->has_probes ? estimate.adapter_bytes : -1);
     add_count(out, "checkpoint_bytes", preview->has_probes ? estimate.checkpoint_bytes : -1);
     add_number(out, "free_bytes", preview->free_bytes);
+    text_printf(out, ",\"undecided\":%s", find_undecided(preview) ? "true" : "false");
     text_add(out, ",\"inputs\":[");
     for (int i = 0; i < preview->n_inputs; i++) {
         const struct input *input = &preview->inputs[i];

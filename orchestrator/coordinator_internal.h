@@ -217,6 +217,8 @@ void study_report(struct coordinator *c, struct coordinator_slot *slot, int64_t 
 /* Submits a checkpoint together with the report that waits for it; false when none does. */
 bool study_report_held(struct coordinator *c, struct coordinator_slot *slot, const struct store_op *checkpoint,
                        store_done_fn done, void *context);
+/* A trainer says how many steps its trial has: a budget of steps reserves no more. */
+void study_note_length(struct coordinator *c, const struct live_trial *trial, int64_t steps);
 /* Ops that belong into the group of a trial's end, so that study and store cannot differ; `record` keeps their text.
  * metrics NULL: it failed. How many. */
 size_t study_end_ops(struct coordinator *c, const struct live_trial *trial, const cJSON *metrics, struct text *record,

@@ -74,6 +74,7 @@ static int on_started(struct coordinator *c, struct coordinator_slot *slot, cons
     if (flops > 0)
         start->flops = known_real(flops);
     slot->trial->trained_parameters = trained;
+    study_note_length(c, slot->trial, total);
     slot->shown.total_steps = total;
     slot->shown.step = slot->first_step = start->resumed_step;
     if (start->resumed_step > 0)

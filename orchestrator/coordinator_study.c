@@ -460,6 +460,24 @@ static void report_or_hold(struct coordinator *c, struct coordinator_slot *slot,
     }
 }
 
+void study_note_length(struct coordinator *c, const struct live_trial *trial, int64_t steps)
+{
+    struct err err = {0};
+    struct text record = {0};
+    bool is_new = false;
+    if (!c->study || trial->study_trial == 0 || c->definition->budget.steps == 0)
+        return;
+    if (study_set_length(c->study, trial->study_trial, steps, &is_new, &err) < 0)
+        fail(c, &err);
+    if (!is_new)
+        return;
+    study_log_length(&record, trial->study_trial, steps);
+    const struct store_op op = log_op(c, trial->stored->id, &record);
+    coordinator_submit(c, &op, 1, NULL, NULL);
+    text_done(&record);
+    c->may_ask = true;
+}
+
 /* After a word to stop, one to go changes nothing. */
 void study_report(struct coordinator *c, struct coordinator_slot *slot, int64_t step, const cJSON *metrics)
 {

@@ -304,6 +304,27 @@ static void check_generations(struct definition_reader *r, const struct stopping
                                    "method_dropout while it trains; none of them is a parameter");
 }
 
+/* A rule that only a trial's end would tell of: one epoch, and no validation within it. */
+static void check_validations(struct definition_reader *r, const struct stopping *stopping)
+{
+    const struct definition *d = r->definition;
+    const cJSON *epochs = json_get(d->settings, "epochs");
+    static const char *const names[] = {"evaluate_every", "steps", "epochs"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const cJSON *given = json_get(d->settings, names[i]);
+        bool is_said = given && cJSON_IsNumber(given) && given->valuedouble > 0;
+        for (int k = 0; k < d->space.n_parameters; k++)
+            is_said = is_said || strcmp(d->space.parameters[k].name, names[i]) == 0;
+        if (is_said && given != epochs)
+            return;
+    }
+    if (epochs && cJSON_IsNumber(epochs) && epochs->valuedouble <= 1)
+        problems_add(&r->problems,
+                     "settings.evaluate_every: is missing, and '%s' decides on validations on the way: with %g epochs "
+                     "there is none before the end",
+                     stopping->kind->name, epochs->valuedouble);
+}
+
 static void check_stopping(struct definition_reader *r, const struct stopping *stopping)
 {
     if (stopping->max_resource > 0 && stopping->max_resource < stopping->min_resource)
@@ -314,6 +335,8 @@ static void check_stopping(struct definition_reader *r, const struct stopping *s
                      stopping->kind->name);
     if (stopping->kind->in_generations)
         check_generations(r, stopping);
+    else if (!r->definition->is_free)
+        check_validations(r, stopping);
     if (is_word_of(stopping->kind->options, "upper") && !stopping->has_upper && !stopping->has_lower)
         problems_add(&r->problems, "stopping: '%s' needs 'upper' or 'lower'", stopping->kind->name);
 }

@@ -318,6 +318,18 @@ static double validations(const struct probe *probe, int64_t steps)
     return n + (every > 0 ? floor((double)steps / every) : 0);
 }
 
+static int64_t last_multiple(int64_t of, int64_t below)
+{
+    return of > 0 ? (below - 1) / of * of : 0;
+}
+
+int64_t probe_last_validation(const struct probe *probe)
+{
+    int64_t every = last_multiple((int64_t)setting(probe, "evaluate_every", 0), probe->total_steps);
+    int64_t epoch = last_multiple(probe->steps_per_epoch, probe->total_steps);
+    return probe->total_steps < 1 ? 0 : every > epoch ? every : epoch;
+}
+
 /* Steps that run one example forward as often as this: a forward pass is 1 / (2 + share) of a step's work. */
 static double steps_per_forward(const struct probe *probe)
 {

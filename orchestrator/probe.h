@@ -60,6 +60,8 @@ const struct probe *probe_source(const struct probes *probes, const struct probe
 /* Seconds a step (without the validations that fell into the timed ones), and a whole trial of the definition: start,
  * steps, validations, test, checks. A forward pass alone is taken as 1 / (2 + share of trained parameters) of a
  * training step, as the trainer's flops are. NaN: not known. */
+/* The last step before the end after which the trial is validated; 0: there is none. */
+int64_t probe_last_validation(const struct probe *probe);
 double probe_seconds_per_step(const struct probe *probe);
 double probe_seconds_per_trial(const struct probe *probe, const struct definition *definition);
 /* Of all open trials: seconds with `slots` at a time (NaN when of some probe they are not known), the largest memory of

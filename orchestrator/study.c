@@ -308,6 +308,7 @@ static int add_trial(struct study *study, int configuration, struct err *err)
     study->trials[study->n_trials++] = trial;
     study->n_running++;
     c->n_open++;
+    study_reserve_steps(study, trial);
     return 0;
 }
 
@@ -488,12 +489,6 @@ static bool wants_seed(const struct study *study, int *configuration)
     return false;
 }
 
-static bool is_out_of_steps(const struct study *study)
-{
-    int64_t steps = study->definition->budget.steps;
-    return steps > 0 && study->total_steps >= steps;
-}
-
 bool study_is_out_of_trials(const struct study *study)
 {
     int64_t trials = study->definition->budget.trials;
@@ -551,6 +546,7 @@ static void go_on(struct study *study, struct study_trial *trial)
     trial->heir_of = 0;
     study->n_paused--;
     study->n_running++;
+    study_reserve_steps(study, trial);
 }
 
 /* A new trial in the place of `replaced`: it has the steps of its parent. */
@@ -566,6 +562,7 @@ static int add_child(struct study *study, struct study_trial *replaced, const st
     child->parent = parent->number;
     child->parent_step = child->step = parent->step;
     child->rung = parent->rung;
+    study_reserve_steps(study, child);
     replaced->is_due = false;
     study->n_children++;
     return 0;
@@ -624,9 +621,10 @@ static int ask_generation(struct study *study, struct study_proposal *proposal, 
     const struct stop_kind *kind = study->definition->stopping.kind;
     struct study_trial *trial;
     kind->prepare(study);
-    if (!study_is_out_of_trials(study) && (trial = kind->replace(study)))
+    trial = study_is_out_of_trials(study) ? NULL : kind->replace(study);
+    if (trial && study_has_steps_for(study, trial))
         return replace(study, trial, proposal, err);
-    if (!(trial = kind->promote(study)))
+    if (trial || !(trial = kind->promote(study)) || !study_has_steps_for(study, trial))
         return answer_nothing(study, proposal);
     go_on(study, trial);
     fill(study, proposal, trial, STUDY_RESUME);
@@ -640,18 +638,18 @@ int study_ask_now(struct study *study, struct study_proposal *proposal, struct e
     int configuration = 0, rc = 0;
     bool added = false;
     text_reset(&study->reason);
-    if (is_out_of_steps(study))
-        return answer_nothing(study, proposal);
     if (in_generations(study) && is_population_complete(study))
         return ask_generation(study, proposal, err);
     if (study->can_pause && stopping->kind && stopping->kind->promote && study->n_paused > 0 && !in_generations(study))
         promoted = stopping->kind->promote(study);
+    if (promoted && !study_has_steps_for(study, promoted))
+        return answer_nothing(study, proposal);
     if (promoted) {
         go_on(study, promoted);
         fill(study, proposal, promoted, STUDY_RESUME);
         return 0;
     }
-    if (study_is_out_of_trials(study))
+    if (study_is_out_of_trials(study) || !study_has_steps_for(study, NULL))
         return answer_nothing(study, proposal);
     if (!wants_seed(study, &configuration)) {
         rc = next_configuration(study, &configuration, &added, err);

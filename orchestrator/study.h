@@ -83,6 +83,10 @@ int study_tell(struct study *study, int64_t trial, const cJSON *metrics, struct 
 /* The trial is FAILED and its surroundings count as infeasible. */
 int study_fail(struct study *study, int64_t trial, struct err *err) MUST_CHECK;
 
+/* The trial ends by itself at that step: of a budget of steps no more is reserved for it. *is_new is false when that
+ * was known. ERR_NOT_FOUND, ERR_USAGE. */
+int study_set_length(struct study *study, int64_t trial, int64_t steps, bool *is_new, struct err *err) MUST_CHECK;
+
 /* A person ended the trial: it is PRUNED with what it reported so far, or, without a report or where results are taken
  * in order, counts as FAILED. Nothing happens to one that is final. */
 int study_cancel(struct study *study, int64_t trial, struct err *err) MUST_CHECK;

@@ -21,6 +21,9 @@ struct study_trial {
     struct study_point *points; /* by step */
     int n_points, capacity;
     int64_t step;     /* of the newest point */
+    int64_t reserved; /* steps until it reports next, of a budget of steps */
+    int64_t gap;      /* the most steps between two of its reports */
+    int64_t length;   /* at which it ends by itself; 0: not known */
     double *scores;   /* objectives, turned so that less is better; of a pruned trial those of its newest point */
     double *outcomes; /* of each constraint on a result the metric's value, NaN elsewhere */
     double cost;      /* what it reported as definition->cost; NaN: nothing */
@@ -74,7 +77,9 @@ struct study {
     int64_t position;  /* proposals looked at */
     int64_t grid_size; /* −1: not countable */
     int64_t total_steps;
-    double **first; /* fixed first configurations as points, and behind them the best of earlier sweeps */
+    int64_t reserved_steps; /* of running trials until they report next (study_budget.c) */
+    int64_t first_gap;      /* the most steps before a first report */
+    double **first;         /* fixed first configurations as points, and behind them the best of earlier sweeps */
     int n_first, n_fixed_first;
     struct study_foreign *foreign;
     int n_foreign, foreign_capacity;
@@ -103,6 +108,13 @@ int64_t study_order_trials(const struct study *study);
 bool study_is_complete(const struct study *study);
 /* Whether budget.trials is used up. */
 bool study_is_out_of_trials(const struct study *study);
+/* study_budget.c, of a budget of steps: what is neither used nor reserved (INT64_MAX: there is no such budget), and
+ * whether that takes the trial (NULL: a new one) to its next report. */
+int64_t study_steps_left(const struct study *study);
+bool study_has_steps_for(const struct study *study, const struct study_trial *trial);
+/* The trial runs to its next report; it has reported, or ended. */
+void study_reserve_steps(struct study *study, struct study_trial *trial);
+void study_release_steps(struct study *study, struct study_trial *trial);
 /* Ends a trial that is not final. */
 int study_end(struct study *study, struct study_trial *trial, enum trial_state state, struct err *err) MUST_CHECK;
 /* Whether the configuration of this settled point was proposed before. */

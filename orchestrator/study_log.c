@@ -47,6 +47,11 @@ void study_log_fail(struct text *record, int64_t trial)
     text_printf(record, "{\"op\":\"fail\",\"trial\":%" PRId64 "}", trial);
 }
 
+void study_log_length(struct text *record, int64_t trial, int64_t steps)
+{
+    text_printf(record, "{\"op\":\"length\",\"trial\":%" PRId64 ",\"steps\":%" PRId64 "}", trial, steps);
+}
+
 static int replay_ask(struct study *study, const cJSON *record, struct err *err)
 {
     struct study_proposal proposal = {.answer = STUDY_TRIAL};
@@ -98,6 +103,14 @@ static int replay_observe(struct study *study, const cJSON *record, struct err *
     return rc == 0 ? study_observe(study, sweep, parameters, metrics, &is_taken, err) : rc;
 }
 
+static int replay_length(struct study *study, int64_t trial, const cJSON *record, struct err *err)
+{
+    int64_t steps = 0;
+    bool is_new;
+    int rc = json_get_int64(record, "steps", "record", &steps, err);
+    return rc == 0 ? study_set_length(study, trial, steps, &is_new, err) : rc;
+}
+
 int study_log_replay(struct study *study, const cJSON *record, struct err *err)
 {
     const char *op = NULL;
@@ -119,5 +132,7 @@ int study_log_replay(struct study *study, const cJSON *record, struct err *err)
         return study_fail(study, trial, err);
     if (strcmp(op, "cancel") == 0)
         return study_cancel(study, trial, err);
-    return err_set(err, ERR_FORMAT, "record: op '%.40s' is none of ask, resume, tell, fail, cancel", op);
+    if (strcmp(op, "length") == 0)
+        return replay_length(study, trial, record, err);
+    return err_set(err, ERR_FORMAT, "record: op '%.40s' is none of ask, resume, tell, fail, cancel, length", op);
 }

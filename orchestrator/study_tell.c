@@ -115,6 +115,9 @@ int study_end(struct study *study, struct study_trial *trial, enum trial_state s
     int rc = add_finished(study, trial, err);
     if (rc < 0)
         return rc;
+    if (state != TRIAL_COMPLETE)
+        study->total_steps += trial->reserved; /* it may have trained them and not reported it */
+    study_release_steps(study, trial);
     if (trial->state == TRIAL_PAUSED)
         study->n_paused--;
     else
@@ -195,6 +198,17 @@ int study_cancel(struct study *study, int64_t number, struct err *err)
 
 /* Points ----------------------------------------------------------------------------------------------------------- */
 
+/* The steps since its last report are used; what was reserved for them is free. */
+static void count_steps(struct study *study, struct study_trial *trial, int64_t step)
+{
+    int64_t gap = step - trial->step;
+    study->total_steps += gap;
+    study_release_steps(study, trial);
+    if (trial->n_points == 0 && gap > study->first_gap)
+        study->first_gap = gap;
+    trial->gap = gap > trial->gap ? gap : trial->gap;
+}
+
 static int add_point(struct study *study, struct study_trial *trial, int64_t step, double value, const double *scores,
                      struct err *err)
 {
@@ -213,7 +227,7 @@ static int add_point(struct study *study, struct study_trial *trial, int64_t ste
     if (!kept)
         return no_memory(err);
     memcpy(kept, scores, bytes);
-    study->total_steps += step - trial->step;
+    count_steps(study, trial, step);
     trial->points[trial->n_points++] = (struct study_point){.step = step, .value = value, .scores = kept};
     trial->step = step;
     memcpy(trial->scores, scores, bytes);
@@ -232,17 +246,27 @@ static bool read_watched(const struct study *study, const cJSON *metrics, double
     return true;
 }
 
-static int decide(struct study *study, struct study_trial *trial, struct study_decision *decision, struct err *err)
+static void add_used_up(struct study *study)
+{
+    int64_t left = study_steps_left(study);
+    text_reset(&study->reason);
+    text_printf(&study->reason, "the budget of %lld steps ", (long long)study->definition->budget.steps);
+    if (left > 0)
+        text_printf(&study->reason, "has %lld left, too few to the next report", (long long)left);
+    else
+        text_add(&study->reason, "is used up");
+}
+
+static int decide(struct study *study, struct study_trial *trial, bool is_watched, struct study_decision *decision,
+                  struct err *err)
 {
     const struct stopping *stopping = &study->definition->stopping;
-    const struct budget *budget = &study->definition->budget;
     bool is_whole = stopping->max_resource > 0 && (double)trial->step >= stopping->max_resource;
     enum stop_verdict verdict = STOP_CONTINUE;
-    if (stopping->kind && !is_whole)
+    if (stopping->kind && is_watched && !is_whole)
         verdict = stopping->kind->decide(study, trial);
-    if (verdict == STOP_CONTINUE && !is_whole && budget->steps > 0 && study->total_steps >= budget->steps) {
-        text_reset(&study->reason);
-        text_printf(&study->reason, "the budget of %lld steps is used up", (long long)budget->steps);
+    if (verdict == STOP_CONTINUE && !study_has_steps_for(study, trial)) {
+        add_used_up(study);
         verdict = STOP_END;
     }
     decision->goes_on = verdict == STOP_CONTINUE;
@@ -254,6 +278,8 @@ static int decide(struct study *study, struct study_trial *trial, struct study_d
         study->n_paused++;
     } else if (!decision->goes_on) {
         return study_end(study, trial, TRIAL_PRUNED, err);
+    } else {
+        study_reserve_steps(study, trial);
     }
     return 0;
 }
@@ -294,7 +320,7 @@ int study_tell_step_now(struct study *study, int64_t number, int64_t step, const
     bool is_watched = read_watched(study, metrics, &value);
     read_outcomes(study, metrics, trial->outcomes);
     rc = add_point(study, trial, step, is_watched ? value : NAN, scores, err);
-    return rc == 0 && is_watched ? decide(study, trial, decision, err) : rc;
+    return rc == 0 ? decide(study, trial, is_watched, decision, err) : rc;
 }
 
 /* Rows ------------------------------------------------------------------------------------------------------------- */

@@ -52,19 +52,30 @@ static int note_abandoned(struct suggest *suggest, struct err *err)
     return 0;
 }
 
+/* The study of the definition; messages say which file it is about. */
+static int make_study(struct suggest *suggest, const char *file, struct err *err)
+{
+    const struct stop_kind *rule = suggest->definition.stopping.kind;
+    int rc = 0;
+    if (rule && rule->in_generations)
+        rc = err_set(err, ERR_USAGE,
+                     "stopping.rule: %s goes on from the checkpoints of other trials, and of trials that are trained "
+                     "elsewhere there are none: `nightsweep run` has it; asha, hyperband, median, patience, threshold "
+                     "or predicted was expected",
+                     rule->name);
+    if (rc == 0)
+        rc = study_new(&suggest->study, &suggest->definition, false, err);
+    return rc < 0 && rc != ERR_NOMEM ? err_wrap(err, "'%s'", file) : rc;
+}
+
 int suggest_open(struct suggest **suggest, const char *file, const char *store, struct err *err)
 {
     struct suggest *made = calloc(1, sizeof(*made));
     if (!made)
         return err_set(err, ERR_NOMEM, "no memory for a session");
     int rc = definition_read_elsewhere(&made->definition, file, err);
-    if (rc == 0 && made->definition.stopping.kind && made->definition.stopping.kind->in_generations)
-        rc = err_set(err, ERR_USAGE, "stopping.rule: %s goes on from checkpoints of other trials, which only `run` has",
-                     made->definition.stopping.kind->name);
     if (rc == 0)
-        rc = study_new(&made->study, &made->definition, false, err);
-    if (rc < 0 && rc != ERR_NOMEM && made->definition.name)
-        err_wrap(err, "'%s'", file);
+        rc = make_study(made, file, err);
     if (rc == 0 && store)
         rc = suggest_store_open(&made->store, &made->definition, store, err);
     if (rc == 0 && made->store)

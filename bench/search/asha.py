@@ -2,7 +2,7 @@
 """Random search beside ASHA on MiniLM: runs the ready sweeps with several seeds, prints the table and draws the picture.
 
     bench/search/asha.py [--nightsweep build/release/nightsweep] [--folder build/asha] [--seeds 7 8] [--slots 2]
-                         [--picture docs/images/asha.svg]
+                         [--sides random asha "asha + auto"] [--picture docs/images/asha.svg]
 
 A seed is one of the search: the sweeps of a seed draw from the same stream, each in a store of its own, so that nothing is
 taken from another one. `random` is sweeps/random.json, `asha` sweeps/asha.json, `asha + auto` the same with the default
@@ -133,10 +133,11 @@ def main():
     parser.add_argument("--folder", default=os.path.join(ROOT, "build/asha"))
     parser.add_argument("--seeds", type=int, nargs="*", default=[7, 8])
     parser.add_argument("--slots", type=int, default=2)
+    parser.add_argument("--sides", nargs="*", default=[side[0] for side in SIDES], choices=[side[0] for side in SIDES])
     parser.add_argument("--picture")
     args = parser.parse_args()
     os.makedirs(args.folder, exist_ok=True)
-    results = {seed: {side[0]: run(args, side, seed) for side in SIDES} for seed in args.seeds}
+    results = {seed: {side[0]: run(args, side, seed) for side in SIDES if side[0] in args.sides} for seed in args.seeds}
     print_table(results)
     if args.picture:
         draw(results, args.picture)

@@ -1,7 +1,9 @@
 /* Runs a search algorithm on the test functions and prints, a line a seed, what it reached: regret of the best trial
  * (noise-free value), or hypervolume; and CPU seconds a proposal, and configurations that came twice.
  *
- *     bench-search SPACES.json FUNCTION ALGORITHM TRIALS FIRST_SEED SEEDS [AT…] */
+ *     bench-search SPACES.json FUNCTION[@NOISE] ALGORITHM TRIALS FIRST_SEED SEEDS [AT…]
+ *
+ * With NOISE what is told has normal noise of that deviation, whatever the function's own is. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,21 +169,32 @@ static void run_seed(const char *definition_text, const struct function *functio
     text_done(&run.seen);
 }
 
+/* The function of that name ("hartmann6", "hartmann6@0.1"); name NULL: there is none. */
+static struct function find_function(const char *given)
+{
+    const struct function *known = functions;
+    size_t n = strcspn(given, "@");
+    while (known->name && (strlen(known->name) != n || strncmp(known->name, given, n) != 0))
+        known++;
+    struct function found = *known;
+    if (given[n] == '@')
+        found.noise = strtod(given + n + 1, NULL);
+    return found;
+}
+
 int main(int argc, char **argv)
 {
     struct err err;
     cJSON *spaces = NULL;
-    const struct function *function = functions;
     if (argc < 7) {
-        fprintf(stderr, "usage: bench-search SPACES.json FUNCTION ALGORITHM TRIALS FIRST_SEED SEEDS [AT...]\n");
+        fprintf(stderr, "usage: bench-search SPACES.json FUNCTION[@NOISE] ALGORITHM TRIALS FIRST_SEED SEEDS [AT...]\n");
         return 2;
     }
     if (json_read_file(argv[1], &spaces, &err) < 0)
         die(&err);
-    while (function->name && strcmp(function->name, argv[2]) != 0)
-        function++;
-    cJSON *definition = cJSON_GetObjectItemCaseSensitive(spaces, argv[2]);
-    if (!function->name || !definition) {
+    struct function function = find_function(argv[2]);
+    cJSON *definition = function.name ? cJSON_GetObjectItemCaseSensitive(spaces, function.name) : NULL;
+    if (!definition) {
         fprintf(stderr, "bench-search: there is no function '%s'\n", argv[2]);
         return 2;
     }
@@ -191,7 +204,7 @@ int main(int argc, char **argv)
     json_add(&text, definition);
     int64_t first = strtol(argv[5], NULL, 10), seeds = strtol(argv[6], NULL, 10);
     for (int64_t seed = first; seed < first + seeds; seed++)
-        run_seed(text.data, function, (int)strtol(argv[4], NULL, 10), (uint64_t)seed, argv + 7, argc - 7);
+        run_seed(text.data, &function, (int)strtol(argv[4], NULL, 10), (uint64_t)seed, argv + 7, argc - 7);
     text_done(&text);
     json_free(spaces);
     return 0;

@@ -69,9 +69,16 @@ expect 'SELECT count(*) FROM attempt' "$again"
 sed -e 's/"name": "a"/"name": "steps"/' -e 's/"seed": 5/"seed": 6/' -e 's/"slots": 2/"slots": 1/' \
     -e 's/"stopping"/"budget": { "steps": 300 },&/' "$folder/a.json" >"$folder/steps.json"
 "$BUILD/nightsweep" run "$folder/steps.json" --store "$db" --quiet >>"$folder/log" 2>&1 || fail "sweep steps ended with status $?"
-expect "SELECT sum(m), max(m % 10) FROM (SELECT max(step) m FROM metric JOIN metric_name n ON n.id = name_id
-    JOIN trial t ON t.id = trial_id JOIN sweep s ON s.id = t.sweep_id
-    WHERE n.name = 'train/loss' AND s.name = 'steps' GROUP BY t.id)" '300|0'
+steps_of() { # sweep
+    expect "SELECT sum(m), max(m % 10) FROM (SELECT max(step) m FROM metric JOIN metric_name n ON n.id = name_id
+        JOIN trial t ON t.id = trial_id JOIN sweep s ON s.id = t.sweep_id
+        WHERE n.name = 'train/loss' AND s.name = '$1' GROUP BY t.id)" '300|0'
+}
+steps_of steps
+# With two slots the one does not train what the other has begun.
+sed -e 's/"name": "steps"/"name": "steps2"/' -e 's/"slots": 1/"slots": 2/' -e 's/"seed": 6/"seed": 7/' "$folder/steps.json" >"$folder/steps2.json"
+"$BUILD/nightsweep" run "$folder/steps2.json" --store "$db" --quiet >>"$folder/log" 2>&1 || fail "sweep steps2 ended with status $?"
+steps_of steps2
 
 # Another sweep finds the equal trials that are through, and its search hears of them; a third one starts from what both
 # found, whose best it trains first.

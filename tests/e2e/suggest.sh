@@ -50,6 +50,24 @@ printf '%s\n' 'garbage' '{"op":"tel"}' '[]' '{"op":"tell","trial":9,"metrics":{"
 grep -q "nearest is 'los'" "$dir/wrong" || fail "the nearest metric is named"
 grep -qx '{"ok":true,"continue":false}' "$dir/wrong" || fail "the rule ends the trial"
 
+# Rules that go on from checkpoints are refused, with what works; a message names the file once.
+sed 's/"stopping": {[^}]*}/"stopping": {"rule": "pbt", "interval": 10, "max_resource": 40}/' "$dir/sweep.json" >"$dir/pbt.json"
+if serve "$dir/pbt.json" </dev/null 2>"$dir/err"; then fail "pbt was taken"; fi
+grep -q "of trials that are trained elsewhere there are none.*asha" "$dir/err" || fail "$(cat "$dir/err")"
+[ "$(grep -o "pbt.json" "$dir/err" | wc -l)" = 1 ] || fail "the file is named twice: $(cat "$dir/err")"
+sed 's/"max": 0.1/"max": 1e-6/' "$dir/sweep.json" >"$dir/empty.json"
+if serve "$dir/empty.json" </dev/null 2>"$dir/err"; then fail "an empty range was taken"; fi
+[ "$(grep -o "empty.json" "$dir/err" | wc -l)" = 1 ] || fail "the file is named twice: $(cat "$dir/err")"
+
+# Steps of several open trials: what they train until they report is reserved, and not a step more is asked for.
+sed 's/"stopping".*/"budget": {"steps": 20}}/' "$dir/sweep.json" >"$dir/steps.json"
+printf '%s\n' '{"op":"ask"}' '{"op":"tell","trial":1,"step":5,"metrics":{"loss":1}}' '{"op":"ask"}' '{"op":"ask"}' \
+    '{"op":"ask"}' '{"op":"tell","trial":1,"step":10,"metrics":{"loss":1}}' \
+    '{"op":"tell","trial":2,"step":5,"metrics":{"loss":1}}' '{"op":"tell","trial":3,"step":5,"metrics":{"loss":1}}' \
+    '{"op":"ask"}' | serve "$dir/steps.json" >"$dir/steps" || fail "exit status"
+[ "$(sed -n '5p;9p' "$dir/steps" | sort -u)" = '{"done":true}' ] || fail "more steps than there are: $(cat "$dir/steps")"
+[ "$(grep -c '"continue":false' "$dir/steps")" = 3 ] || fail "three reports that end a trial: $(cat "$dir/steps")"
+
 # Another search under the same name is refused.
 sed 's/0.1/0.2/' "$dir/sweep.json" >"$dir/other.json"
 if serve --store "$dir/kept.db" "$dir/other.json" </dev/null 2>"$dir/err"; then fail "another definition was taken"; fi

@@ -478,6 +478,73 @@ Test(study, steps_of_the_budget_are_not_overrun)
     definition_done(&definition);
 }
 
+/* Three trials at a time that report every four steps, one of which fails: of 30 steps 28 are trained, what the failed
+ * one may have trained since its last report among them. */
+Test(study, steps_of_the_budget_are_exact_with_several_trials)
+{
+    struct definition definition;
+    read_definition(&definition, "{\"parameters\": {\"a\": {\"min\": 0, \"max\": 1}}, \"budget\": {\"steps\": 30}}");
+    struct study *study = make(&definition, false);
+    int64_t told[8] = {0}, sum = 0;
+    bool goes_on[8] = {0};
+    int n = 0, n_failed = 0;
+    for (int round = 0; round < 40; round++) {
+        int open = 0;
+        for (int i = 1; i <= n; i++)
+            open += goes_on[i];
+        /* The first alone, so that the length of a report is known. */
+        if (open < (n == 0 ? 1 : 3) && n < 7 && (n == 0 || told[1] > 0) && ask(study).answer == STUDY_TRIAL)
+            goes_on[++n] = true;
+        for (int i = 1; i <= n; i++) {
+            struct err err;
+            if (goes_on[i] && i == 3 && told[i] == 4) {
+                cr_assert_eq(study_fail(study, i, &err), 0);
+                goes_on[i] = false;
+                n_failed++;
+            } else if (goes_on[i]) {
+                told[i] += 4;
+                sum += 4;
+                goes_on[i] = tell_step(study, i, told[i], 1, NULL);
+            }
+        }
+        cr_assert_leq(sum + 4 * n_failed, 30, "%lld steps", (long long)sum);
+    }
+    cr_expect_eq(sum + 4 * n_failed, 28, "%lld steps, %d failed: all but what is less than a report", (long long)sum,
+                 n_failed);
+    cr_expect_eq(ask(study).answer, STUDY_DONE);
+    study_free(study);
+    definition_done(&definition);
+}
+
+/* What a trainer says about a trial's length is not reserved beyond: 10 steps are left for a trial of 3. */
+Test(study, no_more_steps_are_reserved_than_a_trial_has)
+{
+    struct definition definition;
+    struct err err;
+    bool is_new = false;
+    read_definition(&definition, "{\"parameters\": {\"a\": {\"min\": 0, \"max\": 1}}, \"budget\": {\"steps\": 13}}");
+    struct study *study = make(&definition, false);
+    ask(study);
+    cr_expect(tell_step(study, 1, 4, 1, NULL));
+    tell(study, 1, 1);
+    ask(study);
+    ask(study);
+    cr_expect_eq(ask(study).answer, STUDY_DONE, "4 used, 8 reserved, 1 left");
+    cr_assert_eq(study_set_length(study, 2, 3, &is_new, &err), 0, "%s", err.message);
+    cr_expect(is_new);
+    cr_assert_eq(study_set_length(study, 2, 3, &is_new, &err), 0);
+    cr_expect_not(is_new);
+    cr_expect_eq(study_set_length(study, 9, 3, &is_new, &err), ERR_NOT_FOUND);
+    cr_expect_eq(study_set_length(study, 2, 0, &is_new, &err), ERR_USAGE);
+    cr_expect_eq(ask(study).answer, STUDY_DONE, "2 left");
+    cr_assert_eq(study_set_length(study, 3, 2, &is_new, &err), 0);
+    cr_expect_eq(ask(study).answer, STUDY_TRIAL, "4 left");
+    cr_expect(tell_step(study, 2, 3, 1, NULL), "the end of a trial needs no more steps");
+    cr_expect_eq(ask(study).answer, STUDY_DONE);
+    study_free(study);
+    definition_done(&definition);
+}
+
 /* Definitions ------------------------------------------------------------------------------------------------------ */
 
 Test(study, wrong_definitions_are_refused_in_words)
