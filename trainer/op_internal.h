@@ -45,6 +45,14 @@ static inline void *op_node(struct tape *tape, const char *name, size_t bytes, s
     return node;
 }
 
+/* y = x op(w) + b, or y += x op(w) with `adds`, in bfloat16 where the tape asks for it and the weight is large enough.
+ * x: (rows, k)   op(w): (k, n), w or its transpose   b: (1, n) or NULL, and then not with `adds`   y: (rows, n) */
+void op_times_weight(struct tape *tape, const real *x, int rows, int k, const struct value *w, bool transpose,
+                     const struct value *b, int n, bool adds, real *y);
+/* Makes room for what products of so many rows with w and its transpose need beside them, so that it outlives a mark of
+ * the step's arena that is taken next. */
+bool op_times_weight_prepare(struct tape *tape, const struct value *w, int rows);
+
 /* A dropout rate in the 65536ths that masks are drawn in: at most 2^−17 beside the rate asked for. */
 static inline uint32_t dropout_threshold(double rate)
 {

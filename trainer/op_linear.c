@@ -20,9 +20,16 @@ static void check_product(struct tape *tape, bool is_well)
     }
 }
 
-/* y (+)= x op(w), y = x op(w) + b with a bias.   x: (rows, k)   op(w): (k, n)   b: (1, n) or NULL */
-static void times_weight(struct tape *tape, const real *x, int rows, int k, const struct value *w, bool transpose,
-                         const struct value *b, int n, bool adds, real *y)
+bool op_times_weight_prepare(struct tape *tape, const struct value *w, int rows)
+{
+    int widest = w->rows > w->cols ? w->rows : w->cols;
+    if (is_rounded(tape, w))
+        return tape_round_prepare(tape, 0, (size_t)rows * (size_t)widest);
+    return weight_gemm_prepare(tape, w);
+}
+
+void op_times_weight(struct tape *tape, const real *x, int rows, int k, const struct value *w, bool transpose,
+                     const struct value *b, int n, bool adds, real *y)
 {
     if (!is_rounded(tape, w)) {
         for (int i = 0; b && i < rows; i++)
@@ -85,7 +92,7 @@ static void linear_backward(struct tape *tape, struct tape_node *node)
         real *dx = tape_grad(tape, x, &is_first);
         if (!dx)
             return;
-        times_weight(tape, y->grad, y->rows, y->cols, w, linear->is_transposed, NULL, x->cols, !is_first, dx);
+        op_times_weight(tape, y->grad, y->rows, y->cols, w, linear->is_transposed, NULL, x->cols, !is_first, dx);
     }
     if (needs(w)) {
         real *dw = tape_grad(tape, w, &is_first);
@@ -110,7 +117,7 @@ static struct value *linear(struct tape *tape, struct value *x, struct value *w,
     struct value *y = tape_value(tape, "linear", x->rows, out, x->layout);
     if (!y)
         return NULL;
-    times_weight(tape, x->data, x->rows, x->cols, w, !is_transposed, b, out, false, y->data);
+    op_times_weight(tape, x->data, x->rows, x->cols, w, !is_transposed, b, out, false, y->data);
     if (!tape->is_recording || !(needs(x) || needs(w) || needs(b)))
         return y;
     struct linear_node *node = op_node(tape, "linear", sizeof(*node), y, linear_backward);
@@ -158,7 +165,7 @@ static void activated_backward(struct tape *tape, struct tape_node *base)
     if (!dx)
         return;
     real *slope = is_first ? dx : node->memory;
-    times_weight(tape, y->grad, y->rows, y->cols, w, false, NULL, x->cols, false, slope);
+    op_times_weight(tape, y->grad, y->rows, y->cols, w, false, NULL, x->cols, false, slope);
     kernels()->activation_backward(dx, slope, x->data, (int)node->activation, value_size(x), is_first);
 }
 
@@ -172,7 +179,7 @@ struct value *op_activated_linear(struct tape *tape, struct value *x, enum activ
     if (!y)
         return NULL;
     kernels()->activation(memory, x->data, (int)activation, value_size(x));
-    times_weight(tape, memory, x->rows, x->cols, w, true, b, y->cols, false, y->data);
+    op_times_weight(tape, memory, x->rows, x->cols, w, true, b, y->cols, false, y->data);
     if (!tape->is_recording || !(needs(x) || needs(w) || needs(b)))
         return y;
     struct activated_node *node = op_node(tape, "activated_linear", sizeof(*node), y, activated_backward);

@@ -118,9 +118,7 @@ static int block_rows(const struct value *x, const struct value *w)
 static void block_logits(struct tape *tape, const struct token_node *node, struct row_block block, real *logits)
 {
     const struct value *x = node->x, *w = node->w;
-    for (int i = 0; node->b && i < block.n; i++)
-        memcpy(logits + (size_t)i * (size_t)w->rows, node->b->data, (size_t)w->rows * sizeof(real));
-    (void)weight_gemm(tape, true, block.n, value_row(x, block.first), w, node->b ? 1 : 0, logits);
+    op_times_weight(tape, value_row(x, block.first), block.n, x->cols, w, true, node->b, w->rows, false, logits);
 }
 
 /* exp(x − max) in place; the sum in double over chunks: a vocabulary is long for a float. */
@@ -176,10 +174,10 @@ static void token_backward(struct tape *tape, struct tape_node *base)
     for (int i = 0; i < 2; i++)
         if (needs(trained[i]) && tape_grad(tape, trained[i], &is_first) && is_first)
             memset(trained[i]->grad, 0, value_size(trained[i]) * sizeof(real));
-    if (!weight_gemm_prepare(tape, node->w))
+    int at_once = block_rows(node->x, node->w);
+    if (!op_times_weight_prepare(tape, node->w, at_once))
         return;
     struct arena_mark mark = arena_mark(tape->arena);
-    int at_once = block_rows(node->x, node->w);
     real *logits = tape_alloc(tape, "token_cross_entropy", (size_t)at_once * (size_t)node->w->rows * sizeof(real));
     for (int first = 0; logits && !tape->failed && first < node->x->rows; first += at_once) {
         struct row_block block = {first, node->x->rows - first < at_once ? node->x->rows - first : at_once};
@@ -196,10 +194,10 @@ static void token_backward(struct tape *tape, struct tape_node *base)
 static double token_forward(struct tape *tape, const struct token_node *node, real *dx, real *row_loss)
 {
     const struct value *x = node->x, *w = node->w;
-    if (!weight_gemm_prepare(tape, w))
+    int at_once = block_rows(x, w);
+    if (!op_times_weight_prepare(tape, w, at_once))
         return 0;
     struct arena_mark mark = arena_mark(tape->arena);
-    int at_once = block_rows(x, w);
     real *logits = tape_alloc(tape, "token_cross_entropy", (size_t)at_once * (size_t)w->rows * sizeof(real));
     double total = 0;
     for (int first = 0; logits && first < x->rows; first += at_once) {
@@ -213,7 +211,8 @@ static double token_forward(struct tape *tape, const struct token_node *node, re
                 row_loss[first + i] = (real)loss;
         }
         if (dx)
-            (void)weight_gemm(tape, false, block.n, logits, w, 0, dx + (size_t)first * (size_t)x->cols);
+            op_times_weight(tape, logits, block.n, w->rows, w, false, NULL, x->cols, false,
+                            dx + (size_t)first * (size_t)x->cols);
     }
     arena_rewind(tape->arena, mark);
     return total;

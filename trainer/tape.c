@@ -30,13 +30,18 @@ void *tape_alloc(struct tape *tape, const char *op, size_t bytes)
     return memory;
 }
 
-const uint16_t *tape_round(struct tape *tape, int buffer, const real *data, size_t n)
+bool tape_round_prepare(struct tape *tape, int buffer, size_t n)
 {
     if (tape->rounded_size[buffer] < n) {
         tape->rounded[buffer] = tape_alloc(tape, "bf16", n * sizeof(uint16_t));
         tape->rounded_size[buffer] = tape->rounded[buffer] ? n : 0;
     }
-    if (tape->failed)
+    return !tape->failed;
+}
+
+const uint16_t *tape_round(struct tape *tape, int buffer, const real *data, size_t n)
+{
+    if (!tape_round_prepare(tape, buffer, n))
         return NULL;
     kernels()->to_bf16(tape->rounded[buffer], data, n);
     return tape->rounded[buffer];

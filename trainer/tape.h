@@ -114,6 +114,8 @@ void *tape_alloc(struct tape *tape, const char *op, size_t bytes);
 /* Values as bfloat16 (halves.h), in one of two buffers of the step: valid until its next use. NULL (and failed) when
  * the arena is full. */
 const uint16_t *tape_round(struct tape *tape, int buffer, const real *data, size_t n);
+/* Makes room for n values of them now, so that it outlives a mark of the step's arena that is taken next. */
+bool tape_round_prepare(struct tape *tape, int buffer, size_t n);
 /* Puts the node on the tape and marks its output as needing a gradient. Only called when an input needs one and the
  * tape records. */
 void tape_record(struct tape *tape, struct tape_node *node);

@@ -8,6 +8,7 @@
 
 #include "trainer/halves.h"
 #include "trainer/kernels.h"
+#include "trainer/ops.h"
 
 enum { LARGEST = 96 * 130 };
 
@@ -113,4 +114,54 @@ Test(halves, trained_weights_are_rounded_again_and_frozen_ones_are_not)
     cr_expect_eq(widened(first[1]), 6);
     halves_close(halves);
     arena_done(&arena);
+}
+
+/* The loss over a vocabulary and d loss / d x, with bfloat16 copies of its weight or without. */
+static double token_loss(struct halves *halves, struct value *w, struct value *b, real *dx)
+{
+    enum { ROWS = 9 };
+    static real data[ROWS * 64];
+    static int32_t labels[ROWS];
+    struct arena arena = {0};
+    struct tape tape = {.is_recording = true, .halves = halves};
+    struct err err;
+    for (int i = 0; i < ROWS * 64; i++)
+        data[i] = (real)((i * 31) % 23 - 11) / 20;
+    for (int i = 0; i < ROWS; i++)
+        labels[i] = (i * 17) % w->rows;
+    tape_begin(&tape, &arena);
+    struct value *x = tape_constant(&tape, data, ROWS, 64, NULL);
+    cr_assert_not_null(x);
+    x->needs_grad = true;
+    struct loss_options options = {.labels = labels};
+    struct value *loss = op_token_cross_entropy(&tape, x, w, b, &options, NULL);
+    tape_backward(&tape, loss, 1);
+    cr_assert_eq(tape_check(&tape, &err), 0, "%s", err.message);
+    memcpy(dx, x->grad, sizeof(data));
+    double value = (double)loss->data[0];
+    arena_done(&arena);
+    return value;
+}
+
+Test(gemm_bf16, vocabulary_is_rounded_too)
+{
+    enum { WORDS = 130, COUNT = 9 * 64 };
+    static real weight[WORDS * 64], bias[WORDS], exact[COUNT], rounded[COUNT];
+    if (!is_available())
+        return;
+    for (int i = 0; i < WORDS * 64; i++)
+        weight[i] = (real)((i * 29) % 37 - 18) / 30;
+    for (int i = 0; i < WORDS; i++)
+        bias[i] = (real)(i % 5) / 5;
+    struct value w = {.data = weight, .rows = WORDS, .cols = 64, .is_parameter = true};
+    struct value b = {.data = bias, .rows = 1, .cols = WORDS, .is_parameter = true};
+    struct arena arena = {0};
+    struct halves *halves = halves_open(&arena);
+    double a = token_loss(NULL, &w, &b, exact), c = token_loss(halves, &w, &b, rounded), largest = 0;
+    halves_close(halves);
+    arena_done(&arena);
+    cr_assert(a != c && fabs(a - c) < 0.02, "%g %g", a, c);
+    for (int i = 0; i < COUNT; i++)
+        largest = fmax(largest, fabs((double)(exact[i] - rounded[i])));
+    cr_assert(largest > 0 && largest < 2e-3, "%g", largest);
 }
