@@ -10,7 +10,15 @@
 enum { CHECK_MAX_OPTIONS = 4, CHECK_MAX_WIDTH = 4 };
 
 /* What a check can be asked of: bits of the task's kind, as task_bit gives them. */
-enum { CHECK_CLASSIFICATION = 1, CHECK_CAUSAL = 2, CHECK_SEQ2SEQ = 4 };
+enum {
+    CHECK_CLASSIFICATION = 1 << 0,
+    CHECK_CAUSAL = 1 << 1,
+    CHECK_SEQ2SEQ = 1 << 2,
+    CHECK_CLOZE = 1 << 3,
+    CHECK_OTHERS = (1 << 9) - (1 << 4), /* regression … masked */
+    CHECK_CLASSES = CHECK_CLASSIFICATION | CHECK_CLOZE,
+    CHECK_BODIES = CHECK_CLASSES | CHECK_CAUSAL | CHECK_OTHERS /* whose models say something of a text alone */
+};
 
 struct check_option {
     const char *name; /* NULL ends the list */

@@ -18,7 +18,8 @@ enum rng_purpose {
     RNG_SEARCH,    /* what a search algorithm draws */
     RNG_BOOTSTRAP, /* resampling */
     RNG_SPLIT,     /* stratified splits */
-    RNG_GENERATE   /* tokens that are drawn */
+    RNG_GENERATE,  /* tokens that are drawn */
+    RNG_MASK       /* which tokens are masked */
 };
 
 struct rng {

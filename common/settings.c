@@ -201,6 +201,8 @@ const struct setting settings_table[] = {
     {"attention_dropout", "optimisation", NUMBER(0, 1), .max_is_open = true,
      .help = "dropout of attention probabilities (default: the model's)"},
 
+    {"mask_probability", "data", NUMBER(0, 1), .min_is_open = true,
+     .help = "masked: share of a text's tokens that is asked for (default: 0.15)"},
     {"chat_template", "data", CHOICE(chat_templates),
      .help = "causal with a target: text is a user's message and target the answer, written as this template has them; "
              "auto: the model's own"},

@@ -50,6 +50,35 @@ const struct task_info tasks_table[] = {
      .keys = {TEXT_KEY, {"target", TASK_PAIR, VALUE_TEXT, true}},
      .metrics = TOKEN_METRICS,
      .is_labelled = true},
+    {.name = "cloze",
+     .keys = {TEXT_KEY,
+              PAIR_KEY,
+              LABEL_KEY,
+              {"template", TASK_OPTION, VALUE_TEXT, true},
+              {"label_words", TASK_OPTION, VALUE_MAP, true}},
+     .metrics = CLASS_METRICS,
+     .has_classes = true},
+    {.name = "regression",
+     .keys = {TEXT_KEY, PAIR_KEY, {"label", TASK_LABEL, VALUE_NUMBER, true}},
+     .metrics = {{"mse", false, true}, {"pearson", true, true}, {"spearman", true, true}, {"loss", false, true}},
+     .has_head = true},
+    {.name = "multiple_choice",
+     .keys = {TEXT_KEY, PAIR_KEY, {"choices", TASK_LIST, VALUE_CHOICES, true}, LABEL_KEY},
+     .metrics = CLASS_METRICS,
+     .has_head = true},
+    {.name = "token_classification",
+     .keys = {{"text", TASK_TEXT, VALUE_WORDS, true}, {"label", TASK_LABEL, VALUE_WORDS, true}},
+     .metrics = {{"f1", true, true},
+                 {"precision", true, true},
+                 {"recall", true, true},
+                 {"accuracy", true, true},
+                 {"loss", false, true}},
+     .has_head = true},
+    {.name = "question_answering",
+     .keys = {TEXT_KEY, {"text_pair", TASK_PAIR, VALUE_TEXT, true}, {"answer", TASK_LIST, VALUE_ANSWERS, true}},
+     .metrics = {{"f1", true, true}, {"exact_match", true, true}, {"loss", false, true}},
+     .has_head = true},
+    {.name = "masked", .keys = {TEXT_KEY}, .metrics = TOKEN_METRICS, .is_labelled = true},
     {.name = NULL},
 };
 
@@ -117,6 +146,8 @@ const char *task_refuses_setting(const struct task_info *info, const char *setti
         return "altered copies keep a class, and this task has none";
     if (text_equal(setting, "class_weights") && !info->has_classes)
         return "this task has no classes";
+    if (text_equal(setting, "mask_probability") && !text_equal(info->name, "masked"))
+        return "it is for masked language modelling";
     if (text_equal(setting, "chat_template") && !info->takes_chat)
         return "it is for causal tasks with a target, the answer";
     return NULL;

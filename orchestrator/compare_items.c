@@ -89,7 +89,7 @@ static const struct {
 } metrics[] = {
     {"accuracy", weighted_mean, item_accuracy}, {"loss", weighted_loss, item_loss},
     {"perplexity", weighted_perplexity, NULL},  {"brier", weighted_mean, item_brier},
-    {"macro_f1", weighted_macro_f1, NULL},
+    {"macro_f1", weighted_macro_f1, NULL},      {"mse", weighted_loss, NULL},
 };
 
 enum { N_METRICS = sizeof(metrics) / sizeof(metrics[0]) };
@@ -112,7 +112,7 @@ static void add_values(struct compare_items *items, const char *metric)
 /* Classes a label or prediction can be: what a blob says is not trusted as an index. */
 static bool has_good_classes(const struct compare_items *items, const char *metric)
 {
-    bool is_of_tokens = text_equal(metric, "perplexity");
+    bool is_of_tokens = text_equal(metric, "perplexity") || text_equal(metric, "mse");
     if (items->n_classes == 0 ? !is_of_tokens && !text_equal(metric, "loss") : is_of_tokens)
         return false;
     for (int i = 0; i < items->n; i++)

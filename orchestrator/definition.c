@@ -229,7 +229,7 @@ static int read_kind(struct definition_reader *r, const cJSON *task)
 static void check_task_keys(struct definition_reader *r, const cJSON *task)
 {
     static const char *const shared[] = {"kind", "train", "validation", "test", "format"};
-    static const char *const reserved[] = {"template", "source_language", "target_language", NULL};
+    static const char *const reserved[] = {"source_language", "target_language", NULL};
     const char *keys[64];
     int n = 0;
     for (size_t i = 0; i < sizeof(shared) / sizeof(shared[0]); i++)

@@ -17,7 +17,7 @@ static int encode_texts(struct trial *trial, const struct counterfactual *set, b
         rc = rows_add(&rows, row, err);
     }
     if (rc == 0)
-        rc = dataset_encode(dataset, &rows, &trial->labels, trial->tokenizer, trial->max_tokens, err);
+        rc = trial->job->task_kind->encode(trial, dataset, &rows, err);
     rows.path = NULL;
     rows_done(&rows);
     return rc;

@@ -291,7 +291,7 @@ void dataset_hash(const struct rows *rows, char hex[HASH_HEX_SIZE])
 
 /* Examples --------------------------------------------------------------------------------------------------------- */
 
-static int unknown_label(const struct rows *rows, const struct row *row, const struct labels *labels, struct err *err)
+int labels_unknown(const struct rows *rows, const struct row *row, const struct labels *labels, struct err *err)
 {
     struct text known = {0};
     for (int c = 0; c < labels->count && c < 20; c++)
@@ -308,9 +308,10 @@ static int encode_row(struct dataset *dataset, const struct rows *rows, const st
 {
     struct encoding encoding;
     struct example *example = &dataset->examples[dataset->count];
-    int label = row->label[0] ? labels_find(labels, row->label) : 0; /* without a label: its loss means nothing */
+    int label = row->label[0] && labels->count > 0 ? labels_find(labels, row->label)
+                                                   : 0; /* without a label: its loss means nothing */
     if (label < 0)
-        return unknown_label(rows, row, labels, err);
+        return labels_unknown(rows, row, labels, err);
     int rc = tokenizer_encode(tokenizer, row->text, row->pair, max_tokens, &dataset->arena, &encoding, err);
     if (rc < 0)
         return rc;

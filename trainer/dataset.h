@@ -24,6 +24,8 @@ int labels_make(struct labels *labels, const struct rows *train, struct err *err
  * they are the numbers from 0. ERR_DATA for a label of the data that the head does not have. New names in `arena`. */
 int labels_order_as_head(struct labels *labels, const cJSON *id2label, int n_classes, struct arena *arena,
                          struct err *err) MUST_CHECK;
+/* ERR_DATA: the row's label is not among them, with those there are. */
+int labels_unknown(const struct rows *rows, const struct row *row, const struct labels *labels, struct err *err);
 void labels_done(struct labels *labels);
 /* Class of a label, or −1. */
 int labels_find(const struct labels *labels, const char *name);
@@ -46,6 +48,14 @@ struct example {
     /* Language models: a label a token, of the decoder's tokens when there are any (seq2seq). See language_data.h. */
     int32_t *targets, *decoder_ids;
     int n_targets;
+    real value;     /* regression */
+    int32_t *parts; /* multiple choice: the tokens are n_parts sequences one behind the other, of so many tokens each */
+    int n_parts;
+    int32_t *words;    /* of each token the word it begins, or the unit of the text it is of; −1: none */
+    int n_words;       /* token classification: how many fit */
+    int32_t *tags;     /* … and what was predicted for each last */
+    int32_t *units;    /* question answering: bytes [start, end) of each unit of the second text */
+    int32_t answer[2]; /* … tokens: the answer's ends; cloze: the gap */
 };
 
 struct dataset {
@@ -55,8 +65,9 @@ struct dataset {
     char sha256[HASH_HEX_SIZE];
 };
 
-/* Tokens and classes of all rows. ERR_DATA for a label that training has not seen (file and line), and for a text of
- * which nothing is left (only characters that the tokenizer drops). Done also after a failure. */
+/* Tokens and classes of all rows; without labels (count 0) class 0. ERR_DATA for a label that training has not seen
+ * (file and line), and for a text of which nothing is left (only characters that the tokenizer drops). Done also after
+ * a failure. */
 int dataset_encode(struct dataset *dataset, const struct rows *rows, const struct labels *labels,
                    const struct tokenizer *tokenizer, int max_tokens, struct err *err) MUST_CHECK;
 void dataset_done(struct dataset *dataset);

@@ -7,6 +7,7 @@
 
 #include "common/json.h"
 #include "trainer/language_data.h"
+#include "trainer/mask_token.h"
 #include "trainer/safetensors.h"
 
 enum { BATCH_TOKENS = 512 };
@@ -74,23 +75,6 @@ static int take_pair(struct likelihood *l, const char *name, int rows, int cols,
     return rc < 0 ? rc : take(l, full, 1, cols, bias, err);
 }
 
-/* The id of the tokenizer's mask: a token of its own that is not the one of unknown words. */
-static int find_mask(struct likelihood *l, struct err *err)
-{
-    static const char *const masks[] = {"[MASK]", "<mask>"};
-    struct encoding found, unknown;
-    const struct tokenizer *tokenizer = l->trial->tokenizer;
-    int rc = tokenizer_encode_plain(tokenizer, "\xee\x80\x80\xee\x80\x81", 8, &l->arena, &unknown, err);
-    for (int i = 0; i < 2 && rc == 0; i++) {
-        rc = tokenizer_encode_plain(tokenizer, masks[i], 8, &l->arena, &found, err);
-        if (rc == 0 && found.n == 1 && !(unknown.n == 1 && unknown.ids[0] == found.ids[0])) {
-            l->head.mask_id = found.ids[0];
-            return 0;
-        }
-    }
-    return rc < 0 ? rc : err_set(err, ERR_UNSUPPORTED, "the tokenizer has neither a token '[MASK]' nor '<mask>'");
-}
-
 static int open_masked(struct likelihood *l, struct err *err)
 {
     const struct model *model = &l->trial->model;
@@ -113,7 +97,7 @@ static int open_masked(struct likelihood *l, struct err *err)
     head->activation = ACTIVATION_GELU;
     if (rc == 0 && names->activation)
         rc = model_config_activation(model, names->activation, "gelu", &head->activation, err);
-    return rc < 0 ? rc : find_mask(l, err);
+    return rc < 0 ? rc : mask_token_find(l->trial->tokenizer, &head->mask_id, NULL, err);
 }
 
 /* Both ------------------------------------------------------------------------------------------------------------ */

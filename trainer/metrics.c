@@ -187,3 +187,69 @@ void metrics_add_json(struct text *json, const struct metrics *m, const struct l
         add_classes(json, m, labels);
     text_add(json, "}");
 }
+
+/* Numbers ---------------------------------------------------------------------------------------------------------- */
+
+struct ranked_number {
+    double value;
+    size_t index;
+};
+
+static int compare_values(const void *a, const void *b)
+{
+    const struct ranked_number *x = a, *y = b;
+    return (x->value > y->value) - (x->value < y->value);
+}
+
+/* Ranks from 1; equal values share the mean of theirs. */
+static bool rank_numbers(const real *values, size_t n, double *ranks, struct arena *arena)
+{
+    struct ranked_number *sorted = arena_alloc(arena, (n + 1) * sizeof(*sorted));
+    if (!sorted)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        sorted[i] = (struct ranked_number){(double)values[i], i};
+    qsort(sorted, n, sizeof(*sorted), compare_values);
+    for (size_t first = 0, end; first < n; first = end) {
+        for (end = first + 1; end < n && sorted[end].value == sorted[first].value; end++)
+            ;
+        for (size_t i = first; i < end; i++)
+            ranks[sorted[i].index] = ((double)first + (double)end + 1) / 2;
+    }
+    return true;
+}
+
+/* 0 where one side does not vary: nothing is known of how they go together. */
+static double correlation(const double *x, const double *y, size_t n)
+{
+    double mean_x = 0, mean_y = 0, xy = 0, xx = 0, yy = 0;
+    for (size_t i = 0; i < n; i++) {
+        mean_x += x[i] / (double)n;
+        mean_y += y[i] / (double)n;
+    }
+    for (size_t i = 0; i < n; i++) {
+        xy += (x[i] - mean_x) * (y[i] - mean_y);
+        xx += (x[i] - mean_x) * (x[i] - mean_x);
+        yy += (y[i] - mean_y) * (y[i] - mean_y);
+    }
+    return xx > 0 && yy > 0 ? xy / sqrt(xx * yy) : 0;
+}
+
+int metrics_of_numbers(struct metrics *metrics, const struct predictions *p, struct arena *arena, struct err *err)
+{
+    double *x = arena_alloc(arena, (p->n + 1) * sizeof(*x)), *y = arena_alloc(arena, (p->n + 1) * sizeof(*y)), loss = 0;
+    if (!x || !y)
+        return err_set(err, ERR_NOMEM, "no memory for the metrics of %zu numbers", p->n);
+    for (size_t i = 0; i < p->n; i++) {
+        loss += (double)p->losses[i] / (double)p->n;
+        x[i] = (double)p->values[i];
+        y[i] = (double)p->targets[i];
+    }
+    metrics_set(metrics, "loss", loss);
+    metrics_set(metrics, "mse", loss);
+    metrics_set(metrics, "pearson", correlation(x, y, p->n));
+    if (!rank_numbers(p->values, p->n, x, arena) || !rank_numbers(p->targets, p->n, y, arena))
+        return err_set(err, ERR_NOMEM, "no memory for the metrics of %zu numbers", p->n);
+    metrics_set(metrics, "spearman", correlation(x, y, p->n));
+    return 0;
+}

@@ -18,6 +18,9 @@ struct predictions {
     real *losses;                /* −log p of the label; items of several tokens: the mean over them */
     int32_t *n_tokens;   /* items of several tokens: how many of each are predicted, and labels are the same numbers */
     real *probabilities; /* (n, C); NULL of tasks without classes */
+    real *values, *targets; /* regression: what is predicted, and what it should be */
+    int32_t **tags;         /* token classification: a class for each word */
+    int32_t *spans;         /* question answering: bytes [start, end) of the answer in the second text */
 };
 
 struct metrics {
@@ -36,6 +39,10 @@ int metrics_of_classes(struct metrics *metrics, const struct predictions *predic
                        struct err *err) MUST_CHECK;
 /* Of tokens: loss, where each token counts the same, whatever item it is in; perplexity, exp(loss). */
 void metrics_of_tokens(struct metrics *metrics, const struct predictions *predictions);
+/* Of numbers: loss and mse, the mean squared error; pearson and spearman (equal values share their ranks' mean), 0 when
+ * one side does not vary. n > 0. ERR_NOMEM. */
+int metrics_of_numbers(struct metrics *metrics, const struct predictions *predictions, struct arena *arena,
+                       struct err *err) MUST_CHECK;
 /* Starts with all values undefined. */
 void metrics_begin(struct metrics *metrics, const char *task);
 /* Sets the value of that name; a task without such a metric has no such value. */

@@ -13,6 +13,7 @@
 #include "trainer/gguf.h"
 #include "trainer/packed.h"
 #include "trainer/safetensors.h"
+#include "trainer/task_head.h"
 
 extern const struct model_kind model_bert, model_roberta, model_distilbert, model_gpt2, model_llama, model_mistral,
     model_qwen2, model_m2m_100, model_mbart, model_bart, model_marian, model_t5;
@@ -45,10 +46,14 @@ static int unknown_kind(const char *folder, const char *model_type, struct err *
 
 static int check_task(const struct model_kind *kind, enum model_task task, struct err *err)
 {
-    static const char *const names[] = {"classification", "causal language modelling", "sequence to sequence"};
-    bool fits = task == TASK_CLASSIFICATION ? kind->classify != NULL
-                                            : kind->decode && kind->is_seq2seq == (task == TASK_SEQ2SEQ);
-    return fits ? 0 : err_set(err, ERR_UNSUPPORTED, "%s is not built in for '%s' models", names[task], kind->name);
+    static const char *const names[] = {"classification",           "causal language modelling", "sequence to sequence",
+                                        "multiple choice",          "token classification",      "question answering",
+                                        "masked language modelling"};
+    const bool fits[] = {
+        kind->classify != NULL,   kind->decode && !kind->is_seq2seq, kind->decode && kind->is_seq2seq, kind->chooses,
+        kind->token_head != NULL, kind->token_head != NULL,          kind->masked_head != NULL};
+    return fits[task] ? 0
+                      : err_set(err, ERR_UNSUPPORTED, "%s is not built in for '%s' models", names[task], kind->name);
 }
 
 static int read_config(cJSON **config, const char *folder, struct err *err)
@@ -84,6 +89,12 @@ static int check_packed(struct model *model, struct err *err)
                                          "settings.weight_storage: 'file', but these weights are float32 already");
 }
 
+static int load(struct model *model, const struct model_options *options, struct err *err)
+{
+    int rc = model->kind->load(model, options, err);
+    return rc == 0 && options->task >= TASK_TOKENS ? task_head_load(model, options, err) : rc;
+}
+
 int model_open(struct model *model, const char *folder, const struct model_options *options, struct arena *trial,
                struct err *err)
 {
@@ -102,7 +113,7 @@ int model_open(struct model *model, const char *folder, const struct model_optio
         rc = safetensors_open_model(&model->weights, folder, err);
     if (rc == 0 && options->keeps_packed)
         rc = check_packed(model, err);
-    if (rc == 0 && (rc = model->kind->load(model, options, err)) < 0)
+    if (rc == 0 && (rc = load(model, options, err)) < 0)
         err_wrap(err, "'%s'", folder);
     if (rc < 0)
         model_close(model);
@@ -116,21 +127,27 @@ void model_close(struct model *model)
     *model = (struct model){0};
 }
 
-int model_language_task(const char *folder, enum model_task *task, struct err *err)
+int model_find_kind(const char *folder, const struct model_kind **kind, struct err *err)
 {
     cJSON *config = NULL;
     const char *model_type = NULL;
-    const struct model_kind *kind = NULL;
     int rc = read_config(&config, folder, err);
     if (rc == 0)
         rc = json_get_string(config, "model_type", "config.json", &model_type, err);
-    if (rc == 0 && !(kind = find_kind(model_type)))
+    if (rc == 0 && !(*kind = find_kind(model_type)))
         rc = unknown_kind(folder, model_type, err);
+    json_free(config);
+    return rc;
+}
+
+int model_language_task(const char *folder, enum model_task *task, struct err *err)
+{
+    const struct model_kind *kind = NULL;
+    int rc = model_find_kind(folder, &kind, err);
     if (rc == 0 && !kind->decode)
         rc = err_set(err, ERR_UNSUPPORTED, "'%s': a '%s' model is no language model", folder, kind->name);
     if (rc == 0)
         *task = kind->is_seq2seq ? TASK_SEQ2SEQ : TASK_CAUSAL;
-    json_free(config);
     return rc;
 }
 
@@ -143,6 +160,7 @@ int model_head_classes(const char *folder, int *n_classes, struct err *err)
     const struct tensor *head = safetensors_find(weights, "classifier.weight");
     head = head ? head : safetensors_find(weights, "classifier.out_proj.weight");
     head = head ? head : safetensors_find(weights, "score.weight");
+    head = head ? head : safetensors_find(weights, "qa_outputs.weight");
     *n_classes = head && head->n_dims == 2 ? (int)head->shape[0] : 0;
     safetensors_close(weights);
     return 0;

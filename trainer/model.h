@@ -6,8 +6,19 @@
 
 #include "trainer/site.h"
 
-/* What is learned: a class a sequence; the next token; the tokens of a second sequence, given the first. */
-enum model_task { TASK_CLASSIFICATION, TASK_CAUSAL, TASK_SEQ2SEQ };
+/* What head a model gets: outputs a sequence; the next token; the tokens of a second sequence, given the first; a score
+ * for a choice; outputs a token; both ends of an answer; masked tokens. What is learned with it is the task's (task.h).
+ */
+enum model_task {
+    TASK_CLASSIFICATION,
+    TASK_CAUSAL,
+    TASK_SEQ2SEQ,
+    TASK_CHOICE,
+    TASK_TOKENS,
+    TASK_SPAN,
+    TASK_MASKED,
+    MODEL_TASKS
+};
 
 /* A packed batch: the tokens of all sequences one behind the other. */
 struct batch {
@@ -20,6 +31,11 @@ struct batch {
     /* seq2seq: the decoder's input, as many segments as layout has. */
     struct layout decoder_layout;
     const int32_t *decoder_ids;
+    int n_items;           /* of several sequences each (choices), one behind the other; else n_segments */
+    const real *values;    /* regression: the number of each item */
+    const int32_t *places; /* rows of the batch that are asked for: the gap of each sequence, both ends of its answer */
+    const int32_t *words;  /* cloze: the token of each class, n_words of them */
+    int n_words;
 };
 
 struct model;
@@ -52,14 +68,26 @@ struct model_options {
     uint64_t seed;                 /* of a new head: normal with the config's initializer_range, biases 0 */
 };
 
+/* What a family calls the parts of its head for masked tokens (task_head.h). */
+struct masked_names {
+    const char *dense, *norm, *output; /* modules */
+    const char *bias;                  /* tensor: the decoder's when its weight is the token embedding */
+    const char *activation;            /* key of config.json; NULL: gelu */
+};
+
 struct model_kind {
     const char *name;                /* bert */
     const char *const *model_types;  /* config.json's model_type: bert; roberta, xlm-roberta */
     const char *const *lora_targets; /* what LoRA goes to when the job does not say */
-    const char *prefix; /* first part of tensor names that folders saved without a head leave out: "bert." */
-    bool packs;         /* its matrices are used by linear layers and token embeddings only: they can stay packed */
-    bool is_seq2seq;    /* its language model has an encoder: TASK_SEQ2SEQ, not TASK_CAUSAL */
-    bool runs_layers;   /* its layers go by pass_first_layer, pass_end_layer and pass_layer */
+    const char *prefix;     /* first part of tensor names that folders saved without a head leave out: "bert." */
+    bool packs;             /* its matrices are used by linear layers and token embeddings only: they can stay packed */
+    bool is_seq2seq;        /* its language model has an encoder: TASK_SEQ2SEQ, not TASK_CAUSAL */
+    bool runs_layers;       /* its layers go by pass_first_layer, pass_end_layer and pass_layer */
+    const char *token_head; /* its linear layer over every token; NULL: not built in */
+    const char *token_dropout,
+        *span_dropout;                      /* keys of config.json: in front of that, of an answer's ends; NULL: none */
+    const struct masked_names *masked_head; /* NULL: not built in */
+    bool chooses;                           /* `classify` scores a choice with the head that transformers gives it */
     /* Reads the config, adds parameters and sites; every tensor's name, type and shape is checked. */
     int (*load)(struct model *model, const struct model_options *options, struct err *err);
     /* Logits (n_segments, n_classes) of a classification batch; NULL when not built in. */
@@ -74,6 +102,7 @@ struct model_kind {
 
 struct safetensors;
 struct method_kind;
+struct task_head;
 struct frozen_prefix;
 
 /* What an attached method keeps; see method_keep. */
@@ -94,6 +123,7 @@ struct model {
     enum model_task task;
     struct site *output_embedding; /* language models: the linear site "lm_head" (the token embedding's when tied) */
     struct site *output;           /* what goes into it: replaced by methods that changed the embedded tokens */
+    struct task_head *head;        /* over tokens, or of masked ones (task_head.h); NULL: the family's own */
     int n_layers; /* encoder-decoders: the encoder's come first, the decoder's are numbered on behind them */
     int hidden_size, max_positions, vocab_size, n_classes;
     const char *pooling;
@@ -169,6 +199,8 @@ int pass_end_layer(const struct pass *pass);
  * must read nothing of other layers but what the pass had before the first. */
 typedef struct value *(*pass_layer_fn)(struct pass *pass, int index, struct value *x, const void *context);
 struct value *pass_layer(struct pass *pass, pass_layer_fn forward, int index, struct value *x, const void *context);
+/* The family of a model folder. ERR_UNSUPPORTED for one that is not built in. */
+int model_find_kind(const char *folder, const struct model_kind **kind, struct err *err) MUST_CHECK;
 /* What its language model does: TASK_CAUSAL or TASK_SEQ2SEQ; ERR_UNSUPPORTED when it has none. */
 int model_language_task(const char *folder, enum model_task *task, struct err *err) MUST_CHECK;
 /* The number of classes of the head the model folder itself carries (0: none), without loading it. */

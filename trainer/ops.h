@@ -162,4 +162,12 @@ struct value *op_cross_entropy(struct tape *tape, struct value *logits, const st
 struct value *op_token_cross_entropy(struct tape *tape, struct value *x, struct value *w, struct value *b,
                                      const struct loss_options *options, real *row_loss);
 
+/* Σ (x_i − t_i)² / divisor (0: n), 1 × 1.   x: (n, 1)   targets: n   row_loss: (x_i − t_i)², n, or NULL */
+struct value *op_squared_error(struct tape *tape, struct value *x, const real *targets, double divisor, real *row_loss);
+/* For each sequence and column of x (n, C) the cross entropy of a softmax over the sequence's own rows (those that a
+ * method inserted do not count) at the row that came from the batch's row places[s·C + c]; the mean over columns,
+ * summed over sequences and divided (0: by their number): 1 × 1. sequence_loss: n_segments, or NULL. */
+struct value *op_place_cross_entropy(struct tape *tape, struct value *x, const int32_t *places, double divisor,
+                                     real *sequence_loss);
+
 #endif

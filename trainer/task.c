@@ -6,9 +6,19 @@
 
 #include "trainer/trial.h"
 
-extern const struct task_kind task_classification, task_causal, task_seq2seq;
+extern const struct task_kind task_classification, task_causal, task_seq2seq, task_cloze, task_regression,
+    task_multiple_choice, task_token_classification, task_question_answering, task_masked;
 
-const struct task_kind *const task_kinds[] = {&task_classification, &task_causal, &task_seq2seq, NULL};
+const struct task_kind *const task_kinds[] = {&task_classification,
+                                              &task_causal,
+                                              &task_seq2seq,
+                                              &task_cloze,
+                                              &task_regression,
+                                              &task_multiple_choice,
+                                              &task_token_classification,
+                                              &task_question_answering,
+                                              &task_masked,
+                                              NULL};
 
 const struct task_kind *task_kind_find(const char *name)
 {

@@ -344,13 +344,13 @@ static size_t largest_group(const struct trial *trial, size_t *n_groups)
     const struct dataset *train = &trial->train;
     size_t longest = 0, total = 0,
            left = (size_t)trial->batch_size < train->count ? (size_t)trial->batch_size : train->count;
-    size_t *counts = calloc(2 * (size_t)trial->max_tokens + 1, sizeof(*counts));
     for (size_t i = 0; i < train->count; i++) {
         size_t n = tokens_of(&train->examples[i]);
         longest = n > longest ? n : longest;
-        if (counts)
-            counts[n]++;
     }
+    size_t *counts = calloc(longest + 1, sizeof(*counts));
+    for (size_t i = 0; counts && i < train->count; i++)
+        counts[tokens_of(&train->examples[i])]++;
     for (size_t n = longest, taken = left; counts && n > 0 && taken > 0; n--) {
         size_t of_these = counts[n] < taken ? counts[n] : taken;
         total += n * of_these;

@@ -12,11 +12,14 @@ const struct batch *trial_pack(const struct task_kind *task, const struct packin
     struct arena *arena = packing->arena;
     size_t n = packing->n;
     uint32_t index;
-    size_t n_tokens = 0;
-    for (size_t i = 0; i < n; i++)
-        n_tokens += (size_t)packing_example(packing, i, &index)->n_tokens;
+    size_t n_tokens = 0, n_segments = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct example *example = packing_example(packing, i, &index);
+        n_tokens += (size_t)example->n_tokens;
+        n_segments += example->n_parts ? (size_t)example->n_parts : 1;
+    }
     struct batch *batch = arena_alloc(arena, sizeof(*batch));
-    struct segment *segments = arena_alloc(arena, n * sizeof(*segments));
+    struct segment *segments = arena_alloc(arena, n_segments * sizeof(*segments)), *segment = segments;
     int32_t *ids = arena_alloc(arena, 2 * n_tokens * sizeof(*ids)), *types = ids ? ids + n_tokens : NULL;
     int32_t *labels = arena_alloc(arena, n * sizeof(*labels));
     if (!batch || !segments || !ids || !labels)
@@ -24,7 +27,12 @@ const struct batch *trial_pack(const struct task_kind *task, const struct packin
     int at = 0;
     for (size_t i = 0; i < n; i++) {
         const struct example *example = packing_example(packing, i, &index);
-        segments[i] = (struct segment){at, example->n_tokens, example->n_tokens, 0, index};
+        for (int part = 0, first = at; part == 0 || part < example->n_parts; part++) {
+            int rows = example->n_parts ? example->parts[part] : example->n_tokens;
+            uint32_t number = example->n_parts ? index * ROWS_MAX_LIST + (uint32_t)part : index;
+            *segment++ = (struct segment){first, rows, rows, 0, number};
+            first += rows;
+        }
         memcpy(ids + at, example->ids, (size_t)example->n_tokens * sizeof(*ids));
         for (int k = 0; k < example->n_tokens; k++)
             types[at + k] = example->type_ids[k];
@@ -32,7 +40,8 @@ const struct batch *trial_pack(const struct task_kind *task, const struct packin
         at += example->n_tokens;
     }
     *batch = (struct batch){
-        .layout = {.n_segments = (int)n, .n_rows = at, .segments = segments},
+        .layout = {.n_segments = (int)n_segments, .n_rows = at, .segments = segments},
+        .n_items = (int)n,
         .ids = ids,
         .type_ids = types,
         .labels = labels,

@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             family = i;
     snprintf(name, sizeof(name), "%s/config.json", families[family]);
     fuzz_file(name, data, size);
-    for (int task = TASK_CLASSIFICATION; task <= TASK_SEQ2SEQ; task++) {
+    for (int task = TASK_CLASSIFICATION; task < MODEL_TASKS; task++) {
         struct arena arena = {.limit_bytes = 64 << 20};
         struct model model = {0};
         struct model_options options = {.task = (enum model_task)task,

@@ -11,6 +11,7 @@
 #include "trainer/optimizer.h"
 #include "trainer/safetensors.h"
 #include "trainer/task.h"
+#include "trainer/task_head.h"
 
 enum { MAX_ROWS = 256, MAX_TOKENS = 8192 };
 
@@ -24,6 +25,9 @@ struct stream {
 struct case_rows {
     struct stream inputs, decoder; /* decoder: seq2seq, with the labels */
     int32_t classes[MAX_ROWS];
+    int32_t places[2 * MAX_ROWS]; /* qa: both ends, in the row */
+    real values[MAX_ROWS];        /* reg */
+    int n, n_parts;               /* rows; sequences of each (mc) */
 };
 
 struct run {
@@ -55,12 +59,27 @@ static int add_sequence(struct stream *stream, const cJSON *ids, const cJSON *ty
     return 0;
 }
 
+static double number_of(const cJSON *row, const char *key, double fallback)
+{
+    const cJSON *item = json_get(row, key);
+    return item ? item->valuedouble : fallback;
+}
+
 static int add_row(struct case_rows *rows, const cJSON *row, struct err *err)
 {
-    const cJSON *ids = json_get(row, "input_ids"), *labels = json_get(row, "labels"), *label = json_get(row, "label");
+    const cJSON *ids = json_get(row, "input_ids"), *labels = json_get(row, "labels"),
+                *choices = json_get(row, "choices");
     const cJSON *decoder = json_get(row, "decoder_input_ids");
-    rows->classes[rows->inputs.n] = label ? (int32_t)label->valuedouble : -100;
-    int rc = add_sequence(&rows->inputs, ids, json_get(row, "token_type_ids"), decoder ? NULL : labels, err);
+    int n = rows->n++, rc = 0;
+    rows->classes[n] = (int32_t)number_of(row, "label", -100);
+    rows->values[n] = (real)number_of(row, "value", 0);
+    rows->places[2 * n] = (int32_t)number_of(row, "start", 0);
+    rows->places[2 * n + 1] = (int32_t)number_of(row, "end", 0);
+    rows->n_parts = choices ? cJSON_GetArraySize(choices) : 1;
+    for (const cJSON *choice = choices ? choices->child : NULL; choice && rc == 0; choice = choice->next)
+        rc = add_sequence(&rows->inputs, choice, NULL, NULL, err);
+    if (!choices)
+        rc = add_sequence(&rows->inputs, ids, json_get(row, "token_type_ids"), decoder ? NULL : labels, err);
     return rc == 0 && decoder ? add_sequence(&rows->decoder, decoder, NULL, labels, err) : rc;
 }
 
@@ -98,13 +117,20 @@ static struct layout pack(const struct stream *stream, int first, int n, struct 
 static struct batch batch_of(const struct run *run, const struct case_rows *rows, int first, int n)
 {
     static struct segment segments[MAX_ROWS], decoder_segments[MAX_ROWS];
+    static int32_t places[2 * MAX_ROWS];
     const struct stream *inputs = &rows->inputs, *decoder = &rows->decoder;
-    int base = inputs->segments[first].first, decoder_base = decoder->segments[first].first;
-    struct batch batch = {.layout = pack(inputs, first, n, segments),
+    int parts = rows->n_parts, base = inputs->segments[first * parts].first,
+        decoder_base = decoder->segments[first].first;
+    struct batch batch = {.layout = pack(inputs, first * parts, n * parts, segments),
                           .ids = inputs->ids + base,
                           .type_ids = inputs->types + base,
-                          .labels = rows->classes + first};
-    if (run->model.task == TASK_CAUSAL)
+                          .labels = rows->classes + first,
+                          .values = rows->values + first,
+                          .places = places,
+                          .n_items = n};
+    for (int i = 0; i < 2 * n; i++)
+        places[i] = segments[i / 2 * parts].first + rows->places[2 * first + i];
+    if (run->model.task == TASK_CAUSAL || run->model.task == TASK_TOKENS || run->model.task == TASK_MASKED)
         batch.labels = inputs->labels + base;
     if (run->model.task != TASK_SEQ2SEQ)
         return batch;
@@ -123,15 +149,24 @@ static void add_number(struct text *json, const char *separator, double value)
         text_add(json, "null");
 }
 
+/* Whether part i of the loss is row s's: of tags every row of the batch has a part. */
+static bool belongs(const struct batch *batch, const struct task_result *result, int i, int s)
+{
+    const struct segment *segment = &batch->layout.segments[s];
+    if (result->n == batch->layout.n_rows && result->logits)
+        return i >= segment->first && i < segment->first + segment->rows && batch->labels[i] >= 0;
+    return (result->sequences ? result->sequences[i] : i) == s;
+}
+
 /* Sums and numbers of labelled tokens a sequence. */
-static void add_examples(struct text *json, const struct task_result *result, int n)
+static void add_examples(struct text *json, const struct batch *batch, const struct task_result *result, int n)
 {
     for (int part = 0; part < 2; part++) {
         text_add(json, part ? ",\"example_tokens\":[" : ",\"example_nll\":[");
         for (int s = 0; s < n; s++) {
             double total = 0;
             for (int i = 0; i < result->n; i++)
-                if (result->sequences[i] == s)
+                if (belongs(batch, result, i, s))
                     total += part ? 1 : (double)result->losses[i];
             add_number(json, s ? "," : "", total);
         }
@@ -139,24 +174,68 @@ static void add_examples(struct text *json, const struct task_result *result, in
     }
 }
 
+/* Of masked models the logits at masked tokens. */
+static struct value *masked_logits(struct pass *pass)
+{
+    struct targets targets;
+    struct value *x = task_hidden(pass);
+    if (!x || !targets_find(pass, x->layout, pass->batch->labels, false, &targets))
+        return NULL;
+    x = task_head_masked(pass, op_select_rows(pass->tape, x, targets.rows, targets.n));
+    return site_linear(pass, pass->model->output_embedding, x);
+}
+
+/* Columns without their mean over rows [first, first + n), rows without their own: what all have in common does not
+ * show in a softmax over them. */
+static void center(real *x, int n, int stride)
+{
+    double mean = 0;
+    for (int i = 0; i < n; i++)
+        mean += (double)x[i * stride] / n;
+    for (int i = 0; i < n; i++)
+        x[i * stride] -= (real)mean;
+}
+
+static void center_logits(const struct pass *pass, struct value *x)
+{
+    const struct layout *layout = &pass->batch->layout;
+    for (int i = 0; pass->model->task == TASK_CHOICE && i < x->rows; i++)
+        center(x->data + i * x->cols, x->cols, 1);
+    for (int s = 0; pass->model->task == TASK_SPAN && s < layout->n_segments; s++)
+        for (int c = 0; c < x->cols; c++)
+            center(x->data + layout->segments[s].first * x->cols + c, layout->segments[s].rows, x->cols);
+}
+
+static struct value *logits_of(struct pass *pass, const struct task_result *result)
+{
+    switch (pass->model->task) {
+    case TASK_CAUSAL:
+    case TASK_SEQ2SEQ:
+        return task_last_logits(pass, pass->model->kind->decode(pass));
+    case TASK_MASKED:
+        return masked_logits(pass);
+    default:
+        return result->logits;
+    }
+}
+
 static int evaluate(struct run *run, const char *name, struct text *json, struct err *err)
 {
-    struct batch batch = batch_of(run, &run->eval, 0, run->eval.inputs.n);
+    struct batch batch = batch_of(run, &run->eval, 0, run->eval.n);
     struct pass pass = {.tape = &run->tape, .model = &run->model, .batch = &batch};
     struct loss_options options = {0};
     struct task_result result = {0};
     run->tape.is_training = run->tape.is_recording = false;
     tape_begin(&run->tape, &run->step);
     struct value *loss = task_loss(run->task, &pass, &options, &result);
-    struct value *logits = run->model.task == TASK_CLASSIFICATION
-                               ? result.logits
-                               : task_last_logits(&pass, run->model.kind->decode(&pass));
+    struct value *logits = loss ? logits_of(&pass, &result) : NULL;
     int rc = tape_check(&run->tape, err);
     if (rc < 0)
         return rc;
+    center_logits(&pass, logits);
     text_printf(json, ",\"%s\":{\"loss\":", name);
     add_number(json, "", (double)loss->data[0]);
-    add_examples(json, &result, run->eval.inputs.n);
+    add_examples(json, &batch, &result, run->eval.n);
     text_add(json, ",\"logits\":[");
     for (int i = 0; i < logits->rows; i++) {
         text_add(json, i ? ",[" : "[");
@@ -171,7 +250,7 @@ static int evaluate(struct run *run, const char *name, struct text *json, struct
 static int train_step(struct run *run, const cJSON *optim, int step, double *loss, struct err *err)
 {
     int size = (int)json_get(optim, "batch_size")->valuedouble, parts = (int)json_get(optim, "grad_accum")->valuedouble;
-    int n_batches = run->train.inputs.n / size, rc = 0;
+    int n_batches = run->train.n / size, rc = 0;
     *loss = 0;
     params_zero_grad(&run->model.params, NULL);
     for (int part = 0; part < parts && rc == 0; part++) {
@@ -223,7 +302,13 @@ static int train(struct run *run, const cJSON *spec, const cJSON *settings, stru
 /* What FORMAT.md calls the tasks. */
 static const char *golden_task_name(const char *task)
 {
-    static const char *const names[][2] = {{"clm", "causal"}, {"s2s", "seq2seq"}};
+    static const char *const names[][2] = {{"clm", "causal"},
+                                           {"s2s", "seq2seq"},
+                                           {"reg", "regression"},
+                                           {"mc", "multiple_choice"},
+                                           {"tok", "token_classification"},
+                                           {"qa", "question_answering"},
+                                           {"mlm", "masked"}};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(task, names[i][0]) == 0)
             return names[i][1];

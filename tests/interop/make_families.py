@@ -25,8 +25,9 @@ T5 = dict(SMALL, d_model=30, d_kv=8, d_ff=44, num_layers=2, num_decoder_layers=3
           relative_attention_num_buckets=8, relative_attention_max_distance=12, decoder_start_token_id=0, use_cache=False)
 ROBERTA = dict(SMALL, hidden_size=30, num_hidden_layers=3, num_attention_heads=5, intermediate_size=40,
                max_position_embeddings=44, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=3)
+BERT = dict(ROBERTA)
 DISTIL = dict(SMALL, dim=32, n_layers=3, n_heads=4, hidden_dim=44, max_position_embeddings=44, dropout=0.0,
-              attention_dropout=0.0, seq_classif_dropout=0.0, num_labels=3)
+              attention_dropout=0.0, seq_classif_dropout=0.0, qa_dropout=0.0, num_labels=3)
 GPT2 = dict(SMALL, n_embd=36, n_layer=2, n_head=3, n_positions=48, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
             use_cache=False)
 
@@ -63,7 +64,16 @@ FAMILIES = {
     "t5_gated": ("T5", "ConditionalGeneration", "s2s", dict(T5, feed_forward_proj="gated-gelu",
                                                             tie_word_embeddings=False)),
 }
-LORA = {"distilbert": ["q_lin", "v_lin", "lin1"], "xlmroberta": ["query", "value"], "gpt2": ["c_attn", "c_fc"],
+for prefix, base in (("Bert", dict(BERT)), ("XLMRoberta", dict(ROBERTA)), ("DistilBert", dict(DISTIL))):
+    for head, task, more in (("SequenceClassification", "reg", dict(num_labels=1)), ("MultipleChoice", "mc", {}),
+                             ("TokenClassification", "tok", dict(num_labels=5)), ("QuestionAnswering", "qa", dict(num_labels=2)), ("MaskedLM", "mlm", {})):
+        FAMILIES[f"{prefix.lower()}_{task}"] = (prefix, head, task, dict(base, **more))
+for prefix, base in (("GPT2", GPT2), ("Llama", LLAMA), ("Mistral", LLAMA), ("Qwen2", LLAMA)):
+    FAMILIES[f"{prefix.lower()}_tok"] = (prefix, "TokenClassification", "tok", dict(base, num_labels=5, classifier_dropout=0.0))
+FAMILIES["gpt2_qa"] = ("GPT2", "QuestionAnswering", "qa", GPT2)
+FAMILIES["gpt2_reg"] = ("GPT2", "SequenceClassification", "reg", dict(GPT2, num_labels=1))
+FAMILIES["bertuntied_mlm"] = ("Bert", "MaskedLM", "mlm", dict(BERT, tie_word_embeddings=False))
+LORA = {"bert": ["query", "value", "dense"], "distilbert": ["q_lin", "v_lin", "lin1"], "xlmroberta": ["query", "value"], "gpt2": ["c_attn", "c_fc"],
         "t5": ["q", "v", "wo"]}
 
 def model_class(name):
@@ -108,14 +118,93 @@ def load_model(folder, kind, problem=None, tweak=None):
     model = model_class(os.path.basename(folder)).from_pretrained(folder, attn_implementation="eager",
                                                                   dtype=torch.float32)
     model.config.use_cache = False
+    if "lm_head" in model._modules: # shared tensors have the name of the first module that has them: the body's
+        model._modules["lm_head"] = model._modules.pop("lm_head")
     return model
 
 def base_trainable(name, case, n_layers, plain=golden.base_trainable):
     if case["model"] == "marian" and "embed_positions" in name:
         return False # a buffer in all but name
-    return plain(name, case, n_layers) or (case["method"] == "bitfit" and re.match(r"score\.|pre_classifier\.", name) is not None)
+    return plain(name, case, n_layers) or (case["method"] == "bitfit" and re.match(r"score\.|pre_classifier\.|qa_outputs\.", name) is not None)
+
+NEW = ("reg", "mc", "tok", "qa", "mlm")
+
+def new_row(task, kind, ri, vocab, labels):
+    """What a row of a task that the generator does not know is made of."""
+    length = 11 if task == "qa" else ri(6, 14) # padding takes part in the reference's softmax over places
+    ids = [golden.CLS] + [ri(golden.NSPECIAL, vocab) for _ in range(length)] + [golden.SEP]
+    if task == "reg":
+        return dict(input_ids=ids, value=round(sum(ids) % 17 / 8 - 1, 3))
+    if task == "mc":
+        choices = [ids[:4] + [ri(golden.NSPECIAL, vocab) for _ in range(ri(2, 6))] + [golden.SEP] for _ in range(4)]
+        return dict(choices=choices, label=max(range(4), key=lambda i: choices[i][4]))
+    if task == "qa":
+        start = ri(1, 9)
+        return dict(input_ids=ids, start=start, end=start + ri(0, 3))
+    wanted = [ri(0, 3) == 0 for _ in ids]
+    if task == "mlm":
+        labels = [i if w or n == 2 else -100 for n, (i, w) in enumerate(zip(ids, wanted))]
+        return dict(input_ids=[3 if y >= 0 else i for i, y in zip(ids, labels)], labels=labels)
+    return dict(input_ids=ids, labels=[-100 if w else i % labels for i, w in zip(ids, wanted)])
+
+def pad(rows, value):
+    longest = max(len(r) for r in rows)
+    return torch.tensor([r + [value] * (longest - len(r)) for r in rows])
+
+def collate(rows, task, plain=golden.collate):
+    if task not in NEW:
+        return plain(rows, task)
+    flat = [c for r in rows for c in r["choices"]] if task == "mc" else [r["input_ids"] for r in rows]
+    b = dict(input_ids=pad(flat, golden.PAD), attention_mask=pad([[1] * len(r) for r in flat], 0))
+    if task == "mc":
+        b = {k: v.view(len(rows), -1, v.shape[1]) for k, v in b.items()}
+    y = dict(reg=lambda: torch.tensor([r["value"] for r in rows]), mc=lambda: torch.tensor([r["label"] for r in rows]),
+             qa=lambda: torch.tensor([[r["start"], r["end"]] for r in rows]))
+    return b, y[task]() if task in y else pad([r["labels"] for r in rows], -100)
+
+def forward(mod, b, y, c, task, engine, plain=golden.fwd):
+    if task != "qa":
+        return plain(mod, b, y, c, task, engine)
+    out = mod(**b)
+    return torch.stack([out.start_logits, out.end_logits], -1)
+
+def token_nll(logits, y, task, plain=golden.token_nll):
+    ones = torch.ones(len(y), dtype=logits.dtype)
+    cross_entropy = torch.nn.functional.cross_entropy
+    if task == "reg":
+        return (logits[:, 0] - y) ** 2, ones
+    if task == "mc":
+        return cross_entropy(logits, y, reduction="none"), ones
+    if task == "qa":
+        return sum(cross_entropy(logits[..., k], y[:, k], reduction="none") for k in range(2)) / 2, ones
+    if task not in NEW:
+        return plain(logits, y, task)
+    loss = cross_entropy(logits.flatten(0, 1), y.flatten(), ignore_index=-100, reduction="none").view(y.shape)
+    return loss.sum(1), (y != -100).sum(1).to(logits.dtype)
+
+def evaluate(mod, ev, c, task, dt, plain=golden.evaluate):
+    if task not in NEW:
+        return plain(mod, ev, c, task, dt)
+    mod.eval()
+    b, y = collate(ev, task)
+    with torch.no_grad():
+        logits = forward(mod, b, y, c, task, c["engine"])
+        nll, n = token_nll(logits, y, task)
+    mod.train()
+    if task in ("mc", "qa"): # a softmax does not see what all have in common, and its gradient is rounding
+        logits = logits - logits.mean(1, keepdim=True)
+    if task == "mlm":
+        logits = logits[y != -100]
+    elif task in ("tok", "qa"):
+        logits = logits[b["attention_mask"] == 1]
+    return dict(loss=float(nll.sum() / n.sum()), example_nll=[float(x) for x in nll], example_tokens=[int(x) for x in n],
+                logits=logits.tolist())
 
 def make_data(setname, case, m, n, task, opt, plain=golden.make_data):
+    if task in NEW:
+        g = golden.gen(golden.hseed(setname, case, "data"))
+        ri = lambda a, b: int(torch.randint(a, b, (1,), generator=g))
+        return [new_row(task, m["kind"], ri, m["vocab"], m["labels"]) for _ in range(n)]
     rows = plain(setname, case, m, n, task, opt)
     for i, row in enumerate(rows if m["name"] == "llama_dynamic" else []):
         ids = (row["input_ids"] * 3)[:11] # longer than max_position_embeddings
@@ -127,11 +216,15 @@ def cases():
         base = dict(model=name, task=task, data={}, hp={})
         optim = dict(optimizer="adamw", lr=1e-3, betas=[0.9, 0.999], eps=1e-8, weight_decay=0.01, no_decay=[],
                      schedule="linear", warmup_steps=2, steps=10, batch_size=4, grad_accum=1, clip=1.0)
-        yield dict(base, name=f"{name}_full", engine="hf", method="full", optim=optim)
-        if not re.match("mistral|t5|llama", name):
+        if task == "mc": # a unit that is on in all choices has rounding as gradient: no steps of that
+            optim["eps"] = 1e-5
+        if "untied" not in name: # whose reference keeps a bias that nothing reads
+            yield dict(base, name=f"{name}_full", engine="hf", method="full", optim=optim)
+        if not re.match("mistral|t5|llama|.*untied", name):
             yield dict(base, name=f"{name}_bitfit", engine="hf", method="bitfit", optim=dict(optim, weight_decay=0.0))
         targets = next((t for k, t in LORA.items() if name.startswith(k)), ["q_proj", "v_proj"])
-        kind = dict(cls="SEQ_CLS", clm="CAUSAL_LM", s2s="SEQ_2_SEQ_LM")[task]
+        kind = dict(cls="SEQ_CLS", clm="CAUSAL_LM", s2s="SEQ_2_SEQ_LM", reg="SEQ_CLS", mc="SEQ_CLS", tok="TOKEN_CLS",
+                    qa="QUESTION_ANS", mlm="FEATURE_EXTRACTION")[task]
         peft = dict(task_type=kind, peft_type="LORA", r=3, lora_alpha=6, target_modules=targets)
         if name.startswith("gpt2"):
             peft["fan_in_fan_out"] = True
@@ -144,6 +237,7 @@ def main():
         name: dict(name=name, kind="family", vocab=83, labels=config.get("num_labels", 0))
         for name, (_, _, _, config) in FAMILIES.items()}, n=20)}
     golden.load_model, golden.base_trainable, golden.make_data = load_model, base_trainable, make_data
+    golden.collate, golden.fwd, golden.token_nll, golden.evaluate = collate, forward, token_nll, evaluate
     llama.LlamaRotaryEmbedding.forward = golden._rot_fwd # the generator's float64 form knows no scaling
     for case in cases():
         if re.search(pattern, case["name"]):

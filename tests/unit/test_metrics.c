@@ -25,7 +25,12 @@ static struct metrics compute(const real confidence[N], struct arena *arena)
 {
     real probabilities[N * C];
     fill(probabilities, confidence);
-    struct predictions p = {N, C, labels, predicted, losses, NULL, probabilities};
+    struct predictions p = {.n = N,
+                            .n_classes = C,
+                            .labels = labels,
+                            .predicted = predicted,
+                            .losses = losses,
+                            .probabilities = probabilities};
     struct metrics metrics;
     struct err err = {0};
     metrics_begin(&metrics, "classification");
@@ -92,7 +97,8 @@ Test(metrics, adaptive_calibration_error_has_bins_of_equal_mass)
             label[i] = order ? i % 2 : i >= 15;
             p[2 * i] = p[2 * i + 1] = (real)0.5;
         }
-        struct predictions predictions = {30, 2, label, prediction, loss, NULL, p};
+        struct predictions predictions = {
+            .n = 30, .n_classes = 2, .labels = label, .predicted = prediction, .losses = loss, .probabilities = p};
         struct metrics m;
         struct err err = {0};
         metrics_begin(&m, "classification");
@@ -108,7 +114,8 @@ Test(metrics, brier_score_by_hand)
     struct arena arena = {0};
     int32_t label[2] = {0, 1}, prediction[2] = {0, 0};
     real loss[2] = {0, 0}, p[4] = {(real)0.75, (real)0.25, 1, 0};
-    struct predictions predictions = {2, 2, label, prediction, loss, NULL, p};
+    struct predictions predictions = {
+        .n = 2, .n_classes = 2, .labels = label, .predicted = prediction, .losses = loss, .probabilities = p};
     struct metrics m;
     struct err err = {0};
     metrics_begin(&m, "classification");
@@ -123,7 +130,8 @@ Test(metrics, bins_end_at_fifteenths)
     struct arena arena = {0};
     int32_t label[2] = {0, 1}, prediction[2] = {0, 0};
     real loss[2] = {0, 0}, one_bin[4] = {(real)0.199, 0, (real)0.14, 0}, two_bins[4] = {(real)0.201, 0, (real)0.14, 0};
-    struct predictions p = {2, 2, label, prediction, loss, NULL, one_bin};
+    struct predictions p = {
+        .n = 2, .n_classes = 2, .labels = label, .predicted = prediction, .losses = loss, .probabilities = one_bin};
     struct metrics m;
     struct err err = {0};
     metrics_begin(&m, "classification");
@@ -184,7 +192,7 @@ Test(metrics, of_language_models_every_token_counts_the_same)
     struct arena arena = {0};
     real loss[2] = {1, 5};
     int32_t tokens[2] = {3, 1}, prediction[2] = {-1, -1};
-    struct predictions p = {2, 0, tokens, prediction, loss, tokens, NULL};
+    struct predictions p = {.n = 2, .labels = tokens, .predicted = prediction, .losses = loss, .n_tokens = tokens};
     struct metrics m;
     metrics_begin(&m, "causal");
     metrics_of_tokens(&m, &p);
@@ -201,10 +209,43 @@ Test(metrics, a_full_arena_is_an_error)
     arena_init(&arena, 64);
     real probabilities[N * C];
     fill(probabilities, even);
-    struct predictions p = {N, C, labels, predicted, losses, NULL, probabilities};
+    struct predictions p = {.n = N,
+                            .n_classes = C,
+                            .labels = labels,
+                            .predicted = predicted,
+                            .losses = losses,
+                            .probabilities = probabilities};
     struct metrics m;
     struct err err = {0};
     metrics_begin(&m, "classification");
     cr_expect_eq(metrics_of_classes(&m, &p, &arena, &err), ERR_NOMEM);
+    arena_done(&arena);
+}
+
+/* x: 1, 2, 3, 4; targets 1, 3, 2, 10: by hand, and scipy's pearsonr and spearmanr. */
+Test(metrics, of_numbers)
+{
+    struct arena arena = {0};
+    real values[4] = {1, 2, 3, 4}, targets[4] = {1, 3, 2, 10}, losses_of[4] = {0, 1, 1, 36},
+         even_targets[4] = {5, 5, 5, 5};
+    struct predictions p = {.n = 4, .losses = losses_of, .values = values, .targets = targets};
+    struct metrics m;
+    struct err err = {0};
+    metrics_begin(&m, "regression");
+    cr_assert_eq(metrics_of_numbers(&m, &p, &arena, &err), 0, "%s", err.message);
+    cr_expect_float_eq(metrics_get(&m, "mse"), 9.5, 1e-12);
+    cr_expect_float_eq(metrics_get(&m, "loss"), 9.5, 1e-12);
+    cr_expect_float_eq(metrics_get(&m, "pearson"), 13 / sqrt(5.0 * 50), 1e-12);
+    cr_expect_float_eq(metrics_get(&m, "spearman"), 0.8, 1e-12);
+    p.targets = even_targets; /* nothing varies: they do not go together */
+    cr_assert_eq(metrics_of_numbers(&m, &p, &arena, &err), 0);
+    cr_expect_eq(metrics_get(&m, "pearson"), 0);
+    cr_expect_eq(metrics_get(&m, "spearman"), 0);
+    /* Ranks of 1, 1, 2, 2 are 1.5, 1.5, 3.5, 3.5. */
+    real tied[4] = {1, 1, 2, 2};
+    p.values = tied;
+    p.targets = targets;
+    cr_assert_eq(metrics_of_numbers(&m, &p, &arena, &err), 0);
+    cr_expect_float_eq(metrics_get(&m, "spearman"), 2 / sqrt(4.0 * 5), 1e-12);
     arena_done(&arena);
 }

@@ -15,10 +15,12 @@ static int bert_load(struct model *model, const struct model_options *options, s
     if (!bert)
         return err_set(err, ERR_NOMEM, "no memory for the model");
     model->state = bert;
-    int rc = encoder_load(model, &bert->encoder, "bert", 0, strcmp(options->pooling, "pooler") == 0, options, err);
+    bool has_sequence_head = options->task == TASK_CLASSIFICATION || options->task == TASK_CHOICE;
+    bool has_pooler = has_sequence_head && strcmp(options->pooling, "pooler") == 0;
+    int rc = encoder_load(model, &bert->encoder, "bert", 0, has_pooler, options, err);
     if (rc == ERR_NOT_FOUND && err && strstr(err->message, "pooler"))
         return err_set(err, ERR_UNSUPPORTED, "the weights have no pooler; set pooling to \"mean\" or \"first\"");
-    if (rc < 0)
+    if (rc < 0 || !has_sequence_head)
         return rc;
     model->n_classes = options->n_classes;
     const int64_t shape[2] = {options->n_classes, model->hidden_size};
@@ -46,12 +48,24 @@ static struct value *bert_classify(struct pass *pass)
     return op_linear(tape, x, &bert->head_weight->value, &bert->head_bias->value);
 }
 
+static const struct masked_names masked = {
+    .dense = "cls.predictions.transform.dense",
+    .norm = "cls.predictions.transform.LayerNorm",
+    .bias = "cls.predictions.bias",
+    .output = "cls.predictions.decoder",
+    .activation = "hidden_act",
+};
+
 const struct model_kind model_bert = {
     .name = "bert",
     .model_types = (const char *const[]){"bert", NULL},
     .lora_targets = (const char *const[]){"query", "value", NULL},
     .prefix = "bert.",
     .runs_layers = true,
+    .token_head = "classifier",
+    .token_dropout = "classifier_dropout",
+    .masked_head = &masked,
+    .chooses = true,
     .load = bert_load,
     .classify = bert_classify,
     .encode = bert_encode,

@@ -55,7 +55,8 @@ static int distilbert_load(struct model *model, const struct model_options *opti
     distilbert->encoder.names = &names;
     int rc = encoder_load(model, &distilbert->encoder, "distilbert", 0, false, options, err);
     model->n_classes = options->n_classes;
-    return rc < 0 ? rc : load_head(model, distilbert, options, err);
+    bool has_sequence_head = options->task == TASK_CLASSIFICATION || options->task == TASK_CHOICE;
+    return rc == 0 && has_sequence_head ? load_head(model, distilbert, options, err) : rc;
 }
 
 static struct value *distilbert_encode(struct pass *pass)
@@ -75,12 +76,25 @@ static struct value *distilbert_classify(struct pass *pass)
     return op_linear(tape, x, &distilbert->out_weight->value, &distilbert->out_bias->value);
 }
 
+static const struct masked_names masked = {
+    .dense = "vocab_transform",
+    .norm = "vocab_layer_norm",
+    .bias = "vocab_projector.bias",
+    .output = "vocab_projector",
+    .activation = "activation",
+};
+
 const struct model_kind model_distilbert = {
     .name = "distilbert",
     .model_types = (const char *const[]){"distilbert", NULL},
     .lora_targets = (const char *const[]){"q_lin", "v_lin", NULL},
     .prefix = "distilbert.",
     .runs_layers = true,
+    .token_head = "classifier",
+    .token_dropout = "dropout",
+    .span_dropout = "qa_dropout",
+    .masked_head = &masked,
+    .chooses = true,
     .load = distilbert_load,
     .classify = distilbert_classify,
     .encode = distilbert_encode,

@@ -163,9 +163,9 @@ static int gpt2_load(struct model *model, const struct model_options *options, s
                         err);
     if (rc < 0)
         return rc;
-    return options->task == TASK_CLASSIFICATION
-               ? decoder_load_head(model, &gpt2->score, options, err)
-               : model_output_embedding(model, gpt2->is_tied ? gpt2->tokens : NULL, err);
+    if (options->task == TASK_CLASSIFICATION)
+        return decoder_load_head(model, &gpt2->score, options, err);
+    return options->task == TASK_CAUSAL ? model_output_embedding(model, gpt2->is_tied ? gpt2->tokens : NULL, err) : 0;
 }
 
 static struct value *layer_forward(struct pass *pass, int index, struct value *x, const void *context)
@@ -234,6 +234,8 @@ const struct model_kind model_gpt2 = {
     .lora_targets = (const char *const[]){"c_attn", NULL},
     .prefix = "transformer.",
     .runs_layers = true,
+    .token_head = "classifier",
+    .token_dropout = "classifier_dropout",
     .load = gpt2_load,
     .classify = gpt2_classify,
     .decode = gpt2_decode,

@@ -191,9 +191,9 @@ static int llama_load(struct model *model, const struct model_options *options, 
         rc = model_norm(model, &llama->norm, NULL, model->n_layers, model->hidden_size, "model.norm", err);
     if (rc < 0)
         return rc;
-    return options->task == TASK_CLASSIFICATION
-               ? decoder_load_head(model, &llama->score, options, err)
-               : model_output_embedding(model, llama->is_tied ? llama->tokens : NULL, err);
+    if (options->task == TASK_CLASSIFICATION)
+        return decoder_load_head(model, &llama->score, options, err);
+    return options->task == TASK_CAUSAL ? model_output_embedding(model, llama->is_tied ? llama->tokens : NULL, err) : 0;
 }
 
 /* What a pass's layers share. */
@@ -258,7 +258,8 @@ static struct value *llama_classify(struct pass *pass)
     {                                                                                                                  \
         .name = type, .model_types = (const char *const[]){type, NULL},                                                \
         .lora_targets = (const char *const[]){"q_proj", "v_proj", NULL}, .prefix = "model.", .runs_layers = true,      \
-        .load = llama_load, .packs = true, .classify = llama_classify, .decode = llama_decode,                         \
+        .token_head = "score", .token_dropout = "classifier_dropout", .load = llama_load, .packs = true,               \
+        .classify = llama_classify, .decode = llama_decode,                                                            \
     }
 
 const struct model_kind model_llama = LLAMA_KIND("llama");
