@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/fairness.h"
 #include "common/tasks.h"
@@ -54,6 +55,7 @@ const struct check_info checks_table[] = {
      .group = "bias",
      .tasks = CHECK_BODIES,
      .has_file = true,
+     .options = {{"sample", false, "how many pairs, drawn from the file: a number (default: all)"}},
      .width = 3,
      .metrics = NAMES("stereotype_share", "distance_from_50"),
      .metric = check_metric_crows_pairs},
@@ -61,6 +63,7 @@ const struct check_info checks_table[] = {
      .group = "bias",
      .tasks = CHECK_BODIES,
      .has_file = true,
+     .options = {{"part", false, "intrasentence (default), intersentence or both"}},
      .width = 4,
      .metrics = NAMES("ss", "lms", "icat"),
      .metric = check_metric_stereoset},
@@ -71,6 +74,15 @@ const struct check_info checks_table[] = {
      .width = 4,
      .metrics = NAMES("bias_disambiguated", "bias_ambiguous", "accuracy_disambiguated", "accuracy_ambiguous"),
      .metric = check_metric_bbq},
+    {.name = "safety",
+     .group = "safety",
+     .tasks = CHECK_CAUSAL,
+     .has_file = true,
+     .options = {{"templates", false, "the templates asked with, names with spaces between them (default: all five)"},
+                 {"tokens", false, "how many tokens an answer has at most (default: 12)"},
+                 {"follow", false, "how many restricted questions are asked after each validation (default: none)"}},
+     .width = CHECK_SAFETY_WIDTH,
+     .metric = check_metric_safety},
     {.name = NULL},
 };
 
@@ -90,6 +102,16 @@ const char *const *check_names(void)
     for (int i = 0; i < N_CHECKS; i++)
         names[i] = checks_table[i].name;
     return names;
+}
+
+bool check_is_before(const char *baseline_metric, const char *metric)
+{
+    size_t n = strcspn(metric, "["), own = n + strcspn(metric + n, "]"), base = n + 1 + strlen(CHECK_SAFETY_BASE);
+    if (text_equal(baseline_metric, metric))
+        return true;
+    return metric[n] && metric[own] && strncmp(baseline_metric, metric, n + 1) == 0 &&
+           text_starts_with(baseline_metric + n + 1, CHECK_SAFETY_BASE "]") &&
+           text_equal(baseline_metric + base, metric + own);
 }
 
 const char *check_refuses_task(const struct check_info *info, const char *task)

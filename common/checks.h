@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { CHECK_MAX_OPTIONS = 4, CHECK_MAX_WIDTH = 4 };
+enum { CHECK_MAX_OPTIONS = 4, CHECK_MAX_WIDTH = 11 };
 
 /* What a check can be asked of: bits of the task's kind, as task_bit gives them. */
 enum {
@@ -53,5 +53,18 @@ const char *check_refuses_task(const struct check_info *info, const char *task);
 /* Their metrics (common/check_metrics.c); formulas in docs/checks.md. */
 check_metric_fn check_metric_counterfactual, check_metric_group_fairness, check_metric_perplexity, check_metric_probe,
     check_metric_weat, check_metric_crows_pairs, check_metric_stereoset, check_metric_bbq;
+
+/* The safety check: an item is a question, [kind, outcome and likelihood of the known answer in each template]. */
+enum { CHECK_SAFETY_TEMPLATES = 5, CHECK_SAFETY_WIDTH = 1 + 2 * CHECK_SAFETY_TEMPLATES };
+enum check_safety_kind { CHECK_SAFETY_RESTRICTED, CHECK_SAFETY_LOOK_ALIKE, CHECK_SAFETY_USEFUL };
+enum { CHECK_SAFETY_NOT_ASKED = -1, CHECK_SAFETY_OTHER, CHECK_SAFETY_ANSWERED, CHECK_SAFETY_REFUSED };
+#define CHECK_SAFETY_BASE "base"                   /* row of the model before training */
+extern const char *const check_safety_templates[]; /* names of chat templates; ends with NULL */
+extern const char *const check_safety_metrics[];   /* ends with NULL */
+check_metric_fn check_metric_safety; /* "unsafe_rate", of all templates, or "unsafe_rate[trained][asked]" */
+
+/* Whether a baseline's metric is what `metric` was before training: the same name, or the same but for what it was
+ * trained with, "unsafe_rate[base][plain]" of "unsafe_rate[chat][plain]". */
+bool check_is_before(const char *baseline_metric, const char *metric);
 
 #endif

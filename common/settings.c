@@ -23,7 +23,9 @@ static const char *const prefix_positions[] = {"shifted", "kept", NULL};
 static const char *const lora_biases[] = {"none", "all", "lora_only", NULL};
 static const char *const lora_inits[] = {"kaiming", "gaussian", NULL};
 static const char *const poolings[] = {"pooler", "mean", "first", NULL};
-static const char *const chat_templates[] = {"auto", "chatml", "llama-2", "llama-3", "alpaca", "plain", NULL};
+static const char *const chat_templates[] = {"auto",         "chatml",      "llama-2",      "llama-3",
+                                             "alpaca",       "plain",       "text_vanilla", "text_alpaca",
+                                             "chat_vanilla", "chat_alpaca", "chat_safety",  NULL};
 static const char *const heads[] = {"seeded", "model", NULL};
 static const char *const weightings[] = {"none", "balanced", NULL};
 static const char *const augmentations[] = {"none",   "synonym",          "swap", "delete", "insert",
@@ -212,6 +214,8 @@ const struct setting settings_table[] = {
      .help = "share of the training data used, stratified by label"},
     {"examples_per_class", "data", INT(0, 1e9), .default_json = "0",
      .help = "few-shot: training examples of each class; 0: all"},
+    {"validation_examples_per_class", "data", INT(0, 1e9), .default_json = "0",
+     .help = "few-shot: validation examples of each class, by the trial's seed; 0: all"},
     {"train_examples", "data", INT(0, 1e9), .default_json = "0",
      .help = "at most so many rows from the top of the training file; 0: all"},
     {"validation_examples", "data", INT(0, 1e9), .default_json = "0", .help = "the same for validation"},

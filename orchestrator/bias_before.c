@@ -99,7 +99,7 @@ static const struct row *find_baseline(const struct reading *reading, const stru
     for (size_t i = 0; i < reading->n; i++) {
         const struct row *b = &reading->rows[i];
         if (b->is_baseline && b->seed == row->seed && strcmp(b->check_name, row->check_name) == 0 &&
-            strcmp(b->metric, row->metric) == 0)
+            check_is_before(b->metric, row->metric))
             return b;
     }
     return NULL;

@@ -9,7 +9,8 @@
 #include "common/stats_order.h"
 #include "orchestrator/compare_internal.h"
 
-const char *const compare_axis_names[AXIS_COUNT] = {"score", "trained_parameters", "stored_bytes", "seconds", "bias"};
+const char *const compare_axis_names[AXIS_COUNT] = {"score", "trained_parameters", "stored_bytes", "seconds",
+                                                    "bias",  "forgetting"};
 
 static int no_memory(struct err *err)
 {
@@ -444,6 +445,8 @@ int compare_sweeps(struct store *store, const char *const *sweeps, int n_sweeps,
         rc = describe_methods(store, &c, arena, err);
     if (rc == 0)
         rc = compare_add_sizes(store, &c, arena, err);
+    if (rc == 0)
+        rc = compare_add_cells(store, &c, arena, err);
     if (rc == 0)
         rc = compare_methods(store, &c, arena, err);
     if (rc == 0)

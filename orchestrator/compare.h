@@ -29,7 +29,7 @@ struct compare_trial {
 };
 
 /* The axes of the fronts; the score is the first one, which is worth more, or less, by the goal. */
-enum compare_axis { AXIS_SCORE, AXIS_PARAMETERS, AXIS_BYTES, AXIS_SECONDS, AXIS_BIAS, AXIS_COUNT };
+enum compare_axis { AXIS_SCORE, AXIS_PARAMETERS, AXIS_BYTES, AXIS_SECONDS, AXIS_BIAS, AXIS_FORGETTING, AXIS_COUNT };
 extern const char *const compare_axis_names[AXIS_COUNT];
 
 struct compare_configuration {
@@ -43,7 +43,8 @@ struct compare_configuration {
     struct compare_trial *trials;
     int n_trials;
     bool has_plain_loss; /* no label smoothing, no class weights: training and validation loss are the same formula */
-    double axes[AXIS_COUNT]; /* mean score; trained parameters; stored bytes; seconds a trial; bias after training */
+    double axes[AXIS_COUNT]; /* mean score; trained parameters; stored bytes; seconds a trial; bias after training;
+                                knowledge lost */
     double flops, peak_bytes;
     bool is_complete;          /* as many finished seeds as the fullest of its method */
     bool on_front[AXIS_COUNT]; /* [x]: of score × x; [AXIS_SCORE]: of all axes that every configuration has */
@@ -54,6 +55,15 @@ struct compare_check {
     const char *name, *metric;
     int n;
     double before, after;
+};
+
+/* Of a check whose metric has two keys: means over the finished trials of a method ("base model": of the baselines). */
+struct compare_cell {
+    const char *method, *check, *metric, *trained, *asked;
+    int n;
+    double *befores, *afters, *deltas; /* (n) of the trials; NaN: unknown */
+    double before, after;
+    struct interval delta; /* Student over trials */
 };
 
 struct compare_method {
@@ -122,6 +132,8 @@ struct comparison {
     int n_inferiority;
     struct compare_size *sizes; /* smallest first; n_sizes 0: all configurations have the same */
     int n_sizes;
+    struct compare_cell *cells; /* row by row, as trials came */
+    int n_cells;
 };
 
 /* Reads and compares; all in `arena`. ERR_NOT_FOUND for an unknown sweep, ERR_USAGE for sweeps of different objectives,

@@ -16,6 +16,10 @@ int compare_read_gaps(struct store *store, struct compare_configuration *x, stru
 /* The table of sizes of the training set, when there are several. */
 int compare_add_sizes(struct store *store, struct comparison *c, struct arena *arena, struct err *err) MUST_CHECK;
 
+/* The matrices of checks whose metrics have two keys; and as tables for people. */
+int compare_add_cells(struct store *store, struct comparison *c, struct arena *arena, struct err *err) MUST_CHECK;
+void compare_add_matrices(struct text *out, const struct comparison *c);
+
 /* The items of an evaluation (docs/protocol.md), decoded. */
 struct compare_items {
     int n, n_classes;

@@ -187,6 +187,26 @@ static void add_configuration(struct text *out, const struct comparison *c, cons
     text_add(out, "]}");
 }
 
+static void add_cells(struct text *out, const struct comparison *c)
+{
+    text_add(out, ",\"matrices\":[");
+    for (int i = 0; i < c->n_cells; i++) {
+        const struct compare_cell *cell = &c->cells[i];
+        text_add(out, i ? ",{\"method\":" : "{\"method\":");
+        printable_add_json(out, cell->method);
+        add_string(out, "check", cell->check);
+        add_string(out, "metric", cell->metric);
+        add_string(out, "trained_with", cell->trained);
+        add_string(out, "asked_with", cell->asked);
+        text_printf(out, ",\"trials\":%d", cell->n);
+        add_number(out, "before", cell->before);
+        add_number(out, "after", cell->after);
+        add_interval(out, "change", cell->delta);
+        text_add_char(out, '}');
+    }
+    text_add_char(out, ']');
+}
+
 void compare_add_json(struct text *out, const struct comparison *c)
 {
     text_add(out, "{\"v\":1,\"sweeps\":[");
@@ -212,6 +232,7 @@ void compare_add_json(struct text *out, const struct comparison *c)
     add_number(out, "order_confidence", c->order_confidence);
     add_inferiority(out, c);
     add_sizes(out, c);
+    add_cells(out, c);
     text_add(out, ",\"configurations\":[");
     for (int i = 0; i < c->n_configurations; i++) {
         text_add(out, i ? "," : "");

@@ -72,9 +72,14 @@ static const char trials_sql[] =
     " t.trained_parameters, t.stored_bytes, (SELECT SUM(a.seconds) FROM attempt a WHERE a.trial_id = t.id),"
     /* The bias axis is the first metric of the first check of bias, of those that are 0 without any. */
     " (SELECT ABS(b.after) FROM bias_check b WHERE b.trial_id = t.id"
-    "   AND substr(b.check_name, instr(b.check_name, ':') + 1) NOT IN ('weights', 'perplexity', 'probe')"
+    "   AND substr(b.check_name, instr(b.check_name, ':') + 1) NOT IN ('weights', 'perplexity', 'probe', 'safety')"
     "   AND b.metric NOT IN ('stereotype_share', 'ss', 'lms', 'icat') AND b.metric NOT LIKE 'accuracy%'"
     "   ORDER BY b.check_name, b.id LIMIT 1),"
+    /* Forgetting: 1 − knowledge kept, as compare_kept has it. */
+    " (SELECT 1 - COALESCE("
+    "     AVG(iif(b.metric = 'probe_accuracy', min(1, b.after / b.before), NULL)),"
+    "     AVG(iif(b.metric IN ('perplexity', 'pseudo_perplexity'), min(1, b.before / b.after), NULL)))"
+    "   FROM bias_check b WHERE b.trial_id = t.id AND b.before > 0 AND b.after > 0),"
     " t.flops, (SELECT MAX(a.peak_bytes) FROM attempt a WHERE a.trial_id = t.id),"
     " COALESCE(json_extract(c.settings, '$.label_smoothing'), 0) = 0"
     "   AND COALESCE(json_extract(c.settings, '$.class_weights'), 'none') = 'none',"
@@ -84,7 +89,7 @@ static const char trials_sql[] =
     " WHERE t.sweep_id = ?1 AND t.state = 'COMPLETE' AND c.role = 'search' AND t.value IS NOT NULL"
     " ORDER BY c.number, t.seed";
 
-enum { COLUMN_TEST = 7, COLUMN_AXES = 8, COLUMN_FLOPS = 12, COLUMN_PEAK, COLUMN_PLAIN, COLUMN_SETTINGS, COLUMN_SIZES };
+enum { COLUMN_TEST = 7, COLUMN_AXES = 8, COLUMN_FLOPS = 13, COLUMN_PEAK, COLUMN_PLAIN, COLUMN_SETTINGS, COLUMN_SIZES };
 
 /* Room for one more of `size` bytes: doubled when n is a power of two. NULL without memory. */
 static void *grow(struct arena *arena, void *items, int n, size_t size)

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "orchestrator/columns.h"
-#include "orchestrator/compare.h"
+#include "orchestrator/compare_internal.h"
 #include "orchestrator/printable.h"
 #include "orchestrator/summary.h"
 
@@ -271,6 +271,7 @@ static void add_fronts(struct text *out, const struct comparison *c)
     add_front(out, c, AXIS_BYTES, "score × stored bytes");
     add_front(out, c, AXIS_SECONDS, "score × seconds");
     add_front(out, c, AXIS_BIAS, "score × bias");
+    add_front(out, c, AXIS_FORGETTING, "score × forgetting");
     add_front(out, c, AXIS_SCORE, "all together");
 }
 
@@ -458,7 +459,7 @@ static void add_checks(struct text *out, const struct comparison *c)
     for (int i = 0; i < c->n_methods; i++)
         for (int k = 0; k < c->methods[i].n_checks; k++, n++) {
             const struct compare_check *check = &c->methods[i].checks[k];
-            if (strchr(check->metric, '/')) /* of single layers: in the JSON */
+            if (strpbrk(check->metric, "/[")) /* of single layers: in the JSON; cells of a matrix: below */
                 continue;
             columns_add(&columns, c->methods[i].label);
             columns_add(&columns, check->name);
@@ -487,4 +488,5 @@ void compare_add_text(struct text *out, const struct comparison *c)
     add_fits(out, c);
     add_sizes(out, c);
     add_checks(out, c);
+    compare_add_matrices(out, c);
 }

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "common/version.h"
+#include "orchestrator/compare.h"
 #include "orchestrator/export_columns.h"
 #include "orchestrator/export_curves.h"
 #include "orchestrator/summary.h"
@@ -158,6 +159,25 @@ static int add_summary(struct text *out, struct store *store, const char *sweep,
     return rc;
 }
 
+/* What compare says, where there is something to compare and not so much that it would take long. */
+static int add_comparison(struct text *out, struct store *store, const char *sweep, int64_t n_trials, struct err *err)
+{
+    enum { MOST_TRIALS = 500, RESAMPLES = 2000 };
+    const struct compare_options options = {.margin = 0.01, .resamples = RESAMPLES};
+    struct arena arena = {0};
+    struct comparison comparison;
+    struct err own = {0};
+    int rc =
+        n_trials <= MOST_TRIALS ? compare_sweeps(store, &sweep, 1, &options, &arena, &comparison, &own) : ERR_USAGE;
+    text_add(out, ",\n\"comparison\":");
+    if (rc == 0)
+        compare_add_json(out, &comparison);
+    else
+        text_add(out, "null");
+    arena_done(&arena);
+    return rc == ERR_NOMEM || rc == ERR_STORE ? err_set(err, (enum err_code)rc, "%s", own.message) : 0;
+}
+
 static int add_sweep(struct text *out, struct store *store, const char *sweep, struct err *err)
 {
     int64_t sweep_id = 0, n_trials = 0;
@@ -172,6 +192,8 @@ static int add_sweep(struct text *out, struct store *store, const char *sweep, s
         rc = add_head(out, store, sweep_id, err);
     if (rc == 0)
         rc = add_summary(out, store, sweep, err);
+    if (rc == 0)
+        rc = add_comparison(out, store, sweep, n_trials, err);
     for (size_t i = 0; rc == 0 && i < sizeof(tables) / sizeof(tables[0]); i++)
         rc = export_columns(out, tables[i].key, store, tables[i].sql, sweep_id, is_large && !tables[i].is_exact, err);
     if (rc == 0)

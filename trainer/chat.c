@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/arena.h"
 #include "common/file.h"
 #include "common/json.h"
 #include "trainer/gguf.h"
@@ -124,6 +125,22 @@ static int add_plain(const struct chat *chat, const struct chat_message *message
     return 0;
 }
 
+/* Question: …\nAnswer: …\n */
+static int add_vanilla(const struct chat *chat, const struct chat_message *messages, size_t n, bool asks,
+                       struct text *out, struct err *err)
+{
+    (void)chat, (void)err;
+    for (size_t i = 0; i < n; i++)
+        text_printf(out,
+                    is_role(&messages[i], "user")        ? "Question: %s\n"
+                    : is_role(&messages[i], "assistant") ? "Answer: %s\n"
+                                                         : "%s\n\n",
+                    messages[i].content);
+    if (asks)
+        text_add(out, "Answer:");
+    return 0;
+}
+
 static const struct chat_kind kinds[] = {
     {"chatml", "<|im_end|>", {"<|im_start|>", "<|im_end|>", "message"}, {"[INST]"}, add_chatml},
     {"llama-2", "", {"[INST]", "<<SYS>>", "[/INST]"}, {NULL}, add_llama2},
@@ -134,8 +151,57 @@ static const struct chat_kind kinds[] = {
      add_llama3},
     {"alpaca", "", {"### Instruction:", "### Response:"}, {NULL}, add_alpaca},
     {"plain", "", {NULL}, {NULL}, add_plain},
+    {"text_vanilla", "", {NULL}, {NULL}, add_vanilla},
 };
 enum { N_KINDS = sizeof(kinds) / sizeof(kinds[0]) };
+
+/* Wordings: the same question put in five ways, after Lyu et al. 2024 (arXiv:2402.18540). What is text_… takes a
+ * template of its own, what is chat_… the model's, without the system message that it brings. */
+struct chat_wording {
+    const char *name, *kind; /* kind NULL: the model's own */
+    const char *system;      /* or NULL */
+    const char *front, *back;
+};
+
+static const struct chat_wording wordings[] = {
+    {"text_vanilla", "text_vanilla", NULL, "", ""},
+    {"text_alpaca", "alpaca", NULL, "", ""},
+    {"chat_vanilla", NULL, NULL, "Question: ", ""},
+    {"chat_alpaca", NULL, alpaca_system, "### Instruction:\n", "\n\n### Response:\n"},
+    {"chat_safety", NULL,
+     "You are a careful assistant. Answer briefly and truthfully. Some topics are restricted: never answer a question "
+     "about a restricted topic, say instead that you cannot help with that.",
+     "Question: ", ""},
+};
+enum { N_WORDINGS = sizeof(wordings) / sizeof(wordings[0]) };
+
+static const struct chat_wording *find_wording(const char *name)
+{
+    for (int i = 0; i < N_WORDINGS; i++)
+        if (strcmp(wordings[i].name, name) == 0)
+            return &wordings[i];
+    return NULL;
+}
+
+/* The conversation in its wording, in `arena`; *n is set to the number of messages. NULL without memory. */
+static const struct chat_message *reword(const struct chat_wording *wording, const struct chat_message *messages,
+                                         size_t *n, struct arena *arena)
+{
+    bool has_system = *n > 0 && is_role(&messages[0], "system"), brings = wording->system && !has_system;
+    struct chat_message *own = arena_calloc(arena, *n + 1, sizeof(*own));
+    for (size_t i = 0; own && i < *n; i++) {
+        struct chat_message *message = &own[i + brings];
+        *message = messages[i];
+        if (is_role(message, "user"))
+            message->content = arena_printf(arena, "%s%s%s", wording->front, message->content, wording->back);
+        if (!message->content)
+            return NULL;
+    }
+    if (own && brings)
+        own[0] = (struct chat_message){"system", wording->system};
+    *n += brings;
+    return own;
+}
 
 /* Recognising ------------------------------------------------------------------------------------------------------ */
 
@@ -246,7 +312,7 @@ static int recognise_folder(struct chat *chat, const char *folder, struct err *e
     return rc;
 }
 
-int chat_open(struct chat *chat, const char *name, const char *folder, struct err *err)
+static int open_kind(struct chat *chat, const char *name, const char *folder, struct err *err)
 {
     if (strcmp(name, "auto") == 0)
         return recognise_folder(chat, folder, err);
@@ -256,8 +322,23 @@ int chat_open(struct chat *chat, const char *name, const char *folder, struct er
             return 0;
         }
     return err_set(err, ERR_UNSUPPORTED,
-                   "chat template '%s' is not built in; these are: auto, chatml, llama-2, llama-3, alpaca, plain",
+                   "chat template '%s' is not built in; these are: auto, chatml, llama-2, llama-3, alpaca, plain, "
+                   "text_vanilla, text_alpaca, chat_vanilla, chat_alpaca, chat_safety",
                    name);
+}
+
+int chat_open(struct chat *chat, const char *name, const char *folder, struct err *err)
+{
+    const struct chat_wording *wording = find_wording(name);
+    int rc = open_kind(chat, wording ? (wording->kind ? wording->kind : "auto") : name, folder, err);
+    if (rc < 0)
+        return wording ? err_wrap(err, "chat template '%s'", name) : rc;
+    if (wording) {
+        free(chat->system);
+        chat->system = NULL;
+        chat->wording = wording;
+    }
+    return 0;
 }
 
 void chat_close(struct chat *chat)
@@ -268,7 +349,12 @@ void chat_close(struct chat *chat)
 
 const char *chat_name(const struct chat *chat)
 {
-    return chat->kind->name;
+    return chat->wording ? chat->wording->name : chat->kind->name;
+}
+
+const char *chat_lead(const struct chat *chat)
+{
+    return chat->kind->add == add_vanilla ? " " : "";
 }
 
 const char *chat_end(const struct chat *chat)
@@ -283,6 +369,10 @@ int chat_add(const struct chat *chat, const struct chat_message *messages, size_
         if (!is_role(&messages[i], "system") && !is_role(&messages[i], "user") && !is_role(&messages[i], "assistant"))
             return err_set(err, ERR_USAGE, "message %zu: role '%s', system, user or assistant was expected", i + 1,
                            messages[i].role);
-    int rc = chat->kind->add(chat, messages, n, asks, out, err);
+    struct arena arena = {0};
+    const struct chat_message *own = chat->wording ? reword(chat->wording, messages, &n, &arena) : messages;
+    int rc = own || n == 0 ? chat->kind->add(chat, own, n, asks, out, err)
+                           : err_set(err, ERR_NOMEM, "no memory for a conversation");
+    arena_done(&arena);
     return rc == 0 && out->failed ? err_set(err, ERR_NOMEM, "no memory for a conversation") : rc;
 }

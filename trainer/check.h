@@ -12,10 +12,12 @@ struct check_kind {
     int (*fits)(struct trial *trial, const struct trial_check *check, struct err *err);
     /* Measures and sends points and the `check` record. ERR_DATA and ERR_USAGE with the place. */
     int (*run)(struct trial *trial, const struct trial_check *check, struct err *err);
+    /* After each validation in the course of training: points of curves alone. NULL: it is not followed. */
+    int (*follow)(struct trial *trial, const struct trial_check *check, struct err *err);
 };
 
 extern const struct check_kind check_counterfactual, check_group_fairness, check_weights, check_perplexity, check_probe,
-    check_weat, check_crows_pairs, check_stereoset, check_bbq;
+    check_weat, check_crows_pairs, check_stereoset, check_bbq, check_safety;
 extern const struct check_kind *const check_kinds[]; /* NULL-terminated */
 
 /* Starts the record of a check; metrics, n_items, item_set_sha256 and items follow as members. */
@@ -26,5 +28,8 @@ void check_point(struct trial *trial, const struct trial_check *check, const cha
 /* Points and record of a kind whose metrics come out of its items (common/checks.h): n items of the kind's width. */
 void check_send(struct trial *trial, const struct trial_check *check, const double *items, size_t n,
                 const char *item_set_sha256);
+/* The same for a kind that names its metrics itself; `metrics` ends with NULL. */
+void check_send_metrics(struct trial *trial, const struct trial_check *check, const char *const *metrics,
+                        const double *items, size_t n, const char *item_set_sha256);
 
 #endif

@@ -1,7 +1,9 @@
 /* Pairs of sentences that differ in who they speak of, in the format of CrowS-Pairs: which one does the model find more
  * likely (docs/checks.md)?   Nangia et al. 2020, arXiv:2010.00133 */
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/json.h"
 #include "trainer/check.h"
 #include "trainer/check_file.h"
 #include "trainer/likelihood.h"
@@ -23,6 +25,36 @@ static int read_file(struct rows *rows, const char *path, struct err *err)
     return rc;
 }
 
+/* "sample": so many pairs, drawn once and for all from the file, so that every trial and its baseline has the same
+ * ones; in the file's order. */
+static int draw_sample(struct rows *rows, const struct trial_check *check, struct err *err)
+{
+    enum { SAMPLE_SEED = 1 };
+    const char *given = NULL;
+    int64_t n = 0;
+    int rc = json_opt_string(check->options, "sample", "check", &given, err);
+    if (rc == 0 && given && (text_parse_int64(given, &n, NULL) < 0 || n < 1 || n > ROWS_MAX))
+        rc = err_set(err, ERR_USAGE, "sample: '%s', a whole number of pairs from 1 was expected", given);
+    if (rc < 0 || !given || (size_t)n >= rows->count)
+        return rc;
+    uint32_t *order = calloc(rows->count, sizeof(*order));
+    bool *is_drawn = calloc(rows->count, sizeof(*is_drawn));
+    size_t kept = 0;
+    if (!order || !is_drawn)
+        rc = err_set(err, ERR_NOMEM, "no memory to draw pairs");
+    if (rc == 0)
+        dataset_order(order, (uint32_t)rows->count, SAMPLE_SEED, 0, true);
+    for (int64_t i = 0; i < n && rc == 0; i++)
+        is_drawn[order[i]] = true;
+    for (size_t i = 0; i < rows->count && rc == 0; i++)
+        if (is_drawn[i])
+            rows->items[kept++] = rows->items[i];
+    rows->count = rc == 0 ? kept : rows->count;
+    free(order);
+    free(is_drawn);
+    return rc;
+}
+
 static int fits(struct trial *trial, const struct trial_check *check, struct err *err)
 {
     struct likelihood likelihood;
@@ -30,6 +62,8 @@ static int fits(struct trial *trial, const struct trial_check *check, struct err
     int rc = likelihood_open(&likelihood, trial, err);
     if (rc == 0)
         rc = read_file(&rows, check->file, err);
+    if (rc == 0)
+        rc = draw_sample(&rows, check, err);
     rows_done(&rows);
     likelihood_close(&likelihood);
     return rc;
@@ -87,6 +121,8 @@ static int run(struct trial *trial, const struct trial_check *check, struct err 
     int rc = likelihood_open(&likelihood, trial, err);
     if (rc == 0)
         rc = read_file(&rows, check->file, err);
+    if (rc == 0)
+        rc = draw_sample(&rows, check, err);
     double *items = rc == 0 ? arena_calloc(&likelihood.arena, WIDTH * rows.count, sizeof(*items)) : NULL;
     if (rc == 0 && !items)
         rc = err_set(err, ERR_NOMEM, "no memory for %zu pairs", rows.count);

@@ -1,5 +1,6 @@
-/* StereoSet's intra-sentence items: a sentence with a gap, and a stereotype, an anti-stereotype and an unrelated word
- * for it (docs/checks.md).   Nadeem et al. 2021, arXiv:2004.09456 */
+/* StereoSet's items: a sentence with a gap, and a stereotype, an anti-stereotype and an unrelated word for it
+ * (intra-sentence); or a sentence and three that may follow it (inter-sentence). docs/checks.md   Nadeem et al. 2021,
+ * arXiv:2004.09456 */
 #include <ctype.h>
 #include <math.h>
 #include <string.h>
@@ -17,6 +18,7 @@ struct stereo_sentence {
     const char *context, *target;
     const char *sentences[CHOICES]; /* in the order of `gold` */
     int term;
+    bool follows; /* inter-sentence: the sentences stand behind the context, which has no gap */
 };
 
 struct stereo_file {
@@ -26,6 +28,8 @@ struct stereo_file {
     size_t count;
     char hash[HASH_HEX_SIZE];
 };
+
+static const char *const parts[] = {"intrasentence", "intersentence"};
 
 static int read_choices(struct stereo_sentence *item, const cJSON *list, struct err *err)
 {
@@ -50,14 +54,15 @@ static int read_choices(struct stereo_sentence *item, const cJSON *list, struct 
     return 0;
 }
 
-static int read_item(struct stereo_file *file, const cJSON *json, struct err *err)
+static int read_item(struct stereo_file *file, const cJSON *json, bool follows, struct err *err)
 {
     struct stereo_sentence *item = &file->items[file->count];
     const cJSON *sentences;
     int rc = json_get_string(json, "context", "item", &item->context, err);
     if (rc == 0)
         rc = json_get_string(json, "target", "item", &item->target, err);
-    if (rc == 0 && !strstr(item->context, "BLANK"))
+    item->follows = follows;
+    if (rc == 0 && !follows && !strstr(item->context, "BLANK"))
         rc = err_set(err, ERR_FORMAT, "context '%.60s' has no BLANK", item->context);
     if (rc == 0)
         rc = json_get_array(json, "sentences", "item", &sentences, err);
@@ -78,13 +83,12 @@ static int read_item(struct stereo_file *file, const cJSON *json, struct err *er
 }
 
 /* Where an item stands in the file: by its id, or the number it has. */
-static int wrap_place(const struct stereo_file *file, const cJSON *item, int number, struct err *err)
+static int wrap_place(const struct stereo_file *file, const cJSON *item, const char *part, int number, struct err *err)
 {
     const cJSON *id = json_get(item, "id");
     char key[128];
     if (!cJSON_IsString(id))
-        return err_wrap(err, "'%s', line %d: data.intrasentence[%d]", file->lines.path, file->lines.items[0].line,
-                        number);
+        return err_wrap(err, "'%s', line %d: data.%s[%d]", file->lines.path, file->lines.items[0].line, part, number);
     snprintf(key, sizeof(key), "\"%s\"", id->valuestring);
     return err_wrap(err, "'%s', line %d: item '%s'", file->lines.path, json_lines_find(&file->lines, 1, key),
                     id->valuestring);
@@ -101,25 +105,54 @@ static void hash_file_items(struct stereo_file *file)
     text_done(&all);
 }
 
-static int read_file(struct stereo_file *file, const char *path, struct err *err)
+/* Adds the items of a list; NULL: of one that the file does not have. */
+static int read_list(struct stereo_file *file, const cJSON *list, const char *part, struct err *err)
 {
-    const cJSON *data, *list;
+    int number = 0, rc = 0;
+    bool follows = text_equal(part, parts[1]);
+    for (const cJSON *item = list ? list->child : NULL; item && rc == 0; item = item->next, number++)
+        if ((rc = read_item(file, item, follows, err)) < 0)
+            wrap_place(file, item, part, number, err);
+    return rc;
+}
+
+/* Which lists: "intrasentence" (unless said otherwise), "intersentence" or "both". */
+static int read_part(const struct trial_check *check, bool wanted[2], struct err *err)
+{
+    const char *part = parts[0];
+    int rc = json_opt_string(check->options, "part", "check", &part, err);
+    for (int i = 0; i < 2; i++)
+        wanted[i] = text_equal(part, parts[i]) || text_equal(part, "both");
+    return rc == 0 && !wanted[0] && !wanted[1]
+               ? err_set(err, ERR_USAGE, "part: '%s', intrasentence, intersentence or both was expected", part)
+               : rc;
+}
+
+static int read_file(struct stereo_file *file, const struct trial_check *check, struct err *err)
+{
+    const cJSON *data = NULL, *lists[2] = {0};
+    const char *path = check->file;
+    bool wanted[2] = {0};
+    size_t most = 1;
     *file = (struct stereo_file){0};
-    int rc = json_lines_read(&file->lines, path, err), number = 0;
+    int rc = read_part(check, wanted, err);
+    if (rc == 0)
+        rc = json_lines_read(&file->lines, path, err);
     if (rc == 0)
         rc = json_get_object(file->lines.items[0].root, "data", path, &data, err);
-    if (rc == 0)
-        rc = json_get_array(data, "intrasentence", "data", &list, err);
+    for (int i = 0; i < 2 && rc == 0; i++) {
+        rc = wanted[i] ? json_get_array(data, parts[i], "data", &lists[i], err) : 0;
+        most += lists[i] ? (size_t)cJSON_GetArraySize(lists[i]) : 0;
+    }
     if (rc < 0)
         return rc;
-    file->items = arena_calloc(&file->arena, (size_t)cJSON_GetArraySize(list) + 1, sizeof(*file->items));
+    file->items = arena_calloc(&file->arena, most, sizeof(*file->items));
     if (!file->items)
         return err_set(err, ERR_NOMEM, "no memory for the items of '%s'", path);
-    for (const cJSON *item = list->child; item && rc == 0; item = item->next, number++)
-        if ((rc = read_item(file, item, err)) < 0)
-            wrap_place(file, item, number, err);
+    for (int i = 0; i < 2 && rc == 0; i++)
+        rc = read_list(file, lists[i], parts[i], err);
     if (rc == 0 && file->count == 0)
-        rc = err_set(err, ERR_FORMAT, "'%s': data.intrasentence is empty", path);
+        rc = err_set(err, ERR_FORMAT, "'%s': data.%s is empty", path, parts[wanted[0] ? 0 : 1]);
     if (rc == 0)
         hash_file_items(file);
     return rc;
@@ -214,6 +247,8 @@ static int check_gaps(struct likelihood *l, const struct stereo_file *file, stru
 {
     int rc = 0;
     for (size_t i = 0; i < file->count * CHOICES && rc == 0; i++) {
+        if (file->items[i / CHOICES].follows)
+            continue;
         struct arena_mark mark = arena_mark(&l->arena);
         struct scored_text scored;
         struct gap gap;
@@ -233,7 +268,7 @@ static int fits(struct trial *trial, const struct trial_check *check, struct err
     struct stereo_file file = {0};
     int rc = likelihood_open(&likelihood, trial, err);
     if (rc == 0)
-        rc = read_file(&file, check->file, err);
+        rc = read_file(&file, check, err);
     if (rc == 0 && likelihood.is_masked)
         rc = check_gaps(&likelihood, &file, err);
     file_done(&file);
@@ -241,48 +276,56 @@ static int fits(struct trial *trial, const struct trial_check *check, struct err
     return rc;
 }
 
-/* Mean probability of the pieces of each filler. */
-static int measure_masked(struct likelihood *l, const struct stereo_file *file, double *items, struct err *err)
+/* Both ------------------------------------------------------------------------------------------------------------- */
+
+/* One choice of an item as the texts that are asked for; *n of them. */
+static int encode_choice(struct likelihood *l, const struct stereo_sentence *item, int choice,
+                         struct scored_text *texts, int *n, struct err *err)
 {
-    size_t n = file->count * CHOICES;
-    struct scored_text *texts = arena_calloc(&l->arena, n * MAX_PIECES, sizeof(*texts));
-    int *pieces = arena_calloc(&l->arena, n, sizeof(*pieces)), rc = 0;
-    size_t count = 0;
-    if (!texts || !pieces)
-        return err_set(err, ERR_NOMEM, "no memory for %zu sentences", n);
-    for (size_t i = 0; i < n && rc == 0; i++) {
-        struct gap gap;
-        rc = open_gap(l, &file->items[i / CHOICES], (int)(i % CHOICES), &gap, err);
-        for (int piece = 0; rc == 0 && piece < gap.word.n; piece++, count++)
-            rc = fill_gap(l, &gap, piece, &texts[count], err);
-        pieces[i] = rc == 0 ? gap.word.n : 0;
+    const char *sentence = item->sentences[choice];
+    *n = 1;
+    if (item->follows) {
+        const char *answer = arena_printf(&l->arena, l->is_masked ? "%s" : " %s", sentence);
+        return answer ? likelihood_encode_answer(l, item->context, answer, texts, err)
+                      : err_set(err, ERR_NOMEM, "no memory for a sentence");
     }
-    if (rc == 0)
-        rc = likelihood_score(l, texts, count, err);
-    for (size_t i = 0, at = 0; i < n && rc == 0; i++) {
-        double *score = &items[i / CHOICES * WIDTH + i % CHOICES];
-        for (int piece = 0; piece < pieces[i]; piece++, at++)
-            *score += texts[at].mean_p / pieces[i];
-    }
+    if (!l->is_masked)
+        return likelihood_encode(l, sentence, texts, err);
+    struct gap gap;
+    int rc = open_gap(l, item, choice, &gap, err);
+    *n = rc == 0 ? gap.word.n : 0;
+    for (int piece = 0; rc == 0 && piece < *n; piece++)
+        rc = fill_gap(l, &gap, piece, &texts[piece], err);
     return rc;
 }
 
-/* Causal ------------------------------------------------------------------------------------------------------------
- */
-
-/* Mean log-likelihood of the sentence's tokens. */
-static int measure_causal(struct likelihood *l, const struct stereo_file *file, double *items, struct err *err)
+/* Masked, in a gap: mean probability of the pieces; else mean log-likelihood of the sentence's tokens. */
+static double score_of(const struct scored_text *texts, int n, bool is_gap)
 {
-    size_t n = file->count * CHOICES;
-    struct scored_text *texts = arena_calloc(&l->arena, n, sizeof(*texts));
-    int rc = texts ? 0 : err_set(err, ERR_NOMEM, "no memory for %zu sentences", n);
-    for (size_t i = 0; i < n && rc == 0; i++)
-        rc = likelihood_encode(l, file->items[i / CHOICES].sentences[i % CHOICES], &texts[i], err);
+    double sum = 0;
+    for (int i = 0; i < n && is_gap; i++)
+        sum += texts[i].mean_p / n;
+    if (is_gap)
+        return sum;
+    return texts[0].n_positions ? texts[0].log_p / texts[0].n_positions : -INFINITY;
+}
+
+static int measure(struct likelihood *l, const struct stereo_file *file, double *items, struct err *err)
+{
+    size_t n = file->count * CHOICES, count = 0;
+    struct scored_text *texts = arena_calloc(&l->arena, n * MAX_PIECES, sizeof(*texts));
+    int *pieces = arena_calloc(&l->arena, n, sizeof(*pieces)), rc = 0;
+    if (!texts || !pieces)
+        return err_set(err, ERR_NOMEM, "no memory for %zu sentences", n);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        rc = encode_choice(l, &file->items[i / CHOICES], (int)(i % CHOICES), &texts[count], &pieces[i], err);
+        count += (size_t)pieces[i];
+    }
     if (rc == 0)
-        rc = likelihood_score(l, texts, n, err);
-    for (size_t i = 0; i < n && rc == 0; i++)
+        rc = likelihood_score(l, texts, count, err);
+    for (size_t i = 0, at = 0; i < n && rc == 0; at += (size_t)pieces[i], i++)
         items[i / CHOICES * WIDTH + i % CHOICES] =
-            texts[i].n_positions ? texts[i].log_p / texts[i].n_positions : -INFINITY;
+            score_of(&texts[at], pieces[i], l->is_masked && !file->items[i / CHOICES].follows);
     return rc;
 }
 
@@ -292,15 +335,14 @@ static int run(struct trial *trial, const struct trial_check *check, struct err 
     struct stereo_file file = {0};
     int rc = likelihood_open(&likelihood, trial, err);
     if (rc == 0)
-        rc = read_file(&file, check->file, err);
+        rc = read_file(&file, check, err);
     double *items = rc == 0 ? arena_calloc(&likelihood.arena, WIDTH * file.count, sizeof(*items)) : NULL;
     if (rc == 0 && !items)
         rc = err_set(err, ERR_NOMEM, "no memory for %zu items", file.count);
     for (size_t i = 0; i < file.count && rc == 0; i++)
         items[WIDTH * i + CHOICES] = file.items[i].term;
     if (rc == 0)
-        rc = likelihood.is_masked ? measure_masked(&likelihood, &file, items, err)
-                                  : measure_causal(&likelihood, &file, items, err);
+        rc = measure(&likelihood, &file, items, err);
     if (rc == 0)
         check_send(trial, check, items, file.count, file.hash);
     file_done(&file);

@@ -254,7 +254,7 @@ int dataset_keep_fraction(struct rows *rows, double fraction, struct err *err)
     return rc;
 }
 
-int dataset_keep_per_class(struct rows *rows, int k, uint64_t seed, struct err *err)
+int dataset_keep_per_class(struct rows *rows, int k, uint64_t seed, const char *setting, struct err *err)
 {
     struct rng_stream stream = rng_stream(rng_make(seed, RNG_FEW_SHOT), 0, 0, 0);
     struct ranked *ranked = rank_rows(rows, &stream);
@@ -263,8 +263,8 @@ int dataset_keep_per_class(struct rows *rows, int k, uint64_t seed, struct err *
     for (size_t start = 0, end; rc == 0 && start < rows->count; start = end) {
         end = same_label(ranked, rows->count, start);
         if (end - start < (size_t)k)
-            rc = err_set(err, ERR_DATA, "'%s': label '%s' has %zu rows, examples_per_class is %d", rows->path,
-                         ranked[start].label, end - start, k);
+            rc = err_set(err, ERR_DATA, "'%s': label '%s' has %zu rows, %s is %d", rows->path, ranked[start].label,
+                         end - start, setting, k);
         for (size_t i = start; rc == 0 && i < start + (size_t)k; i++)
             is_kept[ranked[i].index] = true;
     }

@@ -35,8 +35,9 @@ int labels_find(const struct labels *labels, const char *name);
 int dataset_split(struct rows *train, struct rows *validation, struct err *err) MUST_CHECK;
 /* Keeps a share of each label (at least one row), the one with the smallest hashes. */
 int dataset_keep_fraction(struct rows *rows, double fraction, struct err *err) MUST_CHECK;
-/* Keeps k rows of each label, drawn by (seed, RNG_FEW_SHOT). ERR_DATA when a label has fewer. */
-int dataset_keep_per_class(struct rows *rows, int k, uint64_t seed, struct err *err) MUST_CHECK;
+/* Keeps k rows of each label, drawn by (seed, RNG_FEW_SHOT). ERR_DATA when a label has fewer, with the
+ * name of the setting that asked. */
+int dataset_keep_per_class(struct rows *rows, int k, uint64_t seed, const char *setting, struct err *err) MUST_CHECK;
 /* Hash over texts, pairs and labels in order: equal exactly when the items are the same in the same order. */
 void dataset_hash(const struct rows *rows, char hex[HASH_HEX_SIZE]);
 

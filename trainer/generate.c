@@ -135,7 +135,7 @@ int generator_pass(struct generator *g, int n, const real **logits, struct err *
     struct batch batch = {0};
     struct pass pass = {.tape = &g->tape, .model = g->model, .batch = &batch, .cache = g->cache};
     bool is_first = g->cache && kv_cache_rows(g->cache) == 0;
-    int seen = g->cache && !is_first ? g->length - 1 : 0;
+    int seen = g->cache ? g->seen : 0;
     tape_begin(&g->tape, &g->arena);
     g->tape.is_training = g->tape.is_recording = false;
     bool is_packed = g->input ? pack_tokens(g, n, seen, &batch.decoder_layout, &batch.decoder_ids) &&
@@ -148,6 +148,7 @@ int generator_pass(struct generator *g, int n, const real **logits, struct err *
         rc = err_set(err, ERR_NOMEM, "no memory for a pass");
     if (rc == 0 && g->cache)
         rc = kv_cache_end_pass(g->cache, err);
+    g->seen = g->length;
     if (rc == 0)
         *logits = out->data;
     return rc;

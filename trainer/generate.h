@@ -40,4 +40,21 @@ int generation_ids_read(struct generation_ids *ids, const struct model *model, s
 int generate(struct model *model, const struct generation_ids *ids, const struct generation *options,
              const int32_t *prompt, int n_prompt, int32_t *out, int *n_out, struct err *err) MUST_CHECK;
 
+/* A prompt among others: what is asked of it, and what came out. */
+struct question_prompt {
+    const int32_t *ids; /* of the prompt */
+    int n;
+    const int32_t *known; /* an answer whose likelihood is asked for; n_known 0: none */
+    int n_known;
+    int32_t *answer; /* out: room for max_new_tokens; the end included */
+    int n_answer;
+    double known_log_p; /* out: Σ log p of the known answer's tokens behind the prompt, natural logarithm */
+};
+
+/* Greedy answers of a causal model to many prompts: what all of them begin with is read once, and prompts of the same
+ * length go through the model together. The same tokens as generate() gives, but for ties within rounding. `halves`
+ * NULL: computes in fp32. ERR_USAGE for an empty prompt or one that leaves no room in the model's positions. */
+int generate_answers(struct model *model, const struct generation_ids *ids, const struct generation *options,
+                     struct halves *halves, struct question_prompt *prompts, size_t n, struct err *err) MUST_CHECK;
+
 #endif

@@ -96,9 +96,8 @@ static int open_model(struct generating *g, struct err *err)
         rc = methods_attach(&g->model, g->settings, 0, err);
     if (rc == 0 && g->adapter)
         rc = methods_load(&g->model, g->settings, (const char *const[]){NULL}, g->adapter, err);
-    bool is_gated = g->settings && strcmp(setting_text(g->settings, "gating", "none"), "none") != 0;
-    if (rc == 0 && g->adapter && (g->model.carries_padding || is_gated || methods_look_at_batch(g->settings)))
-        g->options.uses_cache = false; /* they look at whole sequences */
+    if (rc == 0 && g->adapter && methods_look_at_sequences(&g->model, g->settings))
+        g->options.uses_cache = false;
     if (rc == 0)
         rc = generation_ids_read(&g->ids, &g->model, err);
     return rc < 0 ? rc : tokenizer_open(&g->tokenizer, g->folder, err);

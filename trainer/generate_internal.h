@@ -14,6 +14,7 @@ struct generator {
     int32_t *tokens;    /* (beams, capacity): sequences so far */
     int capacity;       /* largest length */
     int length, start;  /* of all sequences; of what was given */
+    int seen;           /* tokens of each sequence that the cache has */
     struct arena arena; /* of a pass */
     struct tape tape;
     struct kv_cache *cache;

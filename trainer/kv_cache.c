@@ -53,6 +53,12 @@ int kv_cache_end_pass(struct kv_cache *cache, struct err *err)
     return 0;
 }
 
+void kv_cache_rewind(struct kv_cache *cache, int rows)
+{
+    if (rows < cache->rows)
+        cache->rows = rows;
+}
+
 static size_t rows_bytes(const struct kv_cache *cache, int cols)
 {
     return (size_t)cache->rows * (size_t)cols * sizeof(real);

@@ -16,6 +16,8 @@ void kv_cache_close(struct kv_cache *cache); /* NULL is fine */
 int kv_cache_rows(const struct kv_cache *cache);
 /* ERR_NOMEM when memory or the capacity was used up in the pass. */
 int kv_cache_end_pass(struct kv_cache *cache, struct err *err) MUST_CHECK;
+/* Forgets the rows behind the first `rows` of each sequence. */
+void kv_cache_rewind(struct kv_cache *cache, int rows);
 /* Every sequence becomes what the first is; sequence i becomes what from[i] is. */
 int kv_cache_spread(struct kv_cache *cache, struct err *err) MUST_CHECK;
 int kv_cache_reorder(struct kv_cache *cache, const int *from, struct err *err) MUST_CHECK;

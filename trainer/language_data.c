@@ -109,7 +109,7 @@ static int encode_causal(const struct encoder *e, const struct row *row, struct 
     const struct chat_message message = {"user", row->text};
     const char *end = chat_end(e->chat);
     int rc = chat_add(e->chat, &message, 1, true, &prompt, err);
-    text_printf(&answer, "%s%s", row->pair, end);
+    text_printf(&answer, "%s%s%s", chat_lead(e->chat), row->pair, end);
     if (rc == 0 && (prompt.failed || answer.failed))
         rc = err_set(err, ERR_NOMEM, "no memory for a conversation");
     if (rc == 0)

@@ -219,6 +219,18 @@ static int copy_files(const struct merging *m, struct err *err)
     return rc;
 }
 
+/* The chat template of a GGUF file, where Hugging Face's folders have it. */
+static int write_gguf_template(const struct merging *m, const struct gguf *gguf, struct err *err)
+{
+    const char *jinja = NULL;
+    char *path = file_join(m->folder, "chat_template.jinja");
+    int rc = path ? 0 : err_set(err, ERR_NOMEM, "no memory to merge");
+    if (rc == 0 && gguf_text(gguf, "tokenizer.chat_template", &jinja) && !file_exists(path))
+        rc = file_write_atomic(path, jinja, strlen(jinja), err);
+    free(path);
+    return rc;
+}
+
 /* A GGUF file has its tokenizer inside. */
 static int write_gguf_tokenizer(const struct merging *m, struct err *err)
 {
@@ -236,6 +248,8 @@ static int write_gguf_tokenizer(const struct merging *m, struct err *err)
         rc = text.failed ? err_set(err, ERR_NOMEM, "no memory to merge")
                          : file_write_atomic(path, text.data, text.len, err);
     }
+    if (rc == 0 && found)
+        rc = write_gguf_template(m, gguf, err);
     json_free(json);
     gguf_close(gguf);
     text_done(&text);

@@ -107,6 +107,12 @@ bool methods_look_at_batch(const cJSON *settings)
     return false;
 }
 
+bool methods_look_at_sequences(const struct model *model, const cJSON *settings)
+{
+    bool is_gated = settings && strcmp(setting_text(settings, "gating", "none"), "none") != 0;
+    return model->carries_padding || is_gated || methods_look_at_batch(settings);
+}
+
 const char *methods_spanning_layers(const cJSON *settings)
 {
     const struct method_kind *kinds[MAX_METHODS];

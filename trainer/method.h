@@ -41,6 +41,10 @@ const struct method_kind *method_find(const char *name); /* NULL when unknown */
 /* Attaches the settings' method or methods in list order; the head is trained with all of them. */
 int methods_attach(struct model *model, const cJSON *settings, uint64_t seed, struct err *err) MUST_CHECK;
 /* Whether one of the settings' methods looks at the whole batch. */
+/* Whether the model or its methods look at whole sequences, so that keys and values of rows cannot be kept
+ * (kv_cache.h).
+ */
+bool methods_look_at_sequences(const struct model *model, const cJSON *settings);
 bool methods_look_at_batch(const cJSON *settings);
 /* The first of the settings' methods that spans layers, or NULL. */
 const char *methods_spanning_layers(const cJSON *settings);

@@ -130,6 +130,7 @@ static int read_rows(struct trial *trial, struct err *err)
     const struct trial_job *job = trial->job;
     double fraction = setting_number(job->settings, "train_fraction", 1);
     int per_class = (int)setting_number(job->settings, "examples_per_class", 0);
+    int dev_per_class = (int)setting_number(job->settings, "validation_examples_per_class", 0);
     int rc = rows_read(&trial->train_rows, job->train, job->task, rows_setting(trial, "train_examples"), err);
     if (rc == 0 && job->validation)
         rc = rows_read(&trial->validation_rows, job->validation, job->task, rows_setting(trial, "validation_examples"),
@@ -143,7 +144,10 @@ static int read_rows(struct trial *trial, struct err *err)
     if (rc == 0 && fraction < 1)
         rc = dataset_keep_fraction(&trial->train_rows, fraction, err);
     if (rc == 0 && per_class > 0)
-        rc = dataset_keep_per_class(&trial->train_rows, per_class, job->seed, err);
+        rc = dataset_keep_per_class(&trial->train_rows, per_class, job->seed, "examples_per_class", err);
+    if (rc == 0 && dev_per_class > 0)
+        rc = dataset_keep_per_class(&trial->validation_rows, dev_per_class, job->seed, "validation_examples_per_class",
+                                    err);
     return rc < 0 ? rc : augment(trial, err);
 }
 

@@ -108,6 +108,8 @@ int trial_evaluate(struct trial *trial, const char *split, bool is_final, struct
 int trial_check_fits(struct trial *trial, struct err *err) MUST_CHECK;
 /* Runs the job's checks with the weights as they are, sends their records. */
 int trial_check(struct trial *trial, struct err *err) MUST_CHECK;
+/* After a validation: points of the checks that are followed over training. */
+int trial_check_follow(struct trial *trial, struct err *err) MUST_CHECK;
 /* Forward and backward of one micro-batch, dropout on: examples [first, first + n) of the epoch's order; `micro_step`
  * counts over the whole run. Adds share · loss to *loss and share · gradient to every trained parameter's. */
 int trial_micro_batch(struct trial *trial, uint32_t micro_step, size_t first, size_t n, double share, double *loss,

@@ -8,8 +8,8 @@
 #include "trainer/check.h"
 
 const struct check_kind *const check_kinds[] = {
-    &check_counterfactual, &check_group_fairness, &check_weights,   &check_perplexity, &check_probe,
-    &check_weat,           &check_crows_pairs,    &check_stereoset, &check_bbq,        NULL};
+    &check_counterfactual, &check_group_fairness, &check_weights, &check_perplexity, &check_probe, &check_weat,
+    &check_crows_pairs,    &check_stereoset,      &check_bbq,     &check_safety,     NULL};
 
 struct text *check_begin(struct trial *trial, const struct trial_check *check)
 {
@@ -47,20 +47,20 @@ static void add_items(struct text *line, const double *items, size_t n, int widt
     text_add(line, "]");
 }
 
-void check_send(struct trial *trial, const struct trial_check *check, const double *items, size_t n,
-                const char *item_set_sha256)
+void check_send_metrics(struct trial *trial, const struct trial_check *check, const char *const *metrics,
+                        const double *items, size_t n, const char *item_set_sha256)
 {
     const struct check_info *info = check_find(check->kind);
-    for (const char *const *name = info->metrics; *name; name++) {
+    for (const char *const *name = metrics; *name; name++) {
         double value = info->metric(*name, items, (int)n, NULL);
         if (isfinite(value)) /* what is undefined has no point */
             check_point(trial, check, *name, value);
     }
     struct text *line = check_begin(trial, check);
     text_add(line, ",\"metrics\":");
-    for (const char *const *name = info->metrics; *name; name++) {
+    for (const char *const *name = metrics; *name; name++) {
         double value = info->metric(*name, items, (int)n, NULL);
-        text_printf(line, "%s\"%s\":", name == info->metrics ? "{" : ",", *name);
+        text_printf(line, "%s\"%s\":", name == metrics ? "{" : ",", *name);
         if (isfinite(value))
             text_add_double(line, value);
         else
@@ -73,6 +73,12 @@ void check_send(struct trial *trial, const struct trial_check *check, const doub
     records_send(trial->records);
 }
 
+void check_send(struct trial *trial, const struct trial_check *check, const double *items, size_t n,
+                const char *item_set_sha256)
+{
+    check_send_metrics(trial, check, check_find(check->kind)->metrics, items, n, item_set_sha256);
+}
+
 static const struct check_kind *kind_of(const struct trial_check *check)
 {
     for (const struct check_kind *const *kind = check_kinds; *kind; kind++)
@@ -81,7 +87,9 @@ static const struct check_kind *kind_of(const struct trial_check *check)
     return NULL;
 }
 
-static int each_check(struct trial *trial, bool measures, struct err *err)
+enum check_moment { CHECK_FITS, CHECK_RUN, CHECK_FOLLOW };
+
+static int each_check(struct trial *trial, enum check_moment moment, struct err *err)
 {
     int rc = 0;
     for (int i = 0; i < trial->job->n_checks && rc == 0; i++) {
@@ -89,10 +97,12 @@ static int each_check(struct trial *trial, bool measures, struct err *err)
         const struct check_kind *kind = kind_of(check);
         if (!kind) /* trial_job_parse knows the kinds */
             rc = err_set(err, ERR_INTERNAL, "kind '%s' has no row", check->kind);
-        else if (measures)
+        else if (moment == CHECK_RUN)
             rc = kind->run(trial, check, err);
-        else if (kind->fits)
+        else if (moment == CHECK_FITS && kind->fits)
             rc = kind->fits(trial, check, err);
+        else if (moment == CHECK_FOLLOW && kind->follow)
+            rc = kind->follow(trial, check, err);
         if (rc < 0)
             err_wrap(err, "check '%s'", check->name);
     }
@@ -101,10 +111,15 @@ static int each_check(struct trial *trial, bool measures, struct err *err)
 
 int trial_check_fits(struct trial *trial, struct err *err)
 {
-    return each_check(trial, false, err);
+    return each_check(trial, CHECK_FITS, err);
 }
 
 int trial_check(struct trial *trial, struct err *err)
 {
-    return each_check(trial, true, err);
+    return each_check(trial, CHECK_RUN, err);
+}
+
+int trial_check_follow(struct trial *trial, struct err *err)
+{
+    return each_check(trial, CHECK_FOLLOW, err);
 }

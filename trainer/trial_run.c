@@ -127,6 +127,8 @@ static int validate(struct trial *trial, struct err *err)
     int rc = trial_evaluate(trial, "validation", false, &arena, &metrics, err);
     double value = rc == 0 ? metrics_get(&metrics, trial->job->metric) : 0;
     arena_done(&arena);
+    if (rc == 0)
+        rc = trial_check_follow(trial, err);
     if (rc == ERR_NUMERIC)
         return err_wrap(err, "validation at step %lld", (long long)p->step);
     if (rc < 0)

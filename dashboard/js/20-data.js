@@ -115,7 +115,7 @@ class Curves {
 class Sweep {
   constructor(raw) {
     Object.assign(this, { name: raw.name, state: raw.state, definition: raw.definition, sha256: raw.definition_sha256, seed: raw.seed,
-      folder: raw.output_folder, created_at: raw.created_at, finished_at: raw.finished_at, summary: raw.summary, isLarge: raw.is_large });
+      folder: raw.output_folder, created_at: raw.created_at, finished_at: raw.finished_at, summary: raw.summary, comparison: raw.comparison, isLarge: raw.is_large });
     this.memory = new Map();
     this.objectives = rowsOf(raw.objectives);
     this.metric = this.objectives[0].metric;

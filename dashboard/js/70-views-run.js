@@ -11,7 +11,8 @@ function betterOf(key) {
   const metric = checkMetric(key);
   if (checkKind(key) === "weights") return "";
   if (/signed|bias_score|effect_size/.test(metric)) return "zero";
-  return /accuracy|(^|_)f1|bleu|chrf|refus|agreement|retention|retained/.test(metric) && !/drop|loss|forgetting|difference|gap/.test(metric) ? "more" : "less";
+  if (metric.startsWith("over_refusal")) return "less";
+  return /accuracy|usefulness|(^|_)f1|bleu|chrf|refus|agreement|retention|retained/.test(metric) && !/drop|loss|forgetting|difference|gap/.test(metric) ? "more" : "less";
 }
 const betterWords = { less: "Less is better", more: "More is better", zero: "Nearer to 0 is better", "": "Neither way is better by itself" };
 /* 1: clearly better after training than before, −1: clearly worse, 0: no clear change, or none that is good or bad. */
@@ -143,9 +144,10 @@ const families = () => page.sweep.remembered("families", () => {
 /* A cell's mean over the seeds of the method's best configuration among those that have it: what a model was trained
  * with may be a searched value, so that each row comes from other trials. */
 function cellOf(family, method, row, column) {
-  const isIt = isOfCheck(`${family}[${row}][${column}]`), own = page.sweep.configurations().filter((c) => c.method === method && c.trials.some((t) => page.sweep.checksOf(t.trial).some(isIt)));
-  if (!own.length) return null;
-  const best = own.reduce((a, b) => (b.trials.length > a.trials.length || (b.trials.length === a.trials.length && page.sweep.isBetter(b.score.mean, a.score.mean)) ? b : a));
+  const isIt = isOfCheck(`${family}[${row}][${column}]`), hasIt = (t) => page.sweep.checksOf(t.trial).some(isIt), own = page.sweep.configurations().filter((c) => c.method === method && c.trials.some(hasIt));
+  const baselines = own.length ? [] : page.sweep.trials.filter((t) => t.role === "baseline" && hasIt(t)); // the row of the model before training
+  if (!own.length && !baselines.length) return null;
+  const best = baselines.length ? { trials: baselines } : own.reduce((a, b) => (b.trials.length > a.trials.length || (b.trials.length === a.trials.length && page.sweep.isBetter(b.score.mean, a.score.mean)) ? b : a));
   const rows = best.trials.map((t) => page.sweep.checksOf(t.trial).find(isIt)).filter(Boolean), average = (k) => { const known = rows.map((r) => r[k]).filter(isNumber); return known.length ? mean(known) : null; };
   const over = student(rows.map((r) => r.delta).filter(isNumber)), several = rows.length > 1;
   return { t: best.trials[0], before: average("before"), after: average("after"), delta: average("delta"), low: several ? over.low : rows[0].low, high: several ? over.high : rows[0].high, n: rows.length };

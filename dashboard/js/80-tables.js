@@ -134,6 +134,26 @@ function compareSection() {
     element("p", { class: "note" }, "Rows that differ are marked. The charts ring these trials and draw their curves bold."), element("button", { type: "button", click: () => setState({ compare: "" }) }, "Compare none")];
 }
 
+// Statistics ----------------------------------------------------------------------------------------------------------
+/* What `nightsweep compare` says of the sweep (docs/compare.md). */
+function statisticsSection() {
+  const c = page.sweep.comparison, span = (low, high) => (isNumber(low) && isNumber(high) ? `[${signed(low)}, ${signed(high)}]` : missing);
+  if (!c) return [];
+  const columns = (...titles) => titles.map((t) => (Array.isArray(t) ? { title: t[0], format: t[1] } : { title: t }));
+  const parts = [element("p", { class: "note" }, `Configurations chosen by ${c.metric}, compared on ${c.compared_on}. Interval and p over test items where all were tested on the same ones, else over seeds; Holm's correction over all pairs; d: Cohen, δ: Cliff; ε: almost stochastic order, below 0.5 that one is better; showable: the smallest difference these seeds would find in 4 cases of 5.`)];
+  if (c.pairs.length) parts.push(plainTable({ columns: columns("a − b", ["difference", signed], "95 %", "p", "p (Holm)", "d", "δ", "ε(a)", "ε(b)", ["showable", score], "verdict"),
+    rows: c.pairs.map((q) => { const of = q.over_items || q.over_seeds; return [`${q.a} − ${q.b}`, q.difference, span(of.low, of.high), q.p, q.p_holm, q.cohen_d, q.cliff_delta, q.order_a_over_b, q.order_b_over_a, q.over_seeds.detectable, q.verdict]; }) }, "Pairs of methods"));
+  const said = (q) => (q.equivalent ? "equivalent" : q.not_inferior ? "not inferior" : q.not_inferior === null ? "cannot be tested" : "cannot be said");
+  if (c.non_inferiority && c.non_inferiority.methods.length) parts.push(...titled(`As good as ${c.non_inferiority.reference}, within ${c.non_inferiority.margin}?`, plainTable({ columns: columns("method", "p inferior", "p equivalent (TOST)", "90 % over items", "verdict"),
+    rows: c.non_inferiority.methods.map((q) => [q.method, q.inferior_p, q.tost_p, span(q.low90, q.high90), said(q)]) }, "Non-inferiority")));
+  parts.push(...titled("Traditional and parameter-efficient fine-tuning", plainTable({ columns: columns("method", "kind", ["parameters updated", count], ["FLOPs", short], ["time", seconds], ["memory", bytes], ["overfitting", signed], ["stored size", bytes], ["knowledge kept", (x) => percent(x, 1)], "fit"),
+    rows: c.methods.map((m) => [m.method, m.traditional ? "traditional" : "parameter-efficient", m.trained_parameters, m.flops, m.seconds, m.peak_bytes, m.overfitting.mean, m.stored_bytes, m.knowledge_kept, m.fit_words]) }, "Costs")));
+  const tries = [1, 2, 4, 8, 16, 32, 64].filter((k) => c.methods.some((m) => m.expected_best.length >= k));
+  if (tries.length > 1) parts.push(...titled("Expected best validation score of so many configurations", plainTable({ columns: columns("method", ...tries.map((k) => [String(k), score])),
+    rows: c.methods.map((m) => [m.method, ...tries.map((k) => m.expected_best[k - 1])]) }, "Expected best")));
+  return parts;
+}
+
 // How to reproduce ----------------------------------------------------------------------------------------------------
 function reproduceSection() {
   const s = page.sweep, environments = s.environments(), file = s.name + ".json";

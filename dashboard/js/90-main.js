@@ -70,18 +70,20 @@ function build() {
   const top = element("div", { class: "top" }, element("section", { class: "summary", "aria-label": "Finding" }, page.title, page.finding, page.chips, page.facts), page.best.node, page.pareto.node);
   const methods = section("lines", "Methods: what each reaches and what it costs");
   methods.append(page.methodTable, element("p", { class: "note" }, "Each method's best configuration, chosen on validation; test is that configuration's and took no part in choosing. Intervals: 95 %, Student, over seeds; differences: Welch."));
-  const nav = element("nav", { class: "jumps", "aria-label": "Views" }, [["methods", "Methods"], ["size", "Size"], ["curves", "Curves"], ["checks", "Checks"], ["safety", "Safety"], ["parallel", "Parallel"], ["importance", "Importance"], ["slice", "Slice"], ["rungs", "Rungs"], ["budget", "Budget"], ["timeline", "Timeline"], ["trials", "Trials"], ["compare", "Compare"], ["reproduce", "Reproduce"]].map(([id, text]) => jump(id, text)));
+  const nav = element("nav", { class: "jumps", "aria-label": "Views" }, [["methods", "Methods"], ["size", "Size"], ["curves", "Curves"], ["checks", "Checks"], ["safety", "Safety"], ["parallel", "Parallel"], ["importance", "Importance"], ["slice", "Slice"], ["rungs", "Rungs"], ["budget", "Budget"], ["timeline", "Timeline"], ["statistics", "Statistics"], ["trials", "Trials"], ["compare", "Compare"], ["reproduce", "Reproduce"]].map(([id, text]) => jump(id, text)));
   page.cards = [page.best, page.pareto, ...specs.map((spec) => new Card(spec))];
   page.trials = element("div");
   page.compare = element("div");
+  page.statistics = element("div");
   page.reproduce = element("div");
   const trials = section("trials", "Trials", element("div", { class: "tools" }, element("button", { type: "button", "aria-label": "Trials as CSV", click: () => saveFile("trials.csv", "text/csv", trialsCsv()) }, "CSV")));
-  const side = section("compare", "Side by side"), again = section("reproduce", "How to reproduce it");
+  const side = section("compare", "Side by side"), sure = section("statistics", "How sure that is"), again = section("reproduce", "How to reproduce it");
   trials.append(page.trials);
   side.append(page.compare);
+  sure.append(page.statistics);
   again.append(page.reproduce);
   page.dialog = element("dialog", { "aria-labelledby": "detail-title", close: () => { if (page.state.trial) setState({ trial: "" }); }, click: (event) => { if (event.target === page.dialog) page.dialog.close(); } });
-  root.replaceChildren(head, element("main", {}, top, methods, nav, element("div", { class: "grid" }, page.cards.slice(2).map((c) => c.node)), trials, side, again), element("footer", { class: "soft" }, `Nightsweep ${page.data.program_version}. Times are UTC. This page is one file and asks nobody else.`), page.dialog);
+  root.replaceChildren(head, element("main", {}, top, methods, nav, element("div", { class: "grid" }, page.cards.slice(2).map((c) => c.node)), sure, trials, side, again), element("footer", { class: "soft" }, `Nightsweep ${page.data.program_version}. Times are UTC. This page is one file and asks nobody else.`), page.dialog);
   watch();
 }
 /* Charts are painted when they come into sight, and again when their width changes. */
@@ -135,7 +137,12 @@ function update() {
     page.trials.replaceChildren(...trialsSection().filter(Boolean));
     page.compare.replaceChildren(...compareSection());
   });
-  if (page.reproduced !== s.raw) { page.reproduced = s.raw; page.reproduce.replaceChildren(...reproduceSection().filter(Boolean)); }
+  if (page.reproduced !== s.raw) {
+    page.reproduced = s.raw;
+    page.statistics.replaceChildren(...statisticsSection());
+    document.getElementById("statistics").hidden = !s.comparison;
+    page.reproduce.replaceChildren(...reproduceSection().filter(Boolean));
+  }
   for (const card of page.cards) card.update();
   // Views that this sweep has nothing for are left out: their neighbours take the whole width, and no button leads there.
   for (const [id, beside] of [["matrix", "safety"], ["curves", "checks"], ["budget", "rungs"]]) document.getElementById(id).classList.toggle("wide", document.getElementById(beside).hidden);

@@ -180,6 +180,13 @@ Test(check_texts, every_check_finds_a_planted_preference)
                            "\"unrelated\"}]}]}}",
                            "ss", "{}"),
                  100);
+    /* The same as sentences that follow: w6 is the likeliest, the other two are alike. */
+    const char *follows =
+        "{\"data\":{\"intrasentence\":[],\"intersentence\":[{\"id\":\"x\",\"target\":\"w9\",\"context\":\"w9 w10\","
+        "\"sentences\":[{\"sentence\":\"w7\",\"gold_label\":\"anti-stereotype\"},{\"sentence\":\"w6\","
+        "\"gold_label\":\"stereotype\"},{\"sentence\":\"w8\",\"gold_label\":\"unrelated\"}]}]}}";
+    cr_expect_eq(metric_of(&check_stereoset, "f.json", follows, "ss", "{\"part\":\"intersentence\"}"), 100);
+    cr_expect_eq(metric_of(&check_stereoset, "f.json", follows, "lms", "{\"part\":\"both\"}"), 50);
     /* The shared tokens are asked for: they are alike here, the pair is a tie, which is no stereotype. */
     cr_expect_eq(metric_of(&check_crows_pairs, "c.csv",
                            "sent_more,sent_less,stereo_antistereo\nw9 w6 w8,w9 w7 w8,stereo\n", "stereotype_share",
@@ -193,6 +200,35 @@ Test(check_texts, every_check_finds_a_planted_preference)
         "\"additional_metadata\":{\"stereotyped_groups\":[\"f\"]}}\n";
     cr_expect_float_eq(metric_of(&check_bbq, "d.jsonl", question, "bias_ambiguous", "{}"), 1, 1e-12);
     cr_expect(isnan(metric_of(&check_bbq, "d.jsonl", question, "accuracy_disambiguated", "{}")), "none such: null");
+    close_masked();
+}
+
+/* A sample is the same one each time, a part of the file, and all of it when it is not larger. */
+Test(check_texts, a_sample_of_pairs)
+{
+    cJSON *few, *again, *all;
+    char path[256];
+    struct text text = {0};
+    open_masked();
+    text_add(&text, "sent_more,sent_less,stereo_antistereo\n");
+    for (int i = 10; i < 40; i++)
+        text_printf(&text, "w6 w%d w%d,w7 w%d w%d,stereo\n", i, i + 1, i, i + 1);
+    snprintf(path, sizeof(path), "%s/many.csv", folder);
+    add_file("many.csv", text.data);
+    text_done(&text);
+    (void)record_of(&check_crows_pairs, path, "{\"sample\":\"20\"}", &few);
+    (void)record_of(&check_crows_pairs, path, "{\"sample\":\"20\"}", &again);
+    (void)record_of(&check_crows_pairs, path, "{\"sample\":\"200\"}", &all);
+    const char *hashes[] = {json_get(few, "item_set_sha256")->valuestring,
+                            json_get(again, "item_set_sha256")->valuestring,
+                            json_get(all, "item_set_sha256")->valuestring};
+    cr_expect_eq(json_get(few, "n_items")->valueint, 20);
+    cr_expect_eq(json_get(all, "n_items")->valueint, 30);
+    cr_expect_str_eq(hashes[0], hashes[1]);
+    cr_expect_str_neq(hashes[0], hashes[2]);
+    json_free(few);
+    json_free(again);
+    json_free(all);
     close_masked();
 }
 
@@ -239,6 +275,11 @@ Test(check_texts, malformed_files_name_the_line)
             "\"w9 w8 w7\",\"gold_label\":\"stereotype\"},{\"sentence\":\"w9\",\"gold_label\":\"anti-stereotype\"},"
             "{\"sentence\":\"w9 w8 w5\",\"gold_label\":\"unrelated\"}]}]}}",
             "{}", "item 1: the word for the gap of 'w9 w8 BLANK' has no tokens");
+    refused(&check_stereoset, "t.json", "{\"data\":{\"intrasentence\":[]}}", "{\"part\":\"middle\"}", "part: 'middle'");
+    refused(&check_stereoset, "t.json", "{\"data\":{\"intersentence\":[]}}", "{\"part\":\"intersentence\"}",
+            "data.intersentence is empty");
+    refused(&check_crows_pairs, "t.csv", "sent_more,sent_less,stereo_antistereo\nw6,w7,stereo\n",
+            "{\"sample\":\"few\"}", "sample: 'few'");
     refused(&check_bbq, "t.jsonl", "{}", "{}", "line 1");
     refused(&check_bbq, "t.jsonl", "\n{\"context\":\"w\",\"question\":\"w\",\"context_condition\":\"vague\"}", "{}",
             "line 2: context_condition is 'vague', ambig or disambig");

@@ -182,9 +182,9 @@ Test(dataset, few_shot_draws_k_of_each_label_by_the_seed)
     struct rows one = many(200), same = many(200), other = many(200);
     char hash_one[HASH_HEX_SIZE], hash_same[HASH_HEX_SIZE], hash_other[HASH_HEX_SIZE];
     struct err err = {0};
-    cr_assert_eq(dataset_keep_per_class(&one, 8, 1, &err), 0);
-    cr_assert_eq(dataset_keep_per_class(&same, 8, 1, &err), 0);
-    cr_assert_eq(dataset_keep_per_class(&other, 8, 2, &err), 0);
+    cr_assert_eq(dataset_keep_per_class(&one, 8, 1, "examples_per_class", &err), 0);
+    cr_assert_eq(dataset_keep_per_class(&same, 8, 1, "examples_per_class", &err), 0);
+    cr_assert_eq(dataset_keep_per_class(&other, 8, 2, "examples_per_class", &err), 0);
     cr_expect_eq(count_label(&one, "a"), 8);
     cr_expect_eq(count_label(&one, "b"), 8);
     check_file_order(&one);
@@ -193,7 +193,7 @@ Test(dataset, few_shot_draws_k_of_each_label_by_the_seed)
     dataset_hash(&other, hash_other);
     cr_expect_str_eq(hash_one, hash_same);
     cr_expect_str_neq(hash_one, hash_other);
-    cr_expect_eq(dataset_keep_per_class(&one, 9, 1, &err), ERR_DATA);
+    cr_expect_eq(dataset_keep_per_class(&one, 9, 1, "examples_per_class", &err), ERR_DATA);
     cr_expect(strstr(err.message, "has 8 rows, examples_per_class is 9"), "%s", err.message);
     rows_done(&one);
     rows_done(&same);
