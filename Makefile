@@ -41,7 +41,7 @@ $(LIBFILES): $(BUILD)/lib%.a: $$(call objs,$$(call srcs,$$*))
 	@rm -f $@; ar rcs $@ $^
 
 $(BUILD)/nightsweep: $(BUILD)/orchestrator/main.o $(BUILD)/liborchestrator.a $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto openblas yaml-0.1) -lm -lpthread
+	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto yaml-0.1) -lm -lpthread -ldl
 $(BUILD)/nightsweep-worker: $(BUILD)/worker/main.o $(BUILD)/libworker.a $(BUILD)/libcommon.a
 	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson libcrypto) -lm -lpthread
 $(BUILD)/nightsweep-trainer: $(BUILD)/trainer/main.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
@@ -55,11 +55,11 @@ $(BUILD)/fake-trainer: $(BUILD)/tests/support/fake/fake_trainer.o $(BUILD)/libco
 
 # The coordinator in a simulated world, which takes the place of loop.o, pool.o, control.o and crash.o.
 $(BUILD)/simulate: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/simulate/*.c)) $(BUILD)/tests/support/faults/faults.o $(BUILD)/liborchestrator.a $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto openblas yaml-0.1) -lm -lpthread -ldl
+	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto yaml-0.1) -lm -lpthread -ldl
 
 # The search algorithms on the test functions (docs/search.md).
 $(BUILD)/bench-search: $(patsubst %.c,$(BUILD)/%.o,$(wildcard bench/search/*.c)) $(BUILD)/liborchestrator.a $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto openblas yaml-0.1) -lm -lpthread
+	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto yaml-0.1) -lm -lpthread -ldl
 
 # What the coordinator carries (docs/scale.md).
 BENCH_COORDINATOR := $(BUILD)/bench-worker $(BUILD)/bench-spawn

@@ -1,13 +1,9 @@
-/* Which kernels OpenBLAS takes: the processor decides where the library does not know it. */
+/* Which kernels OpenBLAS should take: the processor decides where the library does not know it. */
 #include "common/blas_core.h"
 
-#include <cblas.h>
-#include <limits.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 static bool is_one_of(const char *name, const char *const *list)
 {
@@ -16,7 +12,7 @@ static bool is_one_of(const char *name, const char *const *list)
     return *list != NULL;
 }
 
-static const char *best_of_processor(void)
+const char *blas_core_best(void)
 {
 #ifdef __x86_64__
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
@@ -32,21 +28,8 @@ const char *blas_core_better_than(const char *core)
 {
     static const char *const with_avx512[] = {"SkylakeX", "Cooperlake", "SapphireRapids", NULL};
     static const char *const with_avx2[] = {"Haswell", "Zen", "Excavator", NULL};
-    const char *best = best_of_processor();
+    const char *best = blas_core_best();
     if (!best || is_one_of(core, with_avx512) || (strcmp(best, "Haswell") == 0 && is_one_of(core, with_avx2)))
         return NULL;
     return best;
-}
-
-void blas_core_settle(char **argv)
-{
-    const char *set = getenv("OPENBLAS_CORETYPE");
-    const char *better = set && *set ? NULL : blas_core_better_than(openblas_get_corename());
-    char program[PATH_MAX]; /* by its path: a process takes its name from what exec is given */
-    ssize_t n = better ? readlink("/proc/self/exe", program, sizeof(program) - 1) : -1;
-    if (n <= 0)
-        return;
-    program[n] = '\0';
-    if (setenv("OPENBLAS_CORETYPE", better, 1) == 0)
-        execv(program, argv);
 }

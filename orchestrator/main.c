@@ -3,7 +3,6 @@
 #include <signal.h>
 #include <stdio.h>
 
-#include "common/blas_core.h"
 #include "common/crash.h"
 #include "common/version.h"
 #include "orchestrator/command.h"
@@ -59,7 +58,6 @@ int main(int argc, char **argv)
 {
     struct command_line line;
     struct err err = {0};
-    blas_core_settle(argv);
     signal(SIGPIPE, SIG_IGN);
     int rc = command_line_parse(&line, argc, argv, &err);
     if (rc == 0)

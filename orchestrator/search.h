@@ -15,6 +15,8 @@ struct search_kind {
      * of `study`: a pure function of its definition and history. `attempt` counts from 0 how often the point was
      * refused, as known or infeasible. */
     int (*suggest)(struct study *study, int attempt, double *x, struct err *err);
+    /* Before the first of them: what it computes with is loaded. NULL: nothing is. */
+    int (*prepare)(struct err *err);
     /* Of an algorithm that chooses another: which, and why in words (study's arena). NULL: itself. */
     const struct search_kind *(*choose)(struct study *study, const char **reason);
     void (*free_state)(void *state); /* study->state, which `suggest` may have set; NULL: there is none */

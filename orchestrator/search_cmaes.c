@@ -108,7 +108,7 @@ static void decompose(struct cmaes *s)
     int d = s->d, info = 0, room = 64 * d + 64;
     size_t size = (size_t)d * (size_t)d;
     memcpy(s->axes, s->covariance, size * sizeof(double));
-    dsyev_("V", "U", &d, s->axes, &d, s->lengths, s->work, &room, &info);
+    lapack()->dsyev("V", "U", &d, s->axes, &d, s->lengths, s->work, &room, &info);
     for (int i = 0; i < d; i++)
         s->lengths[i] = sqrt(fmax(s->lengths[i], 1e-20));
 }
@@ -241,4 +241,5 @@ const struct search_kind search_cmaes = {
     .name = "cmaes",
     .help = "CMA-ES: a normal distribution that follows the better trials",
     .suggest = suggest,
+    .prepare = lapack_load,
 };

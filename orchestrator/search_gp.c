@@ -410,8 +410,6 @@ static int suggest(struct study *study, int attempt, double *x, struct err *err)
     int rc = 0;
     if (!search && !(study->state = search = calloc(1, sizeof(*search))))
         return no_memory(err);
-    /* Sums in one order whatever the machine, and the coordinator's cores are the trials'. */
-    openblas_set_num_threads(1);
     if (study->n_finished > TRIALS_MAX || study->codec.n > DIMENSIONS_MAX) {
         study->state = search->tpe;
         rc = search_tpe.suggest(study, attempt, x, err);
@@ -449,5 +447,6 @@ const struct search_kind search_gp = {
     .name = "gp",
     .help = "Gaussian process: the point that promises the most improvement",
     .suggest = suggest,
+    .prepare = lapack_load,
     .free_state = free_state,
 };

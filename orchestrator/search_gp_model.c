@@ -140,7 +140,8 @@ static void find_distances(const struct evidence *e, const double *theta, const 
     for (int j = 0; j < d; j++)
         scales[j] = is_used && !is_used[j] ? 0 : exp(theta[j]);
     if (pairs > 0)
-        cblas_dgemv(CblasColMajor, CblasNoTrans, pairs, d, 1, e->differences, pairs, scales, 1, 0, part->distances, 1);
+        lapack()->dgemv(CblasColMajor, CblasNoTrans, pairs, d, 1, e->differences, pairs, scales, 1, 0, part->distances,
+                        1);
 }
 
 static double pair_kernel(struct part *part, int p, double signal)
@@ -185,7 +186,7 @@ static double part_gradient(const struct evidence *e, struct part *part, const d
         part->slopes[p] *= weights[p];
     }
     if (pairs > 0)
-        cblas_dgemv(CblasColMajor, CblasTrans, pairs, d, 1, e->differences, pairs, part->slopes, 1, 0, gradient, 1);
+        lapack()->dgemv(CblasColMajor, CblasTrans, pairs, d, 1, e->differences, pairs, part->slopes, 1, 0, gradient, 1);
     for (int j = 0; j < d; j++)
         gradient[j] = pairs > 0 ? gradient[j] * exp(theta[j]) : 0;
     return by_signal + 0.5 * trace;
@@ -223,15 +224,15 @@ static double evaluate(struct evidence *e, const double *theta)
     int n = e->data->n, d = e->data->d, info = 0;
     double sum = -0.5 * n * log(2 * M_PI);
     fill_kernel(e, theta);
-    dpotrf_("U", &n, e->matrix, &n, &info); /* row-major lower is column-major upper */
+    lapack()->dpotrf("U", &n, e->matrix, &n, &info); /* row-major lower is column-major upper */
     if (info != 0)
         return -INFINITY;
     memcpy(e->weights, e->data->y, (size_t)n * sizeof(double));
-    cblas_dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, n, e->matrix, n, e->weights, 1);
+    lapack()->dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, n, e->matrix, n, e->weights, 1);
     for (int a = 0; a < n; a++)
         sum -= 0.5 * e->weights[a] * e->weights[a] + log(e->matrix[(size_t)a * (size_t)n + (size_t)a]);
-    cblas_dtrsv(CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, n, e->matrix, n, e->weights, 1);
-    dpotri_("U", &n, e->matrix, &n, &info);
+    lapack()->dtrsv(CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, n, e->matrix, n, e->weights, 1);
+    lapack()->dpotri("U", &n, e->matrix, &n, &info);
     if (info != 0)
         return -INFINITY;
     fill_gradient(e, theta);
@@ -381,7 +382,7 @@ static bool factorise_base(struct gp *gp, int n)
         kernel_row(gp, gp->x + i, (size_t)lda, i, row, NULL, NULL);
         row[i] = diagonal(gp, i);
     }
-    dpotrf_("U", &n, gp->factor, &lda, &info);
+    lapack()->dpotrf("U", &n, gp->factor, &lda, &info);
     return info == 0;
 }
 
@@ -392,7 +393,7 @@ static void append_row(struct gp *gp, int i)
     double *row = gp->factor + (size_t)i * (size_t)gp->capacity, rest = diagonal(gp, i);
     kernel_row(gp, gp->x + i, (size_t)gp->capacity, i, row, NULL, NULL);
     if (i > 0)
-        cblas_dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, i, gp->factor, gp->capacity, row, 1);
+        lapack()->dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, i, gp->factor, gp->capacity, row, 1);
     for (int k = 0; k < i; k++)
         rest -= row[k] * row[k];
     row[i] = sqrt(fmax(rest, jitter));
@@ -441,8 +442,10 @@ bool gp_condition(struct gp *gp, const struct gp_data *data, const double *theta
     for (int i = kept > n_base ? kept : n_base; i < data->n; i++)
         append_row(gp, i);
     memcpy(gp->weights, data->y, (size_t)data->n * sizeof(double));
-    cblas_dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, gp->n, gp->factor, gp->capacity, gp->weights, 1);
-    cblas_dtrsv(CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, gp->n, gp->factor, gp->capacity, gp->weights, 1);
+    lapack()->dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, gp->n, gp->factor, gp->capacity, gp->weights,
+                    1);
+    lapack()->dtrsv(CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, gp->n, gp->factor, gp->capacity, gp->weights,
+                    1);
     return true;
 }
 
@@ -460,21 +463,21 @@ void gp_predict(struct gp *gp, const double *x, int m, double *mean, double *dev
     for (int c = 0; c < m; c++) {
         double *row = cross + (size_t)c * (size_t)n;
         kernel_row(gp, x + c, (size_t)m, n, row, NULL, NULL);
-        mean[c] = cblas_ddot(n, row, 1, gp->weights, 1);
+        mean[c] = lapack()->ddot(n, row, 1, gp->weights, 1);
     }
     /* (m, n) row-major times L⁻ᵀ: each row becomes L⁻¹ k. */
-    cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, m, n, 1, gp->factor, gp->capacity,
-                cross, n);
+    lapack()->dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, m, n, 1, gp->factor, gp->capacity,
+                    cross, n);
     for (int c = 0; c < m; c++) {
         const double *row = cross + (size_t)c * (size_t)n;
-        deviation[c] = deviation_of(signal - cblas_ddot(n, row, 1, row, 1), signal);
+        deviation[c] = deviation_of(signal - lapack()->ddot(n, row, 1, row, 1), signal);
     }
 }
 
 double gp_mean(struct gp *gp, const double *x)
 {
     kernel_row(gp, x, 1, gp->n, gp->work, NULL, NULL);
-    return cblas_ddot(gp->n, gp->work, 1, gp->weights, 1);
+    return lapack()->ddot(gp->n, gp->work, 1, gp->weights, 1);
 }
 
 void gp_predict_gradient(struct gp *gp, const double *x, double *mean, double *deviation, double *mean_gradient,
@@ -486,10 +489,10 @@ void gp_predict_gradient(struct gp *gp, const double *x, double *mean, double *d
     double *common_slopes = solved + gp->capacity;
     kernel_row(gp, x, 1, n, cross, slopes, common_slopes);
     memcpy(solved, cross, (size_t)n * sizeof(*solved));
-    cblas_dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, n, gp->factor, gp->capacity, solved, 1);
-    *mean = cblas_ddot(n, cross, 1, gp->weights, 1);
-    *deviation = deviation_of(signal - cblas_ddot(n, solved, 1, solved, 1), signal);
-    cblas_dtrsv(CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, n, gp->factor, gp->capacity, solved, 1);
+    lapack()->dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, n, gp->factor, gp->capacity, solved, 1);
+    *mean = lapack()->ddot(n, cross, 1, gp->weights, 1);
+    *deviation = deviation_of(signal - lapack()->ddot(n, solved, 1, solved, 1), signal);
+    lapack()->dtrsv(CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, n, gp->factor, gp->capacity, solved, 1);
     for (int j = 0; j < gp->d; j++) {
         const double *column = gp->x + (size_t)j * (size_t)gp->capacity;
         double by_mean = 0, by_variance = 0, common_by_mean = 0, common_by_variance = 0;

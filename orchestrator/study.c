@@ -220,6 +220,10 @@ int study_new(struct study **study, const struct definition *definition, bool ca
     made->explanation = made->kind->help;
     if (made->kind->choose)
         made->kind = made->kind->choose(made, &made->explanation);
+    if (made->kind->prepare && (rc = made->kind->prepare(err)) < 0) {
+        study_free(made);
+        return rc;
+    }
     *study = made;
     return 0;
 }

@@ -9,7 +9,6 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "common/blas_core.h"
 #include "common/crash.h"
 #include "common/file.h"
 #include "common/json.h"
@@ -17,6 +16,7 @@
 #include "common/log.h"
 #include "common/version.h"
 #include "trainer/bench_command.h"
+#include "trainer/blas_settle.h"
 #include "trainer/check_gradient.h"
 #include "trainer/data_check.h"
 #include "trainer/gemm.h"
@@ -310,7 +310,7 @@ int main(int argc, char **argv)
 {
     bool is_supervised = false, trap_nan = false;
     struct err err = {0};
-    blas_core_settle(argv);
+    blas_settle(argv);
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--supervised") == 0) {
             is_supervised = true;

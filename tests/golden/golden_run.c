@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/blas_core.h"
 #include "common/file.h"
 #include "common/json.h"
 #include "tests/golden/golden.h"
+#include "trainer/blas_settle.h"
 #include "trainer/gemm.h"
 #include "trainer/methods/method_file.h"
 
@@ -102,7 +102,7 @@ int main(int argc, char **argv)
     bool check = false;
     struct totals totals = {0};
     struct err err = {0};
-    blas_core_settle(argv);
+    blas_settle(argv);
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--cases") == 0 && i + 1 < argc)
             cases = argv[++i];

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "trainer/blas_settle.h"
+
 static const char *const old[] = {"Prescott", "Core2", "Nehalem", "Opteron", "no such core", ""};
 
 Test(blas_core, kernels_of_an_old_processor_are_replaced_where_the_processor_has_better)
@@ -38,6 +40,6 @@ Test(blas_core, a_choice_of_the_user_is_kept)
 {
     char name[] = "no program", *argv[] = {name, NULL};
     cr_assert_eq(setenv("OPENBLAS_CORETYPE", "Prescott", 1), 0);
-    blas_core_settle(argv);
+    blas_settle(argv);
     cr_expect_str_eq(getenv("OPENBLAS_CORETYPE"), "Prescott");
 }
