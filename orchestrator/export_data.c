@@ -178,8 +178,25 @@ static int add_comparison(struct text *out, struct store *store, const char *swe
     return rc == ERR_NOMEM || rc == ERR_STORE ? err_set(err, (enum err_code)rc, "%s", own.message) : 0;
 }
 
-static int add_sweep(struct text *out, struct store *store, const char *sweep, struct err *err)
+/* What is in memory of the page's data: a table at a time. */
+struct pieces {
+    export_take_fn take;
+    void *context;
+    struct text text;
+};
+
+static int give(struct pieces *pieces, struct err *err)
 {
+    struct text *text = &pieces->text;
+    int rc = text->failed ? err_set(err, ERR_NOMEM, "no memory for a page's data")
+                          : pieces->take(text->data, text->len, pieces->context, err);
+    text_done(text);
+    return rc;
+}
+
+static int add_sweep(struct pieces *pieces, struct store *store, const char *sweep, struct err *err)
+{
+    struct text *out = &pieces->text;
     int64_t sweep_id = 0, n_trials = 0;
     int rc = store_find_sweep(store, sweep, &sweep_id, err);
     if (rc == 0 && sweep_id == 0)
@@ -194,8 +211,11 @@ static int add_sweep(struct text *out, struct store *store, const char *sweep, s
         rc = add_summary(out, store, sweep, err);
     if (rc == 0)
         rc = add_comparison(out, store, sweep, n_trials, err);
-    for (size_t i = 0; rc == 0 && i < sizeof(tables) / sizeof(tables[0]); i++)
+    for (size_t i = 0; rc == 0 && i < sizeof(tables) / sizeof(tables[0]); i++) {
         rc = export_columns(out, tables[i].key, store, tables[i].sql, sweep_id, is_large && !tables[i].is_exact, err);
+        if (rc == 0)
+            rc = give(pieces, err);
+    }
     if (rc == 0)
         rc = export_curves(out, store, sweep_id, err);
     text_add_char(out, '}');
@@ -213,8 +233,11 @@ static void add_time(struct text *out)
 }
 
 /* One read transaction around all queries: the page shows one moment of a running sweep. */
-int export_page_data(struct text *out, struct store *store, const char *const *names, int n_names, struct err *err)
+int export_page_data(export_take_fn take, void *context, struct store *store, const char *const *names, int n_names,
+                     struct err *err)
 {
+    struct pieces pieces = {take, context, {0}};
+    struct text *out = &pieces.text;
     if (sqlite3_exec(store_database(store), "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
         return export_sql_error(store, "a moment of the store", err);
     text_add(out, "{\"format\":2,\"program_version\":");
@@ -225,11 +248,12 @@ int export_page_data(struct text *out, struct store *store, const char *const *n
     int rc = 0;
     for (int i = 0; i < n_names && rc == 0; i++) {
         text_add(out, i ? ",\n" : "\n");
-        rc = add_sweep(out, store, names[i], err);
+        rc = add_sweep(&pieces, store, names[i], err);
     }
     text_add(out, "]}");
     sqlite3_exec(store_database(store), "ROLLBACK", NULL, NULL, NULL);
-    if (rc == 0 && out->failed)
-        rc = err_set(err, ERR_NOMEM, "no memory for the page of %d sweeps", n_names);
+    if (rc == 0)
+        rc = give(&pieces, err);
+    text_done(out);
     return rc;
 }

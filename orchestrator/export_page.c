@@ -25,47 +25,17 @@ static const unsigned char page_js[] = {
 /* What stands between two marks of the template. */
 struct part {
     const char *name;
-    void (*add)(struct text *out, const char *json, bool is_live);
+    void (*add)(struct text *out, bool is_live);
 };
 
-/* A character as \uXXXX, two of them beyond the basic plane. */
-static void add_escaped(struct text *out, uint32_t code)
+static void add_style(struct text *out, bool is_live)
 {
-    if (code >= 0x10000)
-        text_printf(out, "\\u%04x", (unsigned)(0xd800 + ((code - 0x10000) >> 10)));
-    text_printf(out, "\\u%04x", (unsigned)(code >= 0x10000 ? 0xdc00 + (code & 0x3ff) : code));
-}
-
-/* Inside JSON '<' stands only in strings, where \u003c means the same. Other characters than ASCII are escaped too: one
- * of them would make the browser keep the whole text in twice the memory. */
-static void add_data(struct text *out, const char *json, bool is_live)
-{
-    (void)is_live;
-    const char *rest = json, *end = json + strlen(json);
-    while (rest < end) {
-        size_t n = 0;
-        while (rest + n < end && rest[n] != '<' && (unsigned char)rest[n] < 0x80)
-            n++;
-        text_add_n(out, rest, n);
-        rest += n;
-        if (rest < end) {
-            uint32_t code = utf8_decode(rest, (size_t)(end - rest), &n);
-            add_escaped(out, code);
-            rest += n;
-        }
-    }
-}
-
-static void add_style(struct text *out, const char *json, bool is_live)
-{
-    (void)json;
     (void)is_live;
     text_add_n(out, (const char *)page_css, sizeof(page_css));
 }
 
-static void add_script(struct text *out, const char *json, bool is_live)
+static void add_script(struct text *out, bool is_live)
 {
-    (void)json;
     (void)is_live;
     text_add_n(out, (const char *)page_js, sizeof(page_js));
 }
@@ -94,9 +64,8 @@ static void add_source_hash(struct text *out, const unsigned char *content, size
     text_done(&whole);
 }
 
-static void add_policy(struct text *out, const char *json, bool is_live)
+static void add_policy(struct text *out, bool is_live)
 {
-    (void)json;
     text_add(out, "default-src 'none'; style-src ");
     add_source_hash(out, page_css, sizeof(page_css));
     text_add(out, "; script-src ");
@@ -105,26 +74,24 @@ static void add_policy(struct text *out, const char *json, bool is_live)
                 is_live ? "'self'" : "'none'");
 }
 
-static void add_live(struct text *out, const char *json, bool is_live)
+static void add_live(struct text *out, bool is_live)
 {
-    (void)json;
     text_add(out, is_live ? "live" : "file");
 }
 
 static const struct part parts[] = {
-    {"data", add_data}, {"page.css", add_style}, {"page.js", add_script}, {"policy", add_policy}, {"kind", add_live}};
+    {"page.css", add_style}, {"page.js", add_script}, {"policy", add_policy}, {"kind", add_live}};
 
-static void add_part(struct text *out, const char *name, size_t n, const char *json, bool is_live)
+static void add_part(struct text *out, const char *name, size_t n, bool is_live)
 {
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
         if (strlen(parts[i].name) == n && memcmp(parts[i].name, name, n) == 0)
-            parts[i].add(out, json, is_live);
+            parts[i].add(out, is_live);
 }
 
-/* Copies the template, with each @@name@@ replaced by what belongs there. */
-void export_page_shell(struct text *out, const char *json, bool is_live)
+/* Copies a piece of the template, with each @@name@@ replaced by what belongs there. */
+static void add_template(struct text *out, const char *rest, const char *end, bool is_live)
 {
-    const char *rest = (const char *)page_html, *end = rest + sizeof(page_html);
     while (rest < end) {
         const char *mark = memmem(rest, (size_t)(end - rest), "@@", 2);
         const char *close = mark ? memmem(mark + 2, (size_t)(end - mark - 2), "@@", 2) : NULL;
@@ -133,27 +100,107 @@ void export_page_shell(struct text *out, const char *json, bool is_live)
             return;
         }
         text_add_n(out, rest, (size_t)(mark - rest));
-        add_part(out, mark + 2, (size_t)(close - mark - 2), json, is_live);
+        add_part(out, mark + 2, (size_t)(close - mark - 2), is_live);
         rest = close + 2;
     }
 }
 
-static int add_page(struct text *out, struct store *store, const char *const *names, int n_names, bool is_live,
-                    struct err *err)
+static const char data_mark[] = "@@data@@";
+
+static void add_head(struct text *out, bool is_live)
 {
-    struct text json = {0};
-    int rc = export_page_data(&json, store, names, n_names, err);
-    if (rc == 0)
-        export_page_shell(out, json.data, is_live);
-    if (rc == 0 && out->failed)
-        rc = err_set(err, ERR_NOMEM, "no memory for the page of %d sweeps", n_names);
-    text_done(&json);
+    const char *begin = (const char *)page_html;
+    add_template(out, begin, memmem(begin, sizeof(page_html), data_mark, strlen(data_mark)), is_live);
+}
+
+static void add_tail(struct text *out, bool is_live)
+{
+    const char *begin = (const char *)page_html;
+    const char *mark = memmem(begin, sizeof(page_html), data_mark, strlen(data_mark));
+    add_template(out, mark + strlen(data_mark), begin + sizeof(page_html), is_live);
+}
+
+void export_page_shell(struct text *out, bool is_live)
+{
+    add_head(out, is_live);
+    add_tail(out, is_live);
+}
+
+/* Writing ------------------------------------------------------------------------------------------------------------
+ */
+
+enum { PIECE_BYTES = 64 << 10 };
+
+struct writer {
+    export_take_fn take;
+    void *context;
+    struct text piece;
+};
+
+static int write_piece(struct writer *writer, struct err *err)
+{
+    int rc = writer->piece.failed ? err_set(err, ERR_NOMEM, "no memory for a page")
+                                  : writer->take(writer->piece.data, writer->piece.len, writer->context, err);
+    text_reset(&writer->piece);
     return rc;
+}
+
+/* A character as \uXXXX, two of them beyond the basic plane. */
+static void add_escaped(struct text *out, uint32_t code)
+{
+    if (code >= 0x10000)
+        text_printf(out, "\\u%04x", (unsigned)(0xd800 + ((code - 0x10000) >> 10)));
+    text_printf(out, "\\u%04x", (unsigned)(code >= 0x10000 ? 0xdc00 + (code & 0x3ff) : code));
+}
+
+/* Inside JSON '<' stands only in strings, where \u003c means the same. Other characters than ASCII are escaped too: one
+ * of them would make the browser keep the whole text in twice the memory. */
+static int take_data(const char *json, size_t len, void *context, struct err *err)
+{
+    struct writer *writer = context;
+    const char *rest = json, *end = json + len;
+    int rc = 0;
+    while (rest < end && rc == 0) {
+        size_t n = 0, most = (size_t)(end - rest) < PIECE_BYTES ? (size_t)(end - rest) : PIECE_BYTES;
+        while (n < most && rest[n] != '<' && (unsigned char)rest[n] < 0x80)
+            n++;
+        text_add_n(&writer->piece, rest, n);
+        rest += n;
+        if (n < most) {
+            add_escaped(&writer->piece, utf8_decode(rest, (size_t)(end - rest), &n));
+            rest += n;
+        }
+        if (writer->piece.len >= PIECE_BYTES || writer->piece.failed)
+            rc = write_piece(writer, err);
+    }
+    return rc;
+}
+
+static int write_page(export_take_fn take, void *context, struct store *store, const char *const *names, int n_names,
+                      bool is_live, struct err *err)
+{
+    struct writer writer = {take, context, {0}};
+    add_head(&writer.piece, is_live);
+    int rc = write_piece(&writer, err);
+    if (rc == 0)
+        rc = export_page_data(take_data, &writer, store, names, n_names, err);
+    add_tail(&writer.piece, is_live);
+    if (rc == 0)
+        rc = write_piece(&writer, err);
+    text_done(&writer.piece);
+    return rc;
+}
+
+static int take_text(const char *piece, size_t n, void *context, struct err *err)
+{
+    struct text *out = context;
+    text_add_n(out, piece, n);
+    return out->failed ? err_set(err, ERR_NOMEM, "no memory for a page") : 0;
 }
 
 int export_page(struct text *out, struct store *store, const char *const *names, int n_names, struct err *err)
 {
-    return add_page(out, store, names, n_names, false, err);
+    return write_page(take_text, out, store, names, n_names, false, err);
 }
 
 static int write_output(const struct text *page, struct err *err)
@@ -167,20 +214,37 @@ static int write_output(const struct text *page, struct err *err)
     return 0;
 }
 
+/* As a whole, since nothing is printed of a page that cannot be made. */
+static int print_page(struct store *store, const char *const *names, int n_names, bool is_live, struct err *err)
+{
+    struct text page = {0};
+    int rc = write_page(take_text, &page, store, names, n_names, is_live, err);
+    if (rc == 0)
+        rc = write_output(&page, err);
+    text_done(&page);
+    return rc;
+}
+
+static int take_file(const char *piece, size_t n, void *context, struct err *err)
+{
+    return file_write_add(context, piece, n, err);
+}
+
 int export_page_file(const char *path, struct store *store, const char *const *names, int n_names, bool is_live,
                      struct err *err)
 {
-    struct text page = {0};
-    bool is_stream = text_equal(path, "-");
+    struct file_write file = {0};
+    if (text_equal(path, "-"))
+        return print_page(store, names, n_names, is_live, err);
     char *folder = file_folder(path);
-    int rc = folder ? 0 : err_set(err, ERR_NOMEM, "%s: no memory", path);
-    if (rc == 0 && !is_stream)
-        rc = file_make_folders(folder, err);
+    int rc = folder ? file_make_folders(folder, err) : err_set(err, ERR_NOMEM, "%s: no memory", path);
     if (rc == 0)
-        rc = add_page(&page, store, names, n_names, is_live, err);
+        rc = file_write_begin(&file, path, err);
     if (rc == 0)
-        rc = is_stream ? write_output(&page, err) : file_write_atomic(path, page.data, page.len, err);
+        rc = write_page(take_file, &file, store, names, n_names, is_live, err);
+    if (rc == 0)
+        rc = file_write_commit(&file, err);
+    file_write_abandon(&file);
     free(folder);
-    text_done(&page);
     return rc;
 }

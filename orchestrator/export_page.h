@@ -5,6 +5,10 @@
 #include "common/text.h"
 #include "orchestrator/store.h"
 
+/* Takes what is written, piece by piece, so that a large page is never in memory as a whole. Not 0 ends the writing and
+ * is returned. */
+typedef int (*export_take_fn)(const char *piece, size_t n, void *context, struct err *err);
+
 /* Appends the page of the sweeps named (n_names > 0) as it stands in the store now. Curves are thinned
  * (export_curves.h); the full numbers stay in the store. */
 int export_page(struct text *out, struct store *store, const char *const *names, int n_names,
@@ -12,10 +16,10 @@ int export_page(struct text *out, struct store *store, const char *const *names,
 /* The page's data alone, as JSON: {"format":2,"program_version","exported_at","sweeps":[…]}, a sweep being "is_large"
  * (more than 5,000 trials: numbers have 7 digits, decisions and curves are reduced), its row, "summary"
  * (summary_add_json), tables as columns (export_columns.h) and "curves" (export_curves.h). */
-int export_page_data(struct text *out, struct store *store, const char *const *names, int n_names,
+int export_page_data(export_take_fn take, void *context, struct store *store, const char *const *names, int n_names,
                      struct err *err) MUST_CHECK;
-/* Appends the page around data that is there already. A live page asks its own server for newer data, and only it. */
-void export_page_shell(struct text *out, const char *json, bool is_live);
+/* Appends the page without data. A live page asks its own server for newer data, and only it. */
+void export_page_shell(struct text *out, bool is_live);
 /* Writes the page to `path` (replaced atomically, folders made), or to standard output where that is "-". */
 int export_page_file(const char *path, struct store *store, const char *const *names, int n_names, bool is_live,
                      struct err *err) MUST_CHECK;

@@ -157,7 +157,7 @@ static void measure(struct snapshot *snapshot, size_t len)
 {
     static const char mark[] = "id=\"data\">\n";
     struct text shell = {0};
-    export_page_shell(&shell, "", true);
+    export_page_shell(&shell, true);
     const char *at = shell.failed ? NULL : strstr(shell.data, mark);
     if (at && len >= shell.len) {
         snapshot->data_start = (size_t)(at - shell.data) + sizeof(mark) - 1;
