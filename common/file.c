@@ -123,9 +123,9 @@ int file_write_add(struct file_write *file, const void *data, size_t len, struct
     return write_all(file->fd, data, len) < 0 ? err_set_errno(err, "'%s': cannot be written", file->temporary) : 0;
 }
 
-int file_write_commit(struct file_write *file, struct err *err)
+static int give_name(struct file_write *file, bool is_lasting, struct err *err)
 {
-    int rc = fsync(file->fd) < 0 ? err_set_errno(err, "'%s': cannot be written", file->temporary) : 0;
+    int rc = is_lasting && fsync(file->fd) < 0 ? err_set_errno(err, "'%s': cannot be written", file->temporary) : 0;
     if (close(file->fd) < 0 && rc == 0)
         rc = err_set_errno(err, "'%s': cannot be written", file->temporary);
     crash_at(CRASH_FILE_WRITTEN);
@@ -135,19 +135,34 @@ int file_write_commit(struct file_write *file, struct err *err)
         unlink(file->temporary);
     file->is_open = false;
     crash_at(CRASH_FILE_RENAMED);
-    return rc < 0 ? rc : sync_folder_of(file->path, err);
+    return rc == 0 && is_lasting ? sync_folder_of(file->path, err) : rc;
 }
 
-int file_write_atomic(const char *path, const void *data, size_t len, struct err *err)
+int file_write_commit(struct file_write *file, struct err *err)
+{
+    return give_name(file, true, err);
+}
+
+static int replace(const char *path, const void *data, size_t len, bool is_lasting, struct err *err)
 {
     struct file_write file;
     int rc = file_write_begin(&file, path, err);
     if (rc == 0)
         rc = file_write_add(&file, data, len, err);
     if (rc == 0)
-        rc = file_write_commit(&file, err);
+        rc = give_name(&file, is_lasting, err);
     file_write_abandon(&file);
     return rc;
+}
+
+int file_write_atomic(const char *path, const void *data, size_t len, struct err *err)
+{
+    return replace(path, data, len, true, err);
+}
+
+int file_write_fleeting(const char *path, const void *data, size_t len, struct err *err)
+{
+    return replace(path, data, len, false, err);
 }
 
 int file_make_folders(const char *path, struct err *err)

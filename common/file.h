@@ -13,7 +13,9 @@ int file_read(const char *path, size_t max_bytes, char **data, size_t *len, stru
 /* Replaces `path` with the data so that a crash leaves the old file or the new one: tmp, fsync, rename, fsync of the
  * folder. */
 int file_write_atomic(const char *path, const void *data, size_t len, struct err *err) MUST_CHECK;
-/* The same in pieces, for what must not stand in memory as a whole: begin, add …, then commit or abandon. Abandon
+/* The same for what nobody needs after a power cut: without the fsyncs. */
+int file_write_fleeting(const char *path, const void *data, size_t len, struct err *err) MUST_CHECK;
+/* Atomic in pieces, for what must not stand in memory as a whole: begin, add …, then commit or abandon. Abandon
  * accepts zeroed and committed ones. */
 struct file_write {
     char *path, *temporary;

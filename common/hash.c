@@ -99,7 +99,7 @@ int hash_file_cached(const char *path, const char *cache_path, char hex[HASH_HEX
         if (cache && len < CACHE_MAX_BYTES / 2)
             text_add_n(&grown, cache, len);
         text_printf(&grown, "%s%s\n", key, hex);
-        if (!grown.failed && file_write_atomic(cache_path, grown.data, grown.len, NULL) < 0)
+        if (!grown.failed && file_write_fleeting(cache_path, grown.data, grown.len, NULL) < 0)
             rc = 0; /* remembering is a convenience */
         text_done(&grown);
     }
