@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the coordinator carries (docs/scale.md): durable points a second, empty trials a second, memory, restart, start.
 
-    bench.py [CASE ...]        all cases, or points trials processes memory restart start noticed
+    bench.py [CASE ...]        all cases, or points trials latency processes memory restart start noticed
 
 Each case is a run of nightsweep beside a worker that trains nothing (bench_worker.c), in a
 store of its own under BENCH_FOLDER (default: a temporary folder). Processor times are those of nightsweep's own process, both
@@ -95,6 +95,7 @@ class Run:
                 sys.exit(f"bench: nightsweep ended with status {self.process.returncode}: {log.read()[:500]}")
         lines = [open(f"{self.reports}/{name}").read().split() for name in os.listdir(self.reports)]
         used = [[int(x) for x in line] for line in lines if line and int(line[2]) > 0]
+        self.gaps_ms = sorted(x[3] / 1e6 for x in used)
         if used:
             self.first, self.last = min(x[0] for x in used) / 1e9, max(x[1] for x in used) / 1e9
             self.trials = sum(x[2] for x in used)
@@ -172,6 +173,17 @@ def trials(folder):
     assert run.ask("SELECT count(*) FROM trial WHERE state = 'COMPLETE'") == n == run.trials
     say("trials", trials=n, a_second=round(n / (run.last - run.first)), cpu_us_each=round(1e6 * run.cpu_between(run.first, run.last) / n, 1),
         with_plan_and_page_s=round(run.seconds, 2), peak_MB=round(run.peak))
+
+
+def latency(folder):
+    """64 slots of four workers whose trials take 40 ms and no processor: from an end to the next start of that slot."""
+    n = 10000
+    programs = Programs(folder, "bench-worker")
+    programs.define(n // 10, 10)
+    run = Run(programs, "--workers", "4", "--slots", "16", BENCH_MS="40").run()
+    assert run.ask("SELECT count(*) FROM trial WHERE state = 'COMPLETE'") == n == run.trials
+    say("latency", trials=n, a_second=round(n / (run.last - run.first)),
+        median_ms_of_each_worker="/".join(f"{x:.1f}" for x in run.gaps_ms), cpu_us_each=round(1e6 * run.cpu_between(run.first, run.last) / n, 1))
 
 
 def processes(folder):
@@ -317,7 +329,7 @@ def noticed(folder):
         killed_worker_ms="/".join(f"{x:.0f}" for x in sorted(workers)), hung_worker_ms=round(hung))
 
 
-CASES = {case.__name__: case for case in (points, trials, processes, memory, restart, start, noticed)}
+CASES = {case.__name__: case for case in (points, trials, latency, processes, memory, restart, start, noticed)}
 
 
 def main():

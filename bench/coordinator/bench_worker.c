@@ -3,6 +3,7 @@
  * Environment:
  *   BENCH_POINTS   curve points of a trial (default 0), of four metrics in turn
  *   BENCH_BATCH    points a line (default 100)
+ *   BENCH_MS       milliseconds from a start to its answer (default 0)
  *   BENCH_REPORT   folder in which it leaves <pid>: nanoseconds (CLOCK_MONOTONIC) of the first start and the last end,
  *                  how many there were, and the median of the nanoseconds from an end to the next start of that slot */
 #include <inttypes.h>
@@ -21,10 +22,12 @@ enum { INPUT_BYTES = 1 << 20, HEARTBEAT_NS = 1000000000, N_METRICS = 4, SLOTS_MA
 
 struct bench {
     const char *marker;
-    int64_t slots, points, batch;
+    int64_t slots, points, batch, ms;
     uint64_t first_ns, last_ns, beat_ns;
     int64_t n_trials;
     uint64_t ended_ns[SLOTS_MAX + 1]; /* by slot; 0: nothing ran in it yet */
+    uint64_t due_ns[SLOTS_MAX + 1];   /* by slot: when what runs there is answered; 0: nothing does */
+    int64_t attempts[SLOTS_MAX + 1];
     uint64_t gaps[GAPS_MAX];
     size_t n_gaps;
     bool is_quitting;
@@ -127,6 +130,34 @@ static void train(struct bench *bench, int64_t attempt, int64_t slot)
     bench->n_trials++;
 }
 
+static void end_slot(struct bench *bench, int64_t slot)
+{
+    train(bench, bench->attempts[slot], slot);
+    bench->ended_ns[slot] = now_ns();
+    bench->due_ns[slot] = 0;
+}
+
+static void send_answers(struct bench *bench)
+{
+    if (bench->out.len == 0)
+        return;
+    flush(bench);
+    bench->last_ns = now_ns();
+}
+
+/* Answers what is due. Milliseconds until the next is, at most 200. */
+static int end_due_slots(struct bench *bench)
+{
+    uint64_t now = now_ns(), next = now + 200000000;
+    for (int64_t slot = 1; slot <= bench->slots && bench->ms > 0; slot++)
+        if (bench->due_ns[slot] > 0 && bench->due_ns[slot] <= now)
+            end_slot(bench, slot);
+        else if (bench->due_ns[slot] > 0 && bench->due_ns[slot] < next)
+            next = bench->due_ns[slot];
+    send_answers(bench);
+    return (int)((next - now + 999999) / 1000000);
+}
+
 /* The number behind a key; our own coordinator writes the line, so it is looked for and not parsed. */
 static int64_t find_number(const char *line, const char *key)
 {
@@ -145,8 +176,10 @@ static void take_line(struct bench *bench, const char *line)
             exit(2);
         if (bench->ended_ns[slot] > 0 && bench->n_gaps < GAPS_MAX)
             bench->gaps[bench->n_gaps++] = now_ns() - bench->ended_ns[slot];
-        train(bench, find_number(line, "\"attempt\":"), slot);
-        bench->ended_ns[slot] = now_ns();
+        bench->attempts[slot] = find_number(line, "\"attempt\":");
+        bench->due_ns[slot] = now_ns() + (uint64_t)bench->ms * 1000000;
+        if (bench->ms == 0)
+            end_slot(bench, slot);
     } else if (strncmp(line, quit, sizeof(quit) - 1) == 0)
         bench->is_quitting = true;
 }
@@ -172,10 +205,7 @@ static void take_input(struct bench *bench)
     }
     bench->len -= (size_t)(line - bench->input);
     memmove(bench->input, line, bench->len);
-    if (bench->out.len > 0) {
-        flush(bench);
-        bench->last_ns = now_ns();
-    }
+    send_answers(bench);
 }
 
 static int compare_gaps(const void *a, const void *b)
@@ -211,6 +241,7 @@ int main(int argc, char **argv)
     static struct bench bench;
     bench.points = number_of(getenv("BENCH_POINTS"), 0);
     bench.batch = number_of(getenv("BENCH_BATCH"), 100);
+    bench.ms = number_of(getenv("BENCH_MS"), 0);
     for (int i = 1; i + 1 < argc; i += 2) {
         if (text_equal(argv[i], "--slots"))
             bench.slots = number_of(argv[i + 1], 1);
@@ -221,7 +252,7 @@ int main(int argc, char **argv)
     say_hello(&bench);
     while (!bench.is_quitting) {
         struct pollfd input = {.fd = 0, .events = POLLIN};
-        if (poll(&input, 1, 200) > 0)
+        if (poll(&input, 1, end_due_slots(&bench)) > 0)
             take_input(&bench);
         beat(&bench);
     }
