@@ -113,7 +113,7 @@ enum { NUMBER_MAX_CHARACTERS = 63 };
 static int scan_number(struct scan *s)
 {
     size_t start = s->at;
-    bool is_integer = true;
+    bool is_integer = true, has_exponent = false;
     char number[NUMBER_MAX_CHARACTERS + 1];
     double value;
     take(s, '-');
@@ -130,6 +130,7 @@ static int scan_number(struct scan *s)
     }
     if (s->at < s->n && (s->text[s->at] == 'e' || s->text[s->at] == 'E')) {
         is_integer = false;
+        has_exponent = true;
         s->at++;
         if (!take(s, '+'))
             take(s, '-');
@@ -140,7 +141,8 @@ static int scan_number(struct scan *s)
         return scan_error(s, start, "a number of more than 63 characters");
     memcpy(number, s->text + start, s->at - start);
     number[s->at - start] = '\0';
-    if (text_parse_double(number, &value, NULL) < 0)
+    /* So few digits are never too many without an exponent. */
+    if (has_exponent && text_parse_double(number, &value, NULL) < 0)
         return scan_error(s, start, "a number beyond the largest double");
     /* 2^53 + 1 rounds to 2^53: only the digits tell them apart. */
     size_t n_digits = s->at - first;

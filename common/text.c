@@ -251,8 +251,14 @@ void text_add_json(struct text *text, const char *s)
 {
     text_add_char(text, '"');
     for (; *s; s++) {
+        const char *plain = s;
+        while ((unsigned char)*s >= 0x20 && *s != 0x7f && *s != '"' && *s != '\\')
+            s++;
+        text_add_n(text, plain, (size_t)(s - plain));
         unsigned char c = (unsigned char)*s;
-        if (c == '"' || c == '\\') {
+        if (c == '\0') {
+            break;
+        } else if (c == '"' || c == '\\') {
             text_add_char(text, '\\');
             text_add_char(text, (char)c);
         } else if (c == '\n') {
@@ -261,10 +267,8 @@ void text_add_json(struct text *text, const char *s)
             text_add(text, "\\t");
         } else if (c == '\r') {
             text_add(text, "\\r");
-        } else if (c < 0x20 || c == 0x7f) {
-            text_printf(text, "\\u%04x", c);
         } else {
-            text_add_char(text, (char)c);
+            text_printf(text, "\\u%04x", c);
         }
     }
     text_add_char(text, '"');

@@ -123,20 +123,18 @@ void coordinator_event(struct coordinator *c, const struct live_trial *trial, co
 
 struct coordinator_slot *coordinator_find_attempt(struct coordinator *c, int64_t attempt)
 {
-    for (int i = 0; i < c->n_slots; i++)
-        if (c->slots[i].state == SLOT_RUNNING && c->slots[i].attempt == attempt)
-            return &c->slots[i];
-    return NULL;
+    struct coordinator_slot *slot;
+    HASH_FIND(by_attempt, c->by_attempt, &attempt, sizeof(attempt), slot);
+    return slot;
 }
 
 /* An equal trial that runs now will soon be there to be reused. */
 static bool is_equal_running(const struct coordinator *c, const struct live_trial *trial)
 {
-    for (int i = 0; i < c->n_slots; i++)
-        if (c->slots[i].state != SLOT_FREE && c->definition->reuse &&
-            strcmp(c->slots[i].trial->stored->identity, trial->stored->identity) == 0)
-            return true;
-    return false;
+    const char *identity = trial->stored->identity;
+    struct coordinator_slot *slot;
+    HASH_FIND(by_identity, c->by_identity, identity, strlen(identity), slot);
+    return slot != NULL;
 }
 
 /* With strict order a trial waits until it is decided about what it reported. */
@@ -176,9 +174,14 @@ static bool has_ready(const struct coordinator *c)
 
 void coordinator_dispatch(struct coordinator *c)
 {
+    c->is_due = true;
+}
+
+static void hand_out(struct coordinator *c)
+{
     coordinator_take_requests(c);
-    bool may_start =
-        !c->is_stopping && !c->is_paused && c->n_requests == 0 && !c->is_held && !store_thread_is_full(c->thread);
+    bool may_start = c->n_busy < c->n_slots && !c->is_stopping && !c->is_paused && c->n_requests == 0 && !c->is_held &&
+                     !store_thread_is_full(c->thread);
     for (int i = 0; may_start && i < c->n_slots; i++) {
         const struct pool *pool = c->slots[i].pool;
         if (c->slots[i].state != SLOT_FREE || !pool->is_ready || pool->is_silent || c->slots[i].number > c->slots_each)
@@ -190,6 +193,22 @@ void coordinator_dispatch(struct coordinator *c)
             attempt_reserve(c, &c->slots[i], trial);
     }
     quit_if_done(c);
+}
+
+/* Whatever came meanwhile is answered at once: one look at the slots, one transaction, one write to each worker. */
+static void on_idle(void *context)
+{
+    struct coordinator *c = context;
+    while (c->is_due) {
+        c->is_due = false;
+        hand_out(c);
+    }
+    store_thread_hand_over(c->thread);
+    for (int i = 0; i < c->n_pools; i++)
+        pool_flush(&c->pools[i]);
+    if (c->has_started)
+        crash_at(CRASH_ATTEMPT_SENT);
+    c->has_started = false;
 }
 
 /* Stopping ----------------------------------------------------------------------------------------------------------
@@ -297,7 +316,7 @@ static void on_message(struct pool *pool, const char *type, const cJSON *message
     int64_t attempt = 0;
     struct coordinator_slot *slot =
         json_get_int64(message, "attempt", type, &attempt, &err) == 0 ? coordinator_find_attempt(c, attempt) : NULL;
-    if (!slot || slot->pool != pool) {
+    if (!slot || slot->pool != pool || slot->state != SLOT_RUNNING) {
         log_debug("coordinator", "'%s' of attempt %" PRId64 ", which does not run", type, attempt);
         return;
     }
@@ -314,7 +333,7 @@ static void on_points(struct pool *pool, const struct points *points)
     struct coordinator *c = pool->options.context;
     struct coordinator_slot *slot = coordinator_find_attempt(c, points->attempt);
     struct err err = {0};
-    if (!slot || slot->pool != pool)
+    if (!slot || slot->pool != pool || slot->state != SLOT_RUNNING)
         log_debug("coordinator", "'points' of attempt %" PRId64 ", which does not run", points->attempt);
     else if (!slot->is_closed && record_take_points(c, slot, points, &err) < 0)
         refuse(c, slot, &err);
@@ -415,6 +434,7 @@ struct live_trial *coordinator_add_trial(struct coordinator *c, const struct sto
                                  .parameters = is_same ? before->parameters : coordinator_describe(c, parameters),
                                  .state = stored->state,
                                  .is_wanted = true,
+                                 .has_folder = c->has_folders,
                                  .is_baseline = is_baseline,
                                  .failures = stored->attempts[ATTEMPT_FAILED],
                                  .seconds = stored->seconds,
@@ -449,6 +469,7 @@ static int make_trials(struct coordinator *c, struct err *err)
 {
     const struct store_loaded *loaded = c->options->loaded;
     c->n_pools = c->options->workers;
+    c->has_folders = attempt_find_folders(c);
     c->slots_each = c->slots_made = c->options->slots;
     c->n_slots = c->n_pools * c->slots_each;
     c->pools = arena_calloc(&c->arena, (size_t)c->n_pools, sizeof(*c->pools));
@@ -484,7 +505,7 @@ static int write_marker(struct coordinator *c, struct err *err)
     char *path = folder ? file_join(folder, ".nightsweep-marker") : NULL;
     snprintf(token, sizeof(token), "%" PRIu64 " %ld", loop_now_ns(), (long)uv_os_getpid());
     hash_bytes(token, strlen(token), c->marker);
-    int rc = path ? file_write_atomic(path, c->marker, strlen(c->marker), err)
+    int rc = path ? file_write_fleeting(path, c->marker, strlen(c->marker), err)
                   : err_set(err, ERR_NOMEM, "no memory for the marker file");
     if (rc == 0)
         rc = file_absolute(path, &c->marker_path, err);
@@ -546,8 +567,12 @@ static int serve(struct coordinator *c, struct err *err)
                                                         .on_error_context = c,
                                                         .holds_on_failure = true,
                                                         .is_pumped = !loop_has_threads};
-    const struct loop_options loop_options = {
-        .context = c, .tick_ms = TICK_MS, .on_news = on_store_news, .on_tick = on_tick, .on_signal = on_signal};
+    const struct loop_options loop_options = {.context = c,
+                                              .tick_ms = TICK_MS,
+                                              .on_news = on_store_news,
+                                              .on_tick = on_tick,
+                                              .on_signal = on_signal,
+                                              .on_idle = on_idle};
     char *program = worker_program();
     int rc =
         program ? loop_open(&c->loop, &loop_options, err) : err_set(err, ERR_NOMEM, "no memory for the worker's path");
@@ -629,6 +654,8 @@ int coordinator_run(const struct coordinator_options *options, struct run_outcom
         cJSON_Delete(c->slots[i].outcomes);
         cJSON_Delete(c->slots[i].held_report);
     }
+    HASH_CLEAR(by_attempt, c->by_attempt);
+    HASH_CLEAR(by_identity, c->by_identity);
     free(c->trials);
     free(c->by_study);
     free(c->known);

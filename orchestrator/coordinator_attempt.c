@@ -14,8 +14,39 @@
 #include "common/log.h"
 #include "orchestrator/coordinator_internal.h"
 
+/* Slots are found by their attempt, and by the identity of its trial when an equal one waits for its result. */
+static int index_slot(struct coordinator *c, struct coordinator_slot *slot, struct err *err)
+{
+    const char *identity = slot->trial->stored->identity;
+    bool is_found = c->definition->reuse;
+    slot->by_attempt.tbl = slot->by_identity.tbl = NULL;
+    HASH_ADD(by_attempt, c->by_attempt, attempt, sizeof(slot->attempt), slot);
+    if (is_found && slot->by_attempt.tbl)
+        HASH_ADD_KEYPTR(by_identity, c->by_identity, identity, strlen(identity), slot);
+    return slot->by_attempt.tbl && (!is_found || slot->by_identity.tbl)
+               ? 0
+               : err_set(err, ERR_NOMEM, "no memory to start a trial");
+}
+
+int attempt_index_slots(struct coordinator *c, struct err *err)
+{
+    int rc = 0;
+    HASH_CLEAR(by_attempt, c->by_attempt);
+    HASH_CLEAR(by_identity, c->by_identity);
+    for (int i = 0; i < c->n_slots; i++)
+        c->slots[i].by_attempt.tbl = c->slots[i].by_identity.tbl = NULL;
+    for (int i = 0; i < c->n_slots && rc == 0; i++)
+        if (c->slots[i].state != SLOT_FREE)
+            rc = index_slot(c, &c->slots[i], err);
+    return rc;
+}
+
 static void free_slot(struct coordinator *c, struct coordinator_slot *slot)
 {
+    if (slot->by_attempt.tbl)
+        HASH_DELETE(by_attempt, c->by_attempt, slot);
+    if (slot->by_identity.tbl)
+        HASH_DELETE(by_identity, c->by_identity, slot);
     slot->state = SLOT_FREE;
     slot->trial->is_out = false;
     slot->trial = NULL;
@@ -58,6 +89,17 @@ static int clean_folder(const char *folder, const char *keep, bool (*is_doomed)(
     }
     closedir(entries);
     return rc;
+}
+
+bool attempt_find_folders(const struct coordinator *c)
+{
+    DIR *entries = opendir(c->options->loaded->sweep.output_folder);
+    bool is_found = false;
+    for (struct dirent *entry; entries && !is_found && (entry = readdir(entries));)
+        is_found = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    if (entries)
+        closedir(entries);
+    return is_found || (!entries && errno != ENOENT);
 }
 
 /* What attempts that were lost left behind: everything but the committed checkpoint. */
@@ -109,7 +151,7 @@ static void check_checkpoint(struct coordinator *c, struct live_trial *trial)
 
 bool attempt_is_awaited(const struct coordinator *c, const struct live_trial *trial)
 {
-    for (int i = 0; i < c->n_by_study; i++) {
+    for (int i = 0; i < c->n_by_study && trial->has_heirs; i++) {
         const struct live_trial *heir = c->by_study[i];
         if (heir->parent == trial && !heir->checkpoint && !trial_state_is_final(heir->state))
             return true;
@@ -160,8 +202,9 @@ static int write_start(struct coordinator *c, const struct coordinator_slot *slo
     int rc = folder ? 0 : err_set(err, ERR_NOMEM, "no memory for a job");
     if (rc == 0)
         rc = inherit(c, slot->trial, folder, err);
-    if (rc == 0)
+    if (rc == 0 && trial->has_folder)
         rc = clean_folder(folder, trial->checkpoint, is_other, err);
+    slot->trial->has_folder = true;
     if (rc == 0 && c->definition->n_init_adapters > 0)
         rc = json_parse(trial->settings, strlen(trial->settings), &settings, err);
     if (rc == 0) {
@@ -204,19 +247,11 @@ static void send_start(struct coordinator *c, struct coordinator_slot *slot)
         coordinator_dispatch(c);
     } else
         pool_send(slot->pool, &line);
-    crash_at(CRASH_ATTEMPT_SENT);
+    c->has_started = true;
     text_done(&line);
 }
 
-static struct coordinator_slot *slot_of(struct coordinator *c, int64_t attempt)
-{
-    for (int i = 0; i < c->n_slots; i++)
-        if (c->slots[i].state == SLOT_RESERVED && c->slots[i].attempt == attempt)
-            return &c->slots[i];
-    return NULL;
-}
-
-/* What `done` of a reservation needs: the slot may have changed hands meanwhile, the attempt's number tells. */
+/* What `done` of a reservation needs: slots may have moved meanwhile, the attempt's number tells. */
 struct reservation {
     struct coordinator *c;
     int64_t attempt;
@@ -247,9 +282,9 @@ static void on_begun(const struct store_result *result, void *context)
 {
     struct reservation reservation = *(struct reservation *)context;
     struct coordinator *c = reservation.c;
-    struct coordinator_slot *slot = slot_of(c, reservation.attempt);
+    struct coordinator_slot *slot = coordinator_find_attempt(c, reservation.attempt);
     free(context);
-    if (!slot)
+    if (!slot || slot->state != SLOT_RESERVED)
         return;
     if (result->rc < 0) {
         struct err err;
@@ -287,14 +322,18 @@ void attempt_reserve(struct coordinator *c, struct coordinator_slot *slot, struc
 {
     struct reservation *reservation = malloc(sizeof(*reservation));
     struct err err;
-    if (!reservation) {
-        coordinator_fail(c, err_set(&err, ERR_NOMEM, "no memory to start a trial"), &err);
-        return;
-    }
     slot->state = SLOT_RESERVED;
     slot->trial = trial;
     trial->is_out = true;
     slot->attempt = store_thread_new_id(c->thread, STORE_ATTEMPT);
+    c->n_busy++;
+    int rc = reservation ? index_slot(c, slot, &err) : err_set(&err, ERR_NOMEM, "no memory to start a trial");
+    if (rc < 0) {
+        free(reservation);
+        free_slot(c, slot);
+        coordinator_fail(c, rc, &err);
+        return;
+    }
     slot->is_closed = false;
     slot->goal = TRIAL_WAITING;
     cJSON_Delete(slot->outcomes);
@@ -308,7 +347,6 @@ void attempt_reserve(struct coordinator *c, struct coordinator_slot *slot, struc
                                          .step = trial->checkpoint_step,
                                          .total_steps = trial->stored->total_steps.value,
                                          .loss = NAN};
-    c->n_busy++;
     *reservation = (struct reservation){c, slot->attempt};
     begin(c, slot, reservation);
 }

@@ -199,7 +199,7 @@ static int grow_slots(struct coordinator *c, int each, struct err *err)
     c->slots = slots;
     c->n_slots = n;
     c->slots_made = each;
-    return 0;
+    return attempt_index_slots(c, err);
 }
 
 static int set_slots(struct coordinator *c, int each, struct err *err)

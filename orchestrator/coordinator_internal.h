@@ -4,6 +4,7 @@
 #ifndef ORCHESTRATOR_COORDINATOR_INTERNAL_H
 #define ORCHESTRATOR_COORDINATOR_INTERNAL_H
 
+#include "common/table.h"
 #include "orchestrator/control.h"
 #include "orchestrator/coordinator.h"
 #include "orchestrator/loop.h"
@@ -31,6 +32,8 @@ struct live_trial {
     const char *parameters; /* "rank 4, learning_rate 0.001" */
     enum trial_state state;
     bool is_wanted, is_baseline;
+    bool has_heirs;                /* is a parent */
+    bool has_folder;               /* it may have files: of an earlier attempt, or of another store */
     bool is_out;                   /* in a slot */
     bool is_settled;               /* state is what the study says; the store has WAITING still */
     int failures;                  /* attempts that count as retries */
@@ -62,6 +65,7 @@ struct coordinator_slot {
     int64_t first_step;                            /* it went on from */
     struct progress_slot shown;
     char shown_parameters[160];
+    UT_hash_handle by_attempt, by_identity; /* while it is not free */
 };
 
 struct coordinator_request {
@@ -77,6 +81,7 @@ struct coordinator {
     int n_pools;
     struct store_thread *thread;
     struct live_trial **trials;
+    bool has_folders;                      /* of trials, at the start */
     int n_trials, trials_capacity, next;   /* the lowest index that may be WAITING */
     int64_t n_in_state[TRIAL_STATE_COUNT]; /* wanted trials; kept by coordinator_set_state */
     struct study *study;                   /* NULL: the store has every trial from the start */
@@ -88,8 +93,10 @@ struct coordinator {
     int64_t last_configuration, last_trial; /* numbers */
     struct coordinator_slot *slots;
     int n_slots, n_busy;
-    int slots_each, slots_made; /* of a worker: that are used; that have a row in `slots` */
-    double deadline_seconds;    /* from the start; 0: none */
+    struct coordinator_slot *by_attempt;  /* those that are not free … */
+    struct coordinator_slot *by_identity; /* … and of what trial, when equal trials share their result */
+    int slots_each, slots_made;           /* of a worker: that are used; that have a row in `slots` */
+    double deadline_seconds;              /* from the start; 0: none */
     struct control control;
     struct coordinator_request requests[CONTROL_CLIENTS_MAX]; /* that wait until no slot is reserved */
     int n_requests;
@@ -99,6 +106,8 @@ struct coordinator {
     const char *files[COORDINATOR_FILES_MAX + 1]; /* that trainers will read, ends with NULL */
     char marker[HASH_HEX_SIZE];
     uint64_t started_ns, retry_ns;
+    bool is_due;      /* something may be handed out, or all is done: looked at before the loop waits */
+    bool has_started; /* what is not yet sent */
     bool is_stopping; /* nothing new is started; what runs checkpoints */
     bool is_paused;   /* nothing is started until it is resumed */
     bool is_canceled; /* the sweep, by a person */
@@ -123,8 +132,9 @@ void coordinator_submit(struct coordinator *c, const struct store_op *ops, size_
 bool coordinator_has_worker(const struct coordinator *c);
 /* Stops or goes on reading all workers' lines. */
 void coordinator_pause(struct coordinator *c, bool is_paused);
-/* Hands out what can be handed out, and ends when nothing is left. */
+/* Before the loop waits, hands out what can be handed out, and ends when nothing is left. */
 void coordinator_dispatch(struct coordinator *c);
+/* The slot that is reserved for an attempt or runs it, or NULL. */
 struct coordinator_slot *coordinator_find_attempt(struct coordinator *c, int64_t attempt);
 void coordinator_event(struct coordinator *c, const struct live_trial *trial, const char *kind, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
@@ -167,6 +177,8 @@ char *attempt_folder(const struct coordinator *c, const struct live_trial *trial
 /* From here the trial may be handed out again. */
 void attempt_set_waiting(struct coordinator *c, struct live_trial *trial);
 void attempt_reserve(struct coordinator *c, struct coordinator_slot *slot, struct live_trial *trial);
+/* Finds all slots again that are not free: they have moved. ERR_NOMEM. */
+int attempt_index_slots(struct coordinator *c, struct err *err) MUST_CHECK;
 /* `finished`: the trial is COMPLETE. `values`: of each objective. */
 void attempt_complete(struct coordinator *c, struct coordinator_slot *slot, const double *values, const char *message,
                       struct optional_int steps, struct optional_int stored_bytes);
@@ -186,6 +198,8 @@ void attempt_lost(struct coordinator *c, struct coordinator_slot *slot, const ch
 bool attempt_is_awaited(const struct coordinator *c, const struct live_trial *trial);
 /* Removes checkpoints of trials that need none: their deletion was lost with an earlier run. */
 void attempt_remove_leftovers(struct coordinator *c);
+/* Whether there are folders of trials, at the start. */
+bool attempt_find_folders(const struct coordinator *c);
 
 /* coordinator_record.c: a trainer's record. ERR_FORMAT when it is none: the attempt is then failed. */
 int record_take(struct coordinator *c, struct coordinator_slot *slot, const char *type, const cJSON *record,

@@ -104,6 +104,7 @@ static int find_parent(struct coordinator *c, struct live_trial *trial, struct e
     if (rc == 0 && proposal.parent > 0) {
         trial->parent = c->by_study[proposal.parent - 1];
         trial->parent_step = proposal.parent_step;
+        trial->parent->has_heirs = true;
     }
     return rc;
 }
@@ -233,6 +234,7 @@ static void add_replacement(struct coordinator *c, struct live_trial *trial, con
     struct live_trial *replaced = c->by_study[proposal->replaced - 1];
     trial->parent = c->by_study[proposal->parent - 1];
     trial->parent_step = proposal->parent_step;
+    trial->parent->has_heirs = true;
     ops[(*n)++] =
         decision_op(c, replaced->stored->id, rule_name(c), "prune", known_int(proposal->parent_step), proposal->reason);
     ops[(*n)++] = (struct store_op){

@@ -28,6 +28,12 @@ static void on_signal(uv_signal_t *handle, int number)
     loop->options.on_signal(loop->options.context);
 }
 
+static void on_idle(uv_prepare_t *idle)
+{
+    struct loop *loop = idle->data;
+    loop->options.on_idle(loop->options.context);
+}
+
 /* `nohup` and its like: the terminal may go, the run goes on. */
 static bool is_hangup_ignored(void)
 {
@@ -47,7 +53,8 @@ int loop_open(struct loop *loop, const struct loop_options *options, struct err 
     loop->options = *options;
     uv_async_init(&loop->uv, &loop->news, on_news);
     uv_timer_init(&loop->uv, &loop->tick);
-    loop->news.data = loop->tick.data = loop;
+    uv_prepare_init(&loop->uv, &loop->idle);
+    loop->news.data = loop->tick.data = loop->idle.data = loop;
     for (int i = 0; i < LOOP_SIGNALS; i++) {
         uv_signal_init(&loop->uv, &loop->signals[i]);
         loop->signals[i].data = loop;
@@ -55,6 +62,7 @@ int loop_open(struct loop *loop, const struct loop_options *options, struct err 
             uv_signal_start(&loop->signals[i], on_signal, numbers[i]);
     }
     uv_timer_start(&loop->tick, on_tick, options->tick_ms, options->tick_ms);
+    uv_prepare_start(&loop->idle, on_idle);
     return 0;
 }
 
@@ -67,6 +75,7 @@ void loop_stop(struct loop *loop)
 {
     uv_close((uv_handle_t *)&loop->news, NULL);
     uv_close((uv_handle_t *)&loop->tick, NULL);
+    uv_close((uv_handle_t *)&loop->idle, NULL);
     for (int i = 0; i < LOOP_SIGNALS; i++)
         uv_close((uv_handle_t *)&loop->signals[i], NULL);
 }

@@ -20,12 +20,14 @@ struct loop_options {
     void (*on_news)(void *context);   /* after loop_wake */
     void (*on_tick)(void *context);   /* every tick_ms */
     void (*on_signal)(void *context); /* SIGINT, SIGTERM or SIGHUP (unless ignored) came */
+    void (*on_idle)(void *context);   /* all that came is looked at, the loop is about to wait */
 };
 
 struct loop {
     uv_loop_t uv; /* for pool.h and control.h */
     uv_async_t news;
     uv_timer_t tick;
+    uv_prepare_t idle;
     uv_signal_t signals[LOOP_SIGNALS];
     struct loop_options options;
 };

@@ -20,6 +20,7 @@ struct pool_worker {
     uint64_t heard_ns; /* of its last line */
     struct line_splitter lines;
     struct points points;
+    struct text unsent;         /* lines for it, until pool_flush */
     char why[ERR_MESSAGE_SIZE]; /* what we have against it; "": nothing */
     int64_t exit_status;
     int signal;
@@ -53,6 +54,7 @@ static void on_closed(uv_handle_t *handle)
         snprintf(why, sizeof(why), "the worker ended with exit status %" PRId64, worker->exit_status);
     line_splitter_done(&worker->lines);
     points_done(&worker->points);
+    text_done(&worker->unsent);
     free(worker);
     pool->worker = NULL;
     pool->cpu_before += pool->cpu_seconds;
@@ -184,14 +186,27 @@ static void on_written(uv_write_t *request, int status)
 void pool_send(struct pool *pool, struct text *line)
 {
     struct pool_worker *worker = pool->worker;
-    text_add_char(line, '\n');
-    size_t len = line->len;
-    char *data = text_take(line);
-    struct pool_write *write = data && worker && !worker->is_closing ? malloc(sizeof(*write)) : NULL;
+    if (worker && !worker->is_closing) {
+        text_add_n(&worker->unsent, line->data ? line->data : "", line->len);
+        text_add_char(&worker->unsent, '\n');
+        worker->unsent.failed = worker->unsent.failed || line->failed;
+        if (worker->unsent.len > POOL_FLUSH_BYTES)
+            pool_flush(pool);
+    }
+    text_done(line);
+}
+
+void pool_flush(struct pool *pool)
+{
+    struct pool_worker *worker = pool->worker;
+    if (!worker || worker->is_closing || (worker->unsent.len == 0 && !worker->unsent.failed))
+        return;
+    size_t len = worker->unsent.len;
+    char *data = text_take(&worker->unsent);
+    struct pool_write *write = data ? malloc(sizeof(*write)) : NULL;
     if (!write) {
         free(data);
-        if (worker && !worker->is_closing)
-            give_up(worker, "no memory to write to the worker");
+        give_up(worker, "no memory to write to the worker");
         return;
     }
     uv_buf_t buffer = uv_buf_init(data, (unsigned)len);

@@ -17,7 +17,8 @@ enum {
     POOL_SILENCE_SECONDS = 10, /* ten heartbeats missed: it hangs, and is killed … */
     POOL_NOTICE_MS = 1650,     /* … after it was noticed, within two of them */
     POOL_WATCH_LATE_MS = 1000, /* we were stopped ourselves: that its lines wait says nothing */
-    POOL_READ_BYTES = 256 << 10
+    POOL_READ_BYTES = 256 << 10,
+    POOL_FLUSH_BYTES = 64 << 10 /* more than this does not wait for pool_flush */
 };
 
 struct pool;
@@ -62,8 +63,10 @@ struct pool {
 void pool_init(struct pool *pool, uv_loop_t *loop, const struct pool_options *options);
 /* Starts the worker; there is none now. ERR_IO when it cannot be started. */
 int pool_start(struct pool *pool, struct err *err) MUST_CHECK;
-/* Sends a line (newline added) and empties the text. Nothing when there is no worker. */
+/* Sends a line (newline added) with the next pool_flush, and empties the text. Nothing when there is no worker. */
 void pool_send(struct pool *pool, struct text *line);
+/* Writes what is to be sent: many lines, one call. */
+void pool_flush(struct pool *pool);
 /* Stops or goes on reading its lines: while the store is behind. */
 void pool_pause(struct pool *pool, bool is_paused);
 /* Asks it to end trainers and itself; on_gone follows. */

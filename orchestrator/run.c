@@ -618,6 +618,9 @@ static int run_one(struct run_sweep *run, const char *file, double elapsed, stru
     int rc = read_definition(run, file, err);
     if (rc == 0)
         rc = make_output_folder(run, err);
+    /* A sweep's rows are on disk with its first attempt; until then nobody was told anything. */
+    if (rc == 0)
+        rc = store_set_durable(run->store, false, err);
     if (rc == 0)
         rc = load(run, err);
     if (rc < 0)
@@ -640,9 +643,14 @@ static int run_one(struct run_sweep *run, const char *file, double elapsed, stru
     if (rc == 0 && run->study)
         rc = check_identity(run, err);
     struct run_outcome own = {0};
+    struct err detail = {0};
+    int durable = store_set_durable(run->store, true, &detail);
+    if (rc == 0 && durable < 0) {
+        rc = durable;
+        *err = detail;
+    }
     if (rc == 0)
         rc = coordinate(run, elapsed, &own, err);
-    struct err detail = {0};
     crash_at(CRASH_RUN_OVER);
     int paired = run->loaded.sweep.id ? pair_checks(run, &detail) : 0;
     if (rc == 0 && paired < 0) {
@@ -668,6 +676,8 @@ int run_sweeps(const struct run_options *options, struct run_outcome *outcome, s
         return err_set(err, ERR_USAGE, "--new names one sweep, %d definitions were given", options->n_files);
     uint64_t start_ns = loop_now_ns();
     int rc = store_open(&store, options->store, STORE_WRITE, err);
+    if (rc == 0)
+        rc = store_trust_operations(store, err);
     for (int i = 0; i < options->n_files && rc == 0 && !outcome->was_interrupted; i++) {
         struct run_sweep run = {.options = options, .store = store, .adjustment = &adjustment};
         double elapsed = 1e-9 * (double)(loop_now_ns() - start_ns);
@@ -680,5 +690,6 @@ int run_sweeps(const struct run_options *options, struct run_outcome *outcome, s
         definition_done(&run.definition);
     }
     store_close(store);
+    malloc_trim(0); /* the page has the room that the trials had */
     return rc;
 }

@@ -203,18 +203,44 @@ static int migrate(struct store *store, struct err *err)
     return store_migrate(store, migrations, n, STORE_VERSION, err);
 }
 
+/* To the disk with the database's own file: a write-ahead log beside an empty one would be thrown away. */
+static int sync_file(struct store *store, struct err *err)
+{
+    sqlite3_file *file = NULL;
+    int code = sqlite3_file_control(store->db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+    if (code == SQLITE_OK)
+        code = file->pMethods->xSync(file, SQLITE_SYNC_NORMAL);
+    return code == SQLITE_OK ? 0 : err_set(err, ERR_STORE, "store '%s': cannot be written to disk", store->path);
+}
+
+/* An empty store is no loss: one wait for the disk, at the end. The schema is in the log, which the first commit of
+ * what somebody is told takes to the disk. */
+static int create(struct store *store, struct err *err)
+{
+    int rc = store_exec(store, "PRAGMA synchronous = OFF", err);
+    if (rc == 0)
+        rc = set_wal(store, err);
+    if (rc == 0)
+        rc = store_create_schema(store, err);
+    if (rc == 0)
+        rc = sync_file(store, err);
+    return rc == 0 ? store_set_durable(store, true, err) : rc;
+}
+
 static int open_to_write(struct store *store, bool is_new, struct err *err)
 {
     struct stat info;
     int rc = connect(store, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err);
     if (rc == 0)
-        rc = set_wal(store, err);
-    if (rc == 0)
         rc = store_exec(store, settings_write, err);
-    if (rc == 0 && !is_new && stat(store->path, &info) == 0 && info.st_size <= STORE_CHECKED_BYTES)
+    if (rc == 0 && is_new)
+        return create(store, err);
+    if (rc == 0)
+        rc = set_wal(store, err);
+    if (rc == 0 && stat(store->path, &info) == 0 && info.st_size <= STORE_CHECKED_BYTES)
         rc = check_pages(store, err);
     if (rc == 0)
-        rc = is_new ? store_create_schema(store, err) : migrate(store, err);
+        rc = migrate(store, err);
     if (rc == 0)
         rc = store_recover(store, err);
     return rc == 0 ? store_count_ids(store, err) : rc;
@@ -277,6 +303,16 @@ out:
     return rc;
 }
 
+int store_set_durable(struct store *store, bool is_durable, struct err *err)
+{
+    return store_exec(store, is_durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL", err);
+}
+
+int store_trust_operations(struct store *store, struct err *err)
+{
+    return store_exec(store, "PRAGMA ignore_check_constraints = ON", err);
+}
+
 void store_close(struct store *store)
 {
     if (store == NULL)
@@ -284,6 +320,7 @@ void store_close(struct store *store)
     store_result_done(&store->result);
     disconnect(store);
     store_names_done(store);
+    text_done(&store->environment);
     lock_release(&store->lock);
     free(store->path);
     free(store);

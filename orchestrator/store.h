@@ -33,6 +33,12 @@ struct store;
  * ERR_STORE when it is no database, no store of ours, corrupt, or newer than this program: such a file is not
  * touched. STORE_READ of a file of an earlier version reads a migrated copy of it as it is now, in a temporary file. */
 int store_open(struct store **store, const char *path, enum store_mode mode, struct err *err) MUST_CHECK;
+/* Whether every commit waits until it is on disk, as it does after store_open. One that does brings all before it
+ * along: false for rows that nothing hangs on until then. */
+int store_set_durable(struct store *store, bool is_durable, struct err *err) MUST_CHECK;
+/* From here on the schema's CHECKs are not looked at: operations write the names that this program has for states and
+ * reasons, and have checked the rest. SQLite makes a table of a list of names at each change of a row. */
+int store_trust_operations(struct store *store, struct err *err) MUST_CHECK;
 /* Closes and gives the lock back; NULL is fine. Open transactions are rolled back. */
 void store_close(struct store *store);
 /* The path as it was given to store_open. */

@@ -3,7 +3,7 @@
 #ifndef ORCHESTRATOR_STORE_INTERNAL_H
 #define ORCHESTRATOR_STORE_INTERNAL_H
 
-#include "common/hash.h"
+#include "common/text.h"
 #include "orchestrator/lock.h"
 #include "orchestrator/store_op.h"
 
@@ -28,7 +28,7 @@ struct store {
     struct lock lock;
     struct store_statement statements[STORE_STATEMENTS];
     struct metric_name *metric_names;    /* hash by name */
-    char environment[HASH_HEX_SIZE];     /* hash of the one that an attempt began under last … */
+    struct text environment;             /* the one that an attempt began under last … */
     int64_t environment_id;              /* … and its row; 0: look */
     int64_t last_ids[STORE_TABLE_COUNT]; /* touched by the submitting side only */
     char now[STORE_TIME_SIZE];           /* of the transaction that is open */
@@ -82,11 +82,12 @@ int store_exec(struct store *store, const char *sql, struct err *err) MUST_CHECK
 int store_begin(struct store *store, struct err *err) MUST_CHECK;
 int store_commit(struct store *store, struct err *err) MUST_CHECK;
 void store_rollback(struct store *store);
-/* A group inside the open transaction: everything of it, or nothing of it and the transaction as it was. After a
+/* A group inside the open transaction. When it is refused, the transaction is to be rolled back; with `is_alone`
+ * nothing of it happened, and the transaction is as it was (that costs a copy of every page it touches). After a
  * storage failure the transaction is lost, and `result` is not filled. A zeroed result or an earlier one goes in;
  * store_result_done releases its texts. */
-int store_run_group(struct store *store, const struct store_op *ops, size_t n, struct store_result *result,
-                    struct err *err) MUST_CHECK;
+int store_run_group(struct store *store, const struct store_op *ops, size_t n, bool is_alone,
+                    struct store_result *result, struct err *err) MUST_CHECK;
 void store_result_done(struct store_result *result);
 /* Makes it the result of a group that failed. */
 void store_result_fail(struct store_result *result, int rc, const char *message);

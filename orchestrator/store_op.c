@@ -101,12 +101,12 @@ static int close_group(struct store *store, bool has_failed, struct err *err)
     return rc == ERR_INTERNAL ? ERR_STORE : rc;
 }
 
-int store_run_group(struct store *store, const struct store_op *ops, size_t n, struct store_result *result,
-                    struct err *err)
+int store_run_group(struct store *store, const struct store_op *ops, size_t n, bool is_alone,
+                    struct store_result *result, struct err *err)
 {
     struct err end;
     store_result_done(result);
-    int rc = store_run(store, "SAVEPOINT operations", NULL, 0, NULL, err);
+    int rc = is_alone ? store_run(store, "SAVEPOINT operations", NULL, 0, NULL, err) : 0;
     if (rc != 0)
         return rc;
     for (size_t i = 0; rc == 0 && i < n; i++) {
@@ -117,7 +117,7 @@ int store_run_group(struct store *store, const struct store_op *ops, size_t n, s
     }
     if (store_is_storage_failure(rc))
         return rc;
-    int end_rc = close_group(store, rc != 0, &end);
+    int end_rc = is_alone ? close_group(store, rc != 0, &end) : 0;
     if (end_rc != 0)
         return err_set(err, end_rc, "%s", end.message);
     if (rc != 0)
@@ -130,7 +130,7 @@ int store_apply(struct store *store, const struct store_op *ops, size_t n, struc
     struct err failure;
     int rc = store_begin(store, &failure);
     if (rc == 0)
-        rc = store_run_group(store, ops, n, &store->result, &failure);
+        rc = store_run_group(store, ops, n, false, &store->result, &failure);
     if (rc == 0)
         rc = store_commit(store, &failure);
     if (rc != 0) {
@@ -160,7 +160,7 @@ int store_apply_begin(struct store *store, struct err *err)
 int store_apply_part(struct store *store, const struct store_op *ops, size_t n, struct err *err)
 {
     struct err failure;
-    int rc = store_run_group(store, ops, n, &store->result, &failure);
+    int rc = store_run_group(store, ops, n, false, &store->result, &failure);
     return rc == 0 ? 0 : err_set(err, rc, "%s", failure.message);
 }
 

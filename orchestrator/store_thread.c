@@ -1,8 +1,9 @@
 /* The store's thread: a queue in, a queue out, one transaction for whatever waits.
  *
- * Between the two threads there are three lists of groups under one mutex: queued (the loop appends, the thread takes
- * all), the batch (the thread's own while it works), completed (the thread appends, the loop takes all). A group stays
- * the same heap object on its way; the loop frees it after `done`. */
+ * The loop gathers groups in a list of its own. Between the two threads there are three lists under one mutex: queued
+ * (the loop appends what it gathered, the thread takes all), the batch (the thread's own while it works), completed
+ * (the thread appends, the loop takes all). A group stays the same heap object on its way; the loop frees it after
+ * `done`. */
 #include "orchestrator/store_thread.h"
 
 #include <assert.h>
@@ -35,6 +36,8 @@ struct store_thread {
 
     /* The loop's own. */
     size_t pending, pending_bytes;
+    struct group_list gathered; /* submitted, and not handed over yet */
+    size_t gathered_bytes;
     bool is_stopped;
 
     /* Under the mutex. */
@@ -81,18 +84,35 @@ static void fail_all(struct group_list batch, const struct err *failure)
         store_result_fail(&group->result, failure->code, failure->message);
 }
 
-/* One transaction. Groups that are refused know it from their result; a failure of the storage is the batch's. */
-static int run_batch(struct store *store, struct group_list batch, struct err *err)
+/* All groups in a transaction that stays open. Not one by one the first refusal ends it. A failure of the storage is
+ * the batch's. */
+static int run_groups(struct store *store, struct group_list batch, bool one_by_one, bool *is_refused, struct err *err)
 {
     struct err refusal;
-    crash_at(CRASH_BATCH_TAKEN);
     int rc = store_begin(store, err);
+    *is_refused = false;
     for (struct group *group = batch.first; rc == 0 && group != NULL; group = group->next) {
-        rc = store_run_group(store, group->ops, group->n, &group->result, &refusal);
+        rc = store_run_group(store, group->ops, group->n, one_by_one, &group->result, &refusal);
         if (store_is_storage_failure(rc))
-            err_set(err, rc, "%s", refusal.message);
-        else
-            rc = 0;
+            return err_set(err, rc, "%s", refusal.message);
+        *is_refused = *is_refused || rc != 0;
+        if (*is_refused && !one_by_one)
+            return 0;
+        rc = 0;
+    }
+    return rc;
+}
+
+/* One transaction. Groups that are refused know it from their result: there are few, and only then is the batch run
+ * again in a way that can undo them one by one. */
+static int run_batch(struct store *store, struct group_list batch, struct err *err)
+{
+    bool is_refused;
+    crash_at(CRASH_BATCH_TAKEN);
+    int rc = run_groups(store, batch, false, &is_refused, err);
+    if (rc == 0 && is_refused) {
+        store_rollback(store);
+        rc = run_groups(store, batch, true, &is_refused, err);
     }
     crash_at(CRASH_BATCH_RUN);
     if (rc == 0)
@@ -200,6 +220,7 @@ void store_thread_stop(struct store_thread *thread)
     if (thread == NULL)
         return;
     thread->is_stopped = true;
+    store_thread_hand_over(thread);
     store_thread_give_up(thread);
     pthread_mutex_lock(&thread->mutex);
     thread->is_stopping = true;
@@ -245,11 +266,22 @@ int store_thread_submit(struct store_thread *thread, const struct store_op *ops,
     group->result.message = "";
     thread->pending++;
     thread->pending_bytes += group->bytes;
+    thread->gathered_bytes += group->bytes;
+    list_append(&thread->gathered, (struct group_list){group, group});
+    if (thread->gathered_bytes > STORE_GATHERED_BYTES)
+        store_thread_hand_over(thread);
+    return 0;
+}
+
+void store_thread_hand_over(struct store_thread *thread)
+{
+    if (thread->gathered.first == NULL)
+        return;
     pthread_mutex_lock(&thread->mutex);
-    list_append(&thread->queued, (struct group_list){group, group});
+    list_append(&thread->queued, list_take(&thread->gathered));
     pthread_cond_signal(&thread->work);
     pthread_mutex_unlock(&thread->mutex);
-    return 0;
+    thread->gathered_bytes = 0;
 }
 
 bool store_thread_is_full(const struct store_thread *thread)
@@ -298,6 +330,7 @@ bool store_thread_pump(struct store_thread *thread)
 
 void store_thread_flush(struct store_thread *thread)
 {
+    store_thread_hand_over(thread);
     while (thread->options.is_pumped && store_thread_pump(thread))
         ;
     pthread_mutex_lock(&thread->mutex);

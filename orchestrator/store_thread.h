@@ -1,6 +1,7 @@
 /* The store's thread: the only one that calls SQLite while a sweep runs.
  *
- * The event loop submits groups of operations (store_op.h) into a bounded queue. The thread takes all that is queued,
+ * The event loop submits groups of operations (store_op.h) into a bounded queue, and hands over what it has gathered
+ * before it waits: so that what came together is committed together. The thread takes all that is queued,
  * runs it in the order of submission in one transaction (group commit: one fsync for all), and calls `notify`; the
  * event loop then calls store_thread_drain, which calls each group's `done` in the order of submission. So `done` with
  * rc 0 means: on disk. Everything but `notify` happens on the event loop's thread, and every function here is called
@@ -16,6 +17,7 @@
 #include "orchestrator/store_op.h"
 
 enum {
+    STORE_GATHERED_BYTES = 256 << 10,  /* more than this is handed over at once */
     STORE_QUEUE_FULL_BYTES = 16 << 20, /* from here on store_thread_is_full: stop reading from workers */
     STORE_QUEUE_MAX_BYTES = 256 << 20  /* store_thread_submit refuses */
 };
@@ -48,6 +50,8 @@ int64_t store_thread_new_id(struct store_thread *thread, enum store_table table)
  * ERR_NOMEM when the queue is at its maximum or memory is used up, ERR_INTERNAL for a malformed operation. */
 int store_thread_submit(struct store_thread *thread, const struct store_op *ops, size_t n, store_done_fn done,
                         void *context, struct err *err) MUST_CHECK;
+/* Lets the thread have what was submitted. */
+void store_thread_hand_over(struct store_thread *thread);
 /* More than STORE_QUEUE_FULL_BYTES wait: the caller stops reading from workers until a drain leaves it false. */
 bool store_thread_is_full(const struct store_thread *thread);
 /* Groups submitted whose `done` was not called yet. */

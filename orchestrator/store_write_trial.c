@@ -11,6 +11,8 @@
 
 #include "common/text.h"
 
+enum { STATES_BYTES = 64 }; /* all names of states */
+
 int store_running_attempt(struct store *store, int64_t attempt_id, int64_t *trial_id, struct err *err)
 {
     sqlite3_stmt *row;
@@ -30,34 +32,15 @@ int store_running_attempt(struct store *store, int64_t attempt_id, int64_t *tria
     return rc;
 }
 
-static int read_state(struct store *store, int64_t trial_id, enum trial_state *state, bool *has_running_attempt,
-                      struct err *err)
+/* A statement of a running attempt that changed no row: says why. */
+static int expect_running(struct store *store, int64_t attempt_id, int64_t changes, struct err *err)
 {
-    sqlite3_stmt *row;
-    bool found = false;
-    int rc = store_first(store,
-                         "SELECT state, EXISTS (SELECT 1 FROM attempt WHERE trial_id = ?1 AND state = 'RUNNING') "
-                         "FROM trial WHERE id = ?1",
-                         BINDS(bind_int(trial_id)), &row, &found, err);
-    if (rc != 0)
-        return rc;
-    if (!found)
-        return store_expect_one(0, "trial", trial_id, err);
-    rc = trial_state_parse((const char *)sqlite3_column_text(row, 0), state, err);
-    *has_running_attempt = sqlite3_column_int(row, 1) != 0;
-    sqlite3_reset(row);
-    return rc;
+    int64_t trial_id = 0;
+    return changes > 0 ? 0 : store_running_attempt(store, attempt_id, &trial_id, err);
 }
 
-static int check_move(const struct store_move_trial *move, enum trial_state from, bool has_running_attempt,
-                      struct err *err)
+static int check_values(const struct store_move_trial *move, struct err *err)
 {
-    if (!trial_state_may_follow(from, move->to))
-        return err_set(err, ERR_INTERNAL, "trial %" PRId64 " cannot go from %s to %s", move->trial_id,
-                       trial_state_name(from), trial_state_name(move->to));
-    if (has_running_attempt)
-        return err_set(err, ERR_INTERNAL, "trial %" PRId64 " cannot go to %s before its attempt is closed",
-                       move->trial_id, trial_state_name(move->to));
     if ((move->to == TRIAL_FAILED) != (move->reason != REASON_NONE))
         return err_set(err, ERR_INTERNAL, "trial %" PRId64 ": FAILED goes with a reason, and nothing else does",
                        move->trial_id);
@@ -67,24 +50,59 @@ static int check_move(const struct store_move_trial *move, enum trial_state from
     return 0;
 }
 
-int store_move(struct store *store, const struct store_move_trial *move, struct err *err)
+/* The states from which a trial may go to `to`, one behind the other: no name is a part of another. */
+static void list_states_before(char out[STATES_BYTES], enum trial_state to)
 {
-    enum trial_state from;
-    bool has_running_attempt = false;
-    int rc = read_state(store, move->trial_id, &from, &has_running_attempt, err);
-    if (rc == 0)
-        rc = check_move(move, from, has_running_attempt, err);
+    for (int from = 0; from < TRIAL_STATE_COUNT; from++) {
+        const char *name = trial_state_name((enum trial_state)from);
+        size_t n = trial_state_may_follow((enum trial_state)from, to) ? strlen(name) : 0;
+        memcpy(out, name, n);
+        out += n;
+    }
+    *out = '\0';
+}
+
+/* Why a move changed nothing. */
+static int refuse_move(struct store *store, const struct store_move_trial *move, struct err *err)
+{
+    sqlite3_stmt *row;
+    bool found = false;
+    enum trial_state from = move->to;
+    int rc =
+        store_first(store, "SELECT state FROM trial WHERE id = ?1", BINDS(bind_int(move->trial_id)), &row, &found, err);
+    if (rc == 0 && !found)
+        rc = store_expect_one(0, "trial", move->trial_id, err);
     if (rc != 0)
         return rc;
-    return store_run(store,
-                     "UPDATE trial SET state = ?2, reason = ?3, message = ?4, value = ?5, steps = COALESCE(?6, steps), "
-                     "stored_bytes = COALESCE(?7, stored_bytes), finished_at = ?8 WHERE id = ?1",
-                     BINDS(bind_int(move->trial_id), bind_text(trial_state_name(move->to)),
-                           bind_text(trial_reason_name(move->reason)), bind_text(move->message),
-                           bind_optional_real(move->value), bind_optional_int(move->steps),
-                           bind_optional_int(move->stored_bytes),
-                           bind_text(trial_state_is_final(move->to) ? store->now : NULL)),
-                     NULL, err);
+    rc = trial_state_parse((const char *)sqlite3_column_text(row, 0), &from, err);
+    sqlite3_reset(row);
+    if (rc == 0 && trial_state_may_follow(from, move->to))
+        rc = err_set(err, ERR_INTERNAL, "trial %" PRId64 " cannot go to %s before its attempt is closed",
+                     move->trial_id, trial_state_name(move->to));
+    else if (rc == 0)
+        rc = err_set(err, ERR_INTERNAL, "trial %" PRId64 " cannot go from %s to %s", move->trial_id,
+                     trial_state_name(from), trial_state_name(move->to));
+    return rc;
+}
+
+int store_move(struct store *store, const struct store_move_trial *move, struct err *err)
+{
+    char before[STATES_BYTES];
+    int64_t changes = 0;
+    int rc = check_values(move, err);
+    list_states_before(before, move->to);
+    if (rc == 0)
+        rc = store_run(
+            store,
+            "UPDATE trial SET state = ?2, reason = ?3, message = ?4, value = ?5, steps = COALESCE(?6, steps), "
+            "stored_bytes = COALESCE(?7, stored_bytes), finished_at = ?8 WHERE id = ?1 AND instr(?9, state) AND "
+            "NOT EXISTS (SELECT 1 FROM attempt WHERE trial_id = ?1 AND state = 'RUNNING')",
+            BINDS(bind_int(move->trial_id), bind_text(trial_state_name(move->to)),
+                  bind_text(trial_reason_name(move->reason)), bind_text(move->message), bind_optional_real(move->value),
+                  bind_optional_int(move->steps), bind_optional_int(move->stored_bytes),
+                  bind_text(trial_state_is_final(move->to) ? store->now : NULL), bind_text(before)),
+            &changes, err);
+    return rc == 0 && changes == 0 ? refuse_move(store, move, err) : rc;
 }
 
 /* A trial with its result needs its checkpoint no more. A failed one keeps it: it may be tried again. */
@@ -131,20 +149,15 @@ int store_run_begin_attempt(struct store *store, const struct store_op *op, stru
     "tokenizer_sha256, data_sha256, definition_sha256)"
 
 /* Equal for equal environments. */
-static int hash_environment(const struct store_environment *e, char hex[HASH_HEX_SIZE], struct err *err)
+static int write_environment(struct text *text, const struct store_environment *e, struct err *err)
 {
     const char *const parts[] = {
         e->program_version,  e->git_commit, e->blas_version, e->blas_core,        e->cpu,
         e->kernel_level,     e->compute,    e->model_sha256, e->tokenizer_sha256, e->data_sha256,
         e->definition_sha256};
-    struct text text = {0};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-        text_add_n(&text, parts[i] ? parts[i] : "", parts[i] ? strlen(parts[i]) + 1 : 1);
-    int rc = text.failed ? err_set(err, ERR_NOMEM, "no memory for an environment") : 0;
-    if (rc == 0)
-        hash_bytes(text.data, text.len, hex);
-    text_done(&text);
-    return rc;
+        text_add_n(text, parts[i] ? parts[i] : "", parts[i] ? strlen(parts[i]) + 1 : 1);
+    return text->failed ? err_set(err, ERR_NOMEM, "no memory for an environment") : 0;
 }
 
 /* The row of an environment, added when it is new. */
@@ -187,15 +200,20 @@ static int add_environment(struct store *store, const struct store_environment *
 /* The same; nearly all attempts of a run have the one of the attempt before. */
 static int find_environment(struct store *store, const struct store_environment *e, int64_t *id, struct err *err)
 {
-    char hex[HASH_HEX_SIZE];
-    int rc = hash_environment(e, hex, err);
-    if (rc == 0 && (store->environment_id == 0 || strcmp(hex, store->environment) != 0)) {
+    struct text text = {0};
+    int rc = write_environment(&text, e, err);
+    bool is_last = rc == 0 && store->environment_id != 0 && text.len == store->environment.len &&
+                   memcmp(text.data, store->environment.data, text.len) == 0;
+    if (rc == 0 && !is_last) {
         store->environment_id = 0;
         rc = add_environment(store, e, &store->environment_id, err);
-        memcpy(store->environment, hex, sizeof hex);
+        text_done(&store->environment);
+        store->environment = text;
+        text = (struct text){0};
     }
     if (rc == 0)
         *id = store->environment_id;
+    text_done(&text);
     return rc;
 }
 
@@ -203,22 +221,24 @@ int store_run_start_attempt(struct store *store, const struct store_op *op, stru
                             struct err *err)
 {
     const struct store_start_attempt *start = &op->start_attempt;
-    int64_t trial_id = 0, environment_id = 0;
+    int64_t environment_id = 0, changes = 0;
     (void)result;
-    int rc = store_running_attempt(store, start->attempt_id, &trial_id, err);
+    int rc = find_environment(store, &start->environment, &environment_id, err);
     if (rc == 0)
-        rc = find_environment(store, &start->environment, &environment_id, err);
-    if (rc == 0)
-        rc = store_run(store, "UPDATE attempt SET environment_id = ?2, resumed_step = ?3, bit_exact = ?4 WHERE id = ?1",
+        rc = store_run(store,
+                       "UPDATE attempt SET environment_id = ?2, resumed_step = ?3, bit_exact = ?4 WHERE id = ?1 AND "
+                       "state = 'RUNNING'",
                        BINDS(bind_int(start->attempt_id), bind_int(environment_id), bind_int(start->resumed_step),
                              bind_int(start->is_bit_exact)),
-                       NULL, err);
+                       &changes, err);
+    if (rc == 0)
+        rc = expect_running(store, start->attempt_id, changes, err);
     if (rc == 0)
         rc = store_run(store,
                        "UPDATE trial SET total_steps = COALESCE(?2, total_steps), "
                        "trained_parameters = COALESCE(?3, trained_parameters), flops = COALESCE(?4, flops) "
-                       "WHERE id = ?1",
-                       BINDS(bind_int(trial_id), bind_optional_int(start->total_steps),
+                       "WHERE id = (SELECT trial_id FROM attempt WHERE id = ?1)",
+                       BINDS(bind_int(start->attempt_id), bind_optional_int(start->total_steps),
                              bind_optional_int(start->trained_parameters), bind_optional_real(start->flops)),
                        NULL, err);
     return rc;
@@ -227,22 +247,20 @@ int store_run_start_attempt(struct store *store, const struct store_op *op, stru
 int store_run_end_attempt(struct store *store, const struct store_op *op, struct store_result *result, struct err *err)
 {
     const struct store_end_attempt *end = &op->end_attempt;
-    int64_t trial_id = 0;
+    int64_t changes = 0;
     (void)result;
     if (end->state == ATTEMPT_RUNNING || (end->state == ATTEMPT_FAILED) != (end->reason != REASON_NONE))
         return err_set(err, ERR_INTERNAL, "attempt %" PRId64 ": FAILED goes with a reason, RUNNING is no end",
                        end->attempt_id);
-    int rc = store_running_attempt(store, end->attempt_id, &trial_id, err);
-    if (rc != 0)
-        return rc;
-    return store_run(store,
-                     "UPDATE attempt SET state = ?2, reason = ?3, message = ?4, seconds = ?5, tokens_per_second = ?6, "
-                     "peak_bytes = ?7, ended_at = ?8 WHERE id = ?1",
-                     BINDS(bind_int(end->attempt_id), bind_text(attempt_state_name(end->state)),
-                           bind_text(trial_reason_name(end->reason)), bind_text(end->message),
-                           bind_optional_real(end->seconds), bind_optional_real(end->tokens_per_second),
-                           bind_optional_int(end->peak_bytes), bind_text(store->now)),
-                     NULL, err);
+    int rc = store_run(
+        store,
+        "UPDATE attempt SET state = ?2, reason = ?3, message = ?4, seconds = ?5, tokens_per_second = ?6, "
+        "peak_bytes = ?7, ended_at = ?8 WHERE id = ?1 AND state = 'RUNNING'",
+        BINDS(bind_int(end->attempt_id), bind_text(attempt_state_name(end->state)),
+              bind_text(trial_reason_name(end->reason)), bind_text(end->message), bind_optional_real(end->seconds),
+              bind_optional_real(end->tokens_per_second), bind_optional_int(end->peak_bytes), bind_text(store->now)),
+        &changes, err);
+    return rc == 0 ? expect_running(store, end->attempt_id, changes, err) : rc;
 }
 
 int store_run_exit_attempt(struct store *store, const struct store_op *op, struct store_result *result, struct err *err)

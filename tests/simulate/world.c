@@ -308,6 +308,8 @@ void loop_run(struct loop *loop)
         world->now_ns = event.at_ns;
         world->n_events++;
         event.act(event.context);
+        if (!is_stopped)
+            running->options.on_idle(running->options.context);
     }
 }
 

@@ -172,7 +172,9 @@ Test(store_op, closed_attempts_are_refused)
         {.kind = STORE_EVALUATION, .evaluation = {.attempt_id = attempt, .split = "test", .metrics = "{}"}},
         {.kind = STORE_BIAS_CHECK, .bias_check = {.attempt_id = attempt, .check_name = "0:c", .metric = "m"}},
         {.kind = STORE_ARTIFACT, .artifact = {.attempt_id = attempt, .kind = "head", .path = "h", .sha256 = "c"}},
-        {.kind = STORE_START_ATTEMPT, .start_attempt = {.attempt_id = attempt}},
+        {.kind = STORE_START_ATTEMPT,
+         .start_attempt = {.attempt_id = attempt,
+                           .environment = {"0.1", "abc", "0.3", "Zen", "cpu", "avx2", "fp32", "m", "t", "d", "s"}}},
         end_op(ATTEMPT_COMPLETE, REASON_NONE),
     };
     for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++)
