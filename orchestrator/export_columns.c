@@ -129,6 +129,15 @@ int export_sql_error(struct store *store, const char *what, struct err *err)
                    sqlite3_errmsg(store_database(store)));
 }
 
+int export_give(struct export_pieces *pieces, struct err *err)
+{
+    struct text *text = &pieces->text;
+    int rc = text->failed ? err_set(err, ERR_NOMEM, "no memory for a page's data")
+                          : pieces->take(text->data, text->len, pieces->context, err);
+    text_done(text);
+    return rc;
+}
+
 /* Gathering ----------------------------------------------------------------------------------------------------------
  */
 

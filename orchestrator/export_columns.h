@@ -6,6 +6,17 @@
 #include "common/text.h"
 #include "orchestrator/store.h"
 
+/* Takes what is written, piece by piece, so that a large page is never in memory as a whole. Not 0 ends the writing and
+ * is returned. */
+typedef int (*export_take_fn)(const char *piece, size_t n, void *context, struct err *err);
+struct export_pieces {
+    export_take_fn take;
+    void *context;
+    struct text text; /* what was not given yet */
+};
+/* Gives it, and frees the text. */
+int export_give(struct export_pieces *pieces, struct err *err) MUST_CHECK;
+
 /* Appends ,"key":{"n":rows,"columns":{name:column,…}} for a query whose only parameter (?1) is the sweep's id. A
  * column:
  *   {"all":value}                       the same in every row (null where all are NULL)

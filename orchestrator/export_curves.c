@@ -192,7 +192,19 @@ static int read_points(struct curves *curves, struct store *store, int64_t sweep
     return step == SQLITE_DONE ? 0 : export_sql_error(store, "the curves", err);
 }
 
-static void add_curves(struct text *out, const struct curves *curves)
+enum { PIECE_POINTS = 3 << 14 }; /* whole base64 digits */
+
+static int give_values(struct export_pieces *pieces, const float *values, size_t n, struct err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < n && rc == 0; i += PIECE_POINTS) {
+        text_add_base64(&pieces->text, values + i, (n - i < PIECE_POINTS ? n - i : PIECE_POINTS) * sizeof(*values));
+        rc = export_give(pieces, err);
+    }
+    return rc;
+}
+
+static int give_curves(struct export_pieces *pieces, const struct curves *curves, struct err *err)
 {
     const struct {
         const char *name;
@@ -202,14 +214,18 @@ static void add_curves(struct text *out, const struct curves *curves)
                   {"metric", curves->metrics, curves->n},
                   {"n", curves->counts, curves->n},
                   {"steps", curves->all.steps, curves->all.n}};
-    for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++) {
-        text_printf(out, ",\"%s\":{", blocks[i].name);
-        export_whole_numbers(out, blocks[i].numbers, blocks[i].n);
-        text_add_char(out, '}');
+    int rc = 0;
+    for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]) && rc == 0; i++) {
+        text_printf(&pieces->text, ",\"%s\":{", blocks[i].name);
+        export_whole_numbers(&pieces->text, blocks[i].numbers, blocks[i].n);
+        text_add_char(&pieces->text, '}');
+        rc = export_give(pieces, err);
     }
-    text_add(out, ",\"values\":{\"f32\":\"");
-    text_add_base64(out, curves->all.values, curves->all.n * sizeof(float));
-    text_add(out, "\"}}");
+    text_add(&pieces->text, ",\"values\":{\"f32\":\"");
+    if (rc == 0)
+        rc = give_values(pieces, curves->all.values, curves->all.n, err);
+    text_add(&pieces->text, "\"}}");
+    return rc;
 }
 
 int export_count_trials(struct store *store, int64_t sweep_id, int64_t *n, struct err *err)
@@ -226,7 +242,7 @@ int export_count_trials(struct store *store, int64_t sweep_id, int64_t *n, struc
     return rc;
 }
 
-int export_curves(struct text *out, struct store *store, int64_t sweep_id, struct err *err)
+int export_curves(struct export_pieces *pieces, struct store *store, int64_t sweep_id, struct err *err)
 {
     struct curves curves = {0};
     uint32_t *places = NULL;
@@ -234,13 +250,13 @@ int export_curves(struct text *out, struct store *store, int64_t sweep_id, struc
     int rc = export_count_trials(store, sweep_id, &n_trials, err);
     int64_t limit = n_trials > 0 ? ALL_POINTS / (4 * n_trials) : MAX_POINTS;
     curves.limit = (size_t)(limit < MIN_POINTS ? MIN_POINTS : limit > MAX_POINTS ? MAX_POINTS : limit);
-    text_add(out, ",\n\"curves\":{");
+    text_add(&pieces->text, ",\n\"curves\":{");
     if (rc == 0)
-        rc = add_names(out, store, &places, &n_places, err);
+        rc = add_names(&pieces->text, store, &places, &n_places, err);
     if (rc == 0 && places)
         rc = read_points(&curves, store, sweep_id, n_trials <= EXPORT_MANY_TRIALS, places, err);
     if (rc == 0)
-        add_curves(out, &curves);
+        rc = give_curves(pieces, &curves, err);
     free(places);
     free(curves.one.steps);
     free(curves.one.values);

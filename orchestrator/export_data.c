@@ -178,23 +178,7 @@ static int add_comparison(struct text *out, struct store *store, const char *swe
     return rc == ERR_NOMEM || rc == ERR_STORE ? err_set(err, (enum err_code)rc, "%s", own.message) : 0;
 }
 
-/* What is in memory of the page's data: a table at a time. */
-struct pieces {
-    export_take_fn take;
-    void *context;
-    struct text text;
-};
-
-static int give(struct pieces *pieces, struct err *err)
-{
-    struct text *text = &pieces->text;
-    int rc = text->failed ? err_set(err, ERR_NOMEM, "no memory for a page's data")
-                          : pieces->take(text->data, text->len, pieces->context, err);
-    text_done(text);
-    return rc;
-}
-
-static int add_sweep(struct pieces *pieces, struct store *store, const char *sweep, struct err *err)
+static int add_sweep(struct export_pieces *pieces, struct store *store, const char *sweep, struct err *err)
 {
     struct text *out = &pieces->text;
     int64_t sweep_id = 0, n_trials = 0;
@@ -214,10 +198,10 @@ static int add_sweep(struct pieces *pieces, struct store *store, const char *swe
     for (size_t i = 0; rc == 0 && i < sizeof(tables) / sizeof(tables[0]); i++) {
         rc = export_columns(out, tables[i].key, store, tables[i].sql, sweep_id, is_large && !tables[i].is_exact, err);
         if (rc == 0)
-            rc = give(pieces, err);
+            rc = export_give(pieces, err);
     }
     if (rc == 0)
-        rc = export_curves(out, store, sweep_id, err);
+        rc = export_curves(pieces, store, sweep_id, err);
     text_add_char(out, '}');
     return rc;
 }
@@ -236,7 +220,7 @@ static void add_time(struct text *out)
 int export_page_data(export_take_fn take, void *context, struct store *store, const char *const *names, int n_names,
                      struct err *err)
 {
-    struct pieces pieces = {take, context, {0}};
+    struct export_pieces pieces = {take, context, {0}};
     struct text *out = &pieces.text;
     if (sqlite3_exec(store_database(store), "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
         return export_sql_error(store, "a moment of the store", err);
@@ -253,7 +237,7 @@ int export_page_data(export_take_fn take, void *context, struct store *store, co
     text_add(out, "]}");
     sqlite3_exec(store_database(store), "ROLLBACK", NULL, NULL, NULL);
     if (rc == 0)
-        rc = give(&pieces, err);
+        rc = export_give(&pieces, err);
     text_done(out);
     return rc;
 }

@@ -3,11 +3,8 @@
 #define ORCHESTRATOR_EXPORT_PAGE_H
 
 #include "common/text.h"
+#include "orchestrator/export_columns.h"
 #include "orchestrator/store.h"
-
-/* Takes what is written, piece by piece, so that a large page is never in memory as a whole. Not 0 ends the writing and
- * is returned. */
-typedef int (*export_take_fn)(const char *piece, size_t n, void *context, struct err *err);
 
 /* Appends the page of the sweeps named (n_names > 0) as it stands in the store now. Curves are thinned
  * (export_curves.h); the full numbers stay in the store. */

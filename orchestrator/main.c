@@ -1,5 +1,6 @@
 /* Entry point: reads the command line by the table of subcommands, runs one, and turns errors into an exit status. */
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -7,6 +8,10 @@
 #include "common/version.h"
 #include "orchestrator/command.h"
 #include "orchestrator/printable.h"
+
+/* Blocks of this size and more grow in place and go back to the system when they are freed: by itself the library stops
+ * doing so after the first. */
+enum { LARGE_BLOCK_BYTES = 256 << 10 };
 
 /* The message may name files and values of any content, on several lines. */
 static int fail(const struct err *err)
@@ -59,6 +64,7 @@ int main(int argc, char **argv)
     struct command_line line;
     struct err err = {0};
     signal(SIGPIPE, SIG_IGN);
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES);
     int rc = command_line_parse(&line, argc, argv, &err);
     if (rc == 0)
         rc = line.action == COMMAND_RUN ? line.command->run(&line, &err) : print(&line, &err);
