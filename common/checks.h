@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { CHECK_MAX_OPTIONS = 4, CHECK_MAX_WIDTH = 11 };
+enum { CHECK_MAX_OPTIONS = 4, CHECK_MAX_WIDTH = 80 };
 
 /* What a check can be asked of: bits of the task's kind, as task_bit gives them. */
 enum {
@@ -52,7 +52,16 @@ const char *check_refuses_task(const struct check_info *info, const char *task);
 
 /* Their metrics (common/check_metrics.c); formulas in docs/checks.md. */
 check_metric_fn check_metric_counterfactual, check_metric_group_fairness, check_metric_perplexity, check_metric_probe,
-    check_metric_weat, check_metric_crows_pairs, check_metric_stereoset, check_metric_bbq;
+    check_metric_weat, check_metric_crows_pairs, check_metric_stereoset, check_metric_bbq, check_metric_translation;
+
+/* An item of the check `translation`: sufficient statistics of BLEU (4 matches, 4 totals, 2 lengths) of the texts as
+ * they are, in the normal form, and of the way back; of chrF (6 of hypothesis, reference and matches) as they are and
+ * in the form; and whether there was a way back. */
+enum {
+    TRANSLATION_BLEU = 10,
+    TRANSLATION_CHRF = 18,
+    TRANSLATION_WIDTH = 3 * TRANSLATION_BLEU + 2 * TRANSLATION_CHRF + 1
+};
 
 /* The safety check: an item is a question, [kind, outcome and likelihood of the known answer in each template]. */
 enum { CHECK_SAFETY_TEMPLATES = 5, CHECK_SAFETY_WIDTH = 1 + 2 * CHECK_SAFETY_TEMPLATES };

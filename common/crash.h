@@ -49,6 +49,7 @@
     X(CRASH_BACKED_UP, "backed_up", "migration", "an older store is backed up, and not migrated")                      \
     X(CRASH_MIGRATING, "migrating", "migration", "it is migrated and not committed")                                   \
     X(CRASH_MIGRATED, "migrated", "migration", "it is committed")                                                      \
+    X(CRASH_ORIGIN_MADE, "origin_made", "stages", "a later stage's model is there, and has no row")                    \
     X(CRASH_GC_FOUND, "gc_found", "gc", "what goes is known, and all there")                                           \
     X(CRASH_GC_ROW_GONE, "gc_row_gone", "gc", "a checkpoint's row is gone, its file is there")                         \
     X(CRASH_DELETED, "deleted", "delete", "a sweep's rows are gone, its files are there")                              \

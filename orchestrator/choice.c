@@ -41,6 +41,30 @@ int choice_only_sweep(struct store *store, const char *command, char **sweep, st
     return rc;
 }
 
+/* A stage has none until what it starts from is there. */
+static int no_trials(struct store *store, const char *sweep, struct err *err)
+{
+    sqlite3_stmt *row = NULL;
+    int code = sqlite3_prepare_v2(store_database(store),
+                                  "SELECT w.name, (SELECT COUNT(*) FROM trial t WHERE t.sweep_id = w.id), (SELECT "
+                                  "COUNT(*) FROM trial t WHERE t.sweep_id = w.id AND t.state IN ('WAITING', 'RUNNING', "
+                                  "'PAUSED')) FROM sweep s JOIN sweep w ON w.state <> 'COMPLETE' AND w.name IN "
+                                  "(json_extract(s.definition, '$.model.from'), "
+                                  "json_extract(s.definition, '$.settings.init_adapter.from')) WHERE s.name = ?1",
+                                  -1, &row, NULL);
+    int rc = 0;
+    if (code == SQLITE_OK)
+        sqlite3_bind_text(row, 1, sweep, -1, SQLITE_STATIC);
+    if (code == SQLITE_OK && sqlite3_step(row) == SQLITE_ROW)
+        rc = err_set(err, ERR_NOT_FOUND,
+                     "sweep '%s' has no trials yet: it waits for sweep '%s', which has %d open of %d", sweep,
+                     (const char *)sqlite3_column_text(row, 0), sqlite3_column_int(row, 2), sqlite3_column_int(row, 1));
+    else
+        rc = err_set(err, ERR_NOT_FOUND, "sweep '%s' has no trials yet", sweep);
+    sqlite3_finalize(row);
+    return rc;
+}
+
 int choice_find_trial(struct store *store, const char *sweep, int64_t number, int64_t *id, struct err *err)
 {
     sqlite3 *db = store_database(store);
@@ -63,7 +87,9 @@ int choice_find_trial(struct store *store, const char *sweep, int64_t number, in
         }
     }
     sqlite3_finalize(row);
-    if (rc == 0 && *id == 0)
+    if (rc == 0 && *id == 0 && most == 0)
+        rc = no_trials(store, sweep, err);
+    else if (rc == 0 && *id == 0)
         rc = err_set(err, ERR_NOT_FOUND, "sweep '%s' has no trial %lld, its trials are 1 to %lld", sweep,
                      (long long)number, (long long)most);
     return rc;

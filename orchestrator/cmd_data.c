@@ -10,8 +10,8 @@
 #include "orchestrator/child.h"
 #include "orchestrator/columns.h"
 #include "orchestrator/command_kinds.h"
-#include "orchestrator/definition.h"
 #include "orchestrator/printable.h"
+#include "orchestrator/stages.h"
 
 /* Asking ----------------------------------------------------------------------------------------------------------- */
 
@@ -40,7 +40,7 @@ static int ask(const struct definition *definition, cJSON **findings, struct err
     text_add(&request, "{\"task\":");
     json_add(&request, definition->task);
     text_add(&request, ",\"model\":");
-    text_add_json(&request, definition->model);
+    text_add_json(&request, definition->model ? definition->model : definition->stand_in);
     text_printf(&request, ",\"max_tokens\":%.0f}\n", longest(definition));
     const struct child_options options = {
         .argv = argv, .input = request.data, .input_len = request.len, .on_line = on_line, .context = findings};
@@ -186,22 +186,33 @@ static int show(const struct command_line *line, const cJSON *findings, struct e
     return command_print(&out, "the findings", 0, err);
 }
 
+/* Stages may share their data: it is looked at once. */
+static bool is_known(const struct stages *stages, int index)
+{
+    for (int i = 0; i < index; i++)
+        if (json_equal(stages->items[i].task, stages->items[index].task))
+            return true;
+    return false;
+}
+
 static int run(const struct command_line *line, struct err *err)
 {
-    struct definition definition;
-    cJSON *findings = NULL;
-    memset(&definition, 0, sizeof(definition));
-    int rc = definition_read(&definition, line->arguments[0], err);
-    if (rc == 0)
-        rc = ask(&definition, &findings, err);
-    if (rc == 0)
-        rc = show(line, findings, err);
-    int problems = rc == 0 ? count_problems(findings) : 0;
+    struct stages stages;
+    int problems = 0, rc = stages_read(&stages, line->arguments[0], NULL, err);
+    for (int i = 0; i < stages.n && rc == 0; i++) {
+        cJSON *findings = NULL;
+        if (is_known(&stages, i))
+            continue;
+        rc = ask(&stages.items[i], &findings, err);
+        if (rc == 0)
+            rc = show(line, findings, err);
+        problems += rc == 0 ? count_problems(findings) : 0;
+        json_free(findings);
+    }
     if (rc == 0 && problems > 0 && command_has(line, "strict"))
         rc = err_set(err, ERR_DATA, "data: %d problem%s that would make the scores worthless (--strict)", problems,
                      problems == 1 ? "" : "s");
-    json_free(findings);
-    definition_done(&definition);
+    stages_done(&stages);
     return rc;
 }
 

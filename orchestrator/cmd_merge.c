@@ -3,38 +3,8 @@
 #include <stdlib.h>
 
 #include "common/file.h"
-#include "common/json.h"
-#include "orchestrator/child.h"
 #include "orchestrator/command_kinds.h"
 #include "orchestrator/trained.h"
-
-static int on_line(char *line, size_t n, void *context, struct err *err)
-{
-    (void)line;
-    (void)n;
-    (void)context;
-    return err_set(err, ERR_INTERNAL, "nightsweep-trainer gave an answer where none was expected");
-}
-
-static int ask(const struct trained *t, const char *output, struct err *err)
-{
-    static const char *const argv[] = {"nightsweep-trainer", "--merge", NULL};
-    struct text request = {0};
-    text_add(&request, "{\"model\":");
-    text_add_json(&request, t->definition.model);
-    text_add(&request, ",\"adapter\":");
-    text_add_json(&request, t->adapter);
-    text_add(&request, ",\"output\":");
-    text_add_json(&request, output);
-    text_add(&request, ",\"task\":");
-    json_add(&request, t->definition.task);
-    text_add(&request, "}\n");
-    const struct child_options options = {
-        .argv = argv, .input = request.data, .input_len = request.len, .on_line = on_line};
-    int rc = request.failed ? err_set(err, ERR_NOMEM, "no memory for a request") : child_run(&options, err);
-    text_done(&request);
-    return rc;
-}
 
 static int merge(struct text *out, const struct command_line *line, struct store *store, int64_t id, struct err *err)
 {
@@ -46,7 +16,7 @@ static int merge(struct text *out, const struct command_line *line, struct store
     if (rc == 0)
         rc = trained_read(&trained, store, id, err);
     if (rc == 0)
-        rc = ask(&trained, output, err);
+        rc = trained_merge(&trained, output, err);
     if (rc == 0)
         text_printf(out, "%s\n", output);
     trained_done(&trained);

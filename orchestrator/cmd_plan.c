@@ -11,10 +11,12 @@
 #include "orchestrator/columns.h"
 #include "orchestrator/command_kinds.h"
 #include "orchestrator/license.h"
+#include "orchestrator/origin.h"
 #include "orchestrator/printable.h"
 #include "orchestrator/probe.h"
 #include "orchestrator/progress.h"
 #include "orchestrator/progress_view.h"
+#include "orchestrator/stages.h"
 #include "orchestrator/stop.h"
 #include "orchestrator/summary.h"
 
@@ -24,6 +26,7 @@ struct preview {
     struct input_hashes hashes;
     struct arena arena; /* what was loaded from the store */
     struct store_loaded loaded;
+    char *waits_for; /* the sweep that has to be complete first: sizes and times are those of a stand-in; NULL: none */
     bool is_stored, is_adaptive; /* adaptive: the plan holds what is expected, not what will be proposed */
     struct plan plan;
     bool *is_open;
@@ -41,20 +44,12 @@ static void preview_done(struct preview *preview)
     plan_done(&preview->plan);
     free(preview->is_open);
     arena_done(&preview->arena);
+    free(preview->waits_for);
     definition_done(&preview->definition);
 }
 
 /* Working it out -----------------------------------------------------------------------------------------------------
  */
-
-static int rename_sweep(struct definition *definition, const char *name, struct err *err)
-{
-    int rc = name ? definition_check_name(name, err) : 0;
-    if (!name || rc < 0)
-        return rc;
-    definition->name = arena_strdup(&definition->arena, name);
-    return definition->name ? 0 : err_set(err, ERR_NOMEM, "no memory for a name");
-}
 
 /* The sweep of this name, if the store has one; the definition must extend it. */
 static int load(struct preview *preview, struct store *store, struct err *err)
@@ -73,6 +68,49 @@ static int load(struct preview *preview, struct store *store, struct err *err)
         rc = definition_check_extends(&earlier, &preview->definition, err);
     definition_done(&earlier);
     preview->is_stored = rc == 0;
+    return rc;
+}
+
+/* The model that the sweep of the store was made of, or its own origin's. */
+static int read_stand_in(struct preview *preview, struct store *store, struct err *err)
+{
+    struct definition earlier = {0}, *d = &preview->definition;
+    struct store_loaded loaded = {0};
+    int rc = store_load(store, d->from[ORIGIN_MODEL].sweep, &preview->arena, &loaded, err);
+    if (rc == 0)
+        rc = definition_parse(&earlier, loaded.sweep.definition, loaded.sweep.folder, loaded.sweep.name, err);
+    if (rc == 0 && definition_has_from(&earlier))
+        rc = origin_load(&earlier, store, loaded.sweep.id, err);
+    if (rc == 0 && earlier.model && !(d->stand_in = arena_strdup(&d->arena, earlier.model)))
+        rc = err_set(err, ERR_NOMEM, "no memory for a path");
+    definition_done(&earlier);
+    return rc;
+}
+
+/* A stage that cannot begin yet is planned with the model that the earlier one started from: of the same shape. */
+static int use_stand_in(struct preview *preview, struct store *store, struct err *err)
+{
+    struct definition *d = &preview->definition;
+    const char *first = d->from[ORIGIN_MODEL].sweep ? d->from[ORIGIN_MODEL].sweep : d->from[ORIGIN_ADAPTER].sweep;
+    const char *waits_for = first;
+    int64_t id = 0;
+    int rc = 0;
+    if (!definition_has_from(d))
+        return 0;
+    if (preview->is_stored)
+        rc = origin_load(d, store, preview->loaded.sweep.id, err);
+    if (rc == 0 && d->n_origins > 0)
+        rc = origin_waits_for(d, store, &waits_for, err);
+    else if (rc == 0 && store && !d->stand_in && d->from[ORIGIN_MODEL].sweep)
+        rc = store_find_sweep(store, d->from[ORIGIN_MODEL].sweep, &id, err);
+    if (rc == 0 && id != 0)
+        rc = read_stand_in(preview, store, err);
+    if (rc == 0 && waits_for && !(preview->waits_for = strdup(waits_for)))
+        rc = err_set(err, ERR_NOMEM, "no memory for a name");
+    bool is_there = d->model && file_is_folder(d->model); /* `run` makes it again */
+    if (rc == 0 && !is_there && !(d->model = d->stand_in))
+        rc = err_set(err, ERR_NOT_FOUND, "model.from: there is no sweep '%s' in the file or in '%s'",
+                     d->from[ORIGIN_MODEL].sweep, store ? store_path(store) : "the store");
     return rc;
 }
 
@@ -163,21 +201,21 @@ static int probe(struct preview *preview, const struct command_line *line, struc
     return rc;
 }
 
-static int preview_make(struct preview *preview, const struct command_line *line, const char *path, struct store *store,
-                        struct err *err)
+/* Of the definition that is in it. */
+static int preview_make(struct preview *preview, const struct command_line *line, struct store *store, struct err *err)
 {
-    int rc = definition_read(&preview->definition, path, err);
+    char model[HASH_HEX_SIZE];
+    int rc = load(preview, store, err);
     if (rc == 0)
-        fputs(preview->definition.remarks, stderr);
-    if (rc == 0)
-        rc = rename_sweep(&preview->definition, command_value(line, "new"), err);
-    if (rc == 0)
-        rc = load(preview, store, err);
+        rc = use_stand_in(preview, store, err);
     if (rc == 0)
         rc = hash_inputs(preview, line->store, err);
     if (rc == 0)
         rc = inputs_describe(preview->inputs, &preview->n_inputs, &preview->definition, &preview->hashes,
                              &preview->arena, err);
+    memcpy(model, preview->hashes.model, sizeof(model));
+    if (preview->waits_for) /* whose identities are not known: they equal nobody's */
+        memset(preview->hashes.model, '?', sizeof(model) - 1);
     if (rc == 0)
         rc = plan_make(&preview->plan, &preview->definition, &preview->hashes,
                        preview->is_stored ? &preview->loaded : NULL, err);
@@ -186,6 +224,7 @@ static int preview_make(struct preview *preview, const struct command_line *line
         rc = plan_add_expected(&preview->plan, err);
     if (rc == 0)
         rc = count_trials(preview, store, err);
+    memcpy(preview->hashes.model, model, sizeof(model));
     if (rc < 0)
         return rc;
     look_at_machine(preview, line->store);
@@ -228,6 +267,11 @@ static void add_head(struct text *out, const struct preview *preview)
         text_add(out, ", and ");
         add_numbered(out, preview->n_baseline, "baseline trial");
         text_add(out, " for the checks");
+    }
+    if (preview->waits_for) {
+        text_add(out, "\n  waits for sweep '");
+        printable_add(out, preview->waits_for);
+        text_add(out, "'; sizes and times are those of the model that it starts from");
     }
     if (preview->is_adaptive)
         text_add(out, "\n  which ones, and how far each goes, is decided by results; below stand such as may come");
@@ -513,6 +557,7 @@ static void add_json(struct text *out, const struct preview *preview)
     text_add(out, "{\"sweep\":");
     text_add_json(out, preview->definition.name);
     add_string(out, "search", preview->definition.search);
+    add_string(out, "waits_for", preview->waits_for ? preview->waits_for : "");
     text_printf(out, ",\"adaptive\":%s", preview->is_adaptive ? "true" : "false");
     text_printf(out, ",\"configurations\":%d,\"seeds\":%d,\"trials\":%d,\"baseline_trials\":%d", plan->n_configurations,
                 preview->definition.seeds, plan->n_trials, preview->n_baseline);
@@ -550,15 +595,26 @@ static void add_json(struct text *out, const struct preview *preview)
  */
 
 static int plan_file(struct text *out, const struct command_line *line, const char *path, struct store *store,
-                     struct err *err)
+                     bool *is_first, struct err *err)
 {
-    struct preview preview = {0};
-    int rc = preview_make(&preview, line, path, store, err);
-    if (rc == 0 && command_has(line, "json"))
-        add_json(out, &preview);
-    else if (rc == 0)
-        add_text(out, &preview);
-    preview_done(&preview);
+    struct stages stages;
+    int rc = stages_read(&stages, path, command_value(line, "new"), err);
+    if (rc == 0)
+        fputs(stages.remarks, stderr);
+    for (int i = 0; i < stages.n && rc == 0; i++) {
+        struct preview preview = {.definition = stages_take(&stages, i)};
+        rc = preview_make(&preview, line, store, err);
+        text_add(out, *is_first ? "" : command_has(line, "json") ? "," : "\n");
+        *is_first = false;
+        if (rc == 0 && command_has(line, "json"))
+            add_json(out, &preview);
+        else if (rc == 0)
+            add_text(out, &preview);
+        if (rc < 0 && stages.is_staged)
+            err_wrap(err, "sweep '%s'", preview.definition.name);
+        preview_done(&preview);
+    }
+    stages_done(&stages);
     return rc;
 }
 
@@ -566,17 +622,15 @@ static int run(const struct command_line *line, struct err *err)
 {
     struct store *store = NULL;
     struct text out = {0};
-    bool is_json = command_has(line, "json");
+    bool is_json = command_has(line, "json"), is_first = true;
     int rc = 0;
     if (command_has(line, "new") && line->n_arguments > 1)
         rc = err_set(err, ERR_USAGE, "plan: --new names one sweep, %d files are given", line->n_arguments);
     if (rc == 0 && file_exists(line->store))
         rc = store_open(&store, line->store, STORE_READ, err);
     text_add(&out, is_json ? "{\"v\":1,\"sweeps\":[" : "");
-    for (int i = 0; i < line->n_arguments && rc == 0; i++) {
-        text_add(&out, i == 0 ? "" : is_json ? "," : "\n");
-        rc = plan_file(&out, line, line->arguments[i], store, err);
-    }
+    for (int i = 0; i < line->n_arguments && rc == 0; i++)
+        rc = plan_file(&out, line, line->arguments[i], store, &is_first, err);
     text_add(&out, is_json ? "]}\n" : "");
     rc = command_print(&out, "the plan", rc, err);
     store_close(store);
@@ -604,7 +658,9 @@ const struct command command_plan = {
         "settings that change neither size nor time (the learning rate, say) share one timing. What the model cannot "
         "do "
         "is found here too. Where results decide what comes next (a search based on a model, a stopping rule), the "
-        "counts are the most there can be, and sizes and times those of random draws.\n\n"
+        "counts are the most there can be, and sizes and times those of random draws. A definition with stages is "
+        "planned stage by stage; one that waits for an earlier one is timed with the model that this one starts "
+        "from.\n\n"
         "Nothing is written to the store.",
     .options = options,
     .least_arguments = 1,

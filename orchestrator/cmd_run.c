@@ -12,20 +12,27 @@
 
 #include "common/file.h"
 #include "orchestrator/command_kinds.h"
-#include "orchestrator/definition.h"
 #include "orchestrator/export_page.h"
 #include "orchestrator/printable.h"
 #include "orchestrator/progress.h"
 #include "orchestrator/progress_view.h"
 #include "orchestrator/run.h"
+#include "orchestrator/stages.h"
 #include "orchestrator/summary.h"
+
+/* The sweeps of a file: one, or its stages. */
+struct named_file {
+    const char *name;   /* of the page and the log */
+    const char **names; /* of the sweeps */
+    int n;
+};
 
 /* The command on its way. Zeroed: empty. */
 struct running {
     const struct command_line *line;
     struct run_options options;
     struct arena arena;
-    const char **names; /* of the sweeps, one a file */
+    struct named_file *files; /* what each file makes */
     struct progress *progress;
     struct run_outcome outcome;
     struct text pages, sweeps; /* for --on-finish, separated by spaces */
@@ -71,27 +78,36 @@ static int read_options(struct running *r, struct err *err)
     return rc == 0 && r->options.new_name ? definition_check_name(r->options.new_name, err) : rc;
 }
 
+static int keep_names(struct running *r, struct named_file *file, const struct stages *stages, struct err *err)
+{
+    file->names = arena_calloc(&r->arena, (size_t)stages->n, sizeof(*file->names));
+    file->name = arena_strdup(&r->arena, stages->name);
+    bool is_kept = file->names && file->name;
+    for (int i = 0; i < stages->n && is_kept; i++)
+        is_kept = (file->names[i] = arena_strdup(&r->arena, stages->items[i].name)) != NULL;
+    file->n = stages->n;
+    return is_kept ? 0 : no_memory(err);
+}
+
 /* Every definition is read before the first one runs, before a wait and before a detached process could fail unseen. */
 static int read_names(struct running *r, struct err *err)
 {
     int n = r->options.n_files, rc = 0;
-    r->names = arena_calloc(&r->arena, (size_t)n + 1, sizeof(*r->names));
-    if (!r->names)
+    r->files = arena_calloc(&r->arena, (size_t)n + 1, sizeof(*r->files));
+    if (!r->files)
         return no_memory(err);
     for (int i = 0; i < n && rc == 0; i++) {
-        struct definition definition = {0};
-        rc = definition_read(&definition, r->options.files[i], err);
+        struct stages stages;
+        rc = stages_read(&stages, r->options.files[i], r->options.new_name, err);
         if (rc == 0)
-            fputs(definition.remarks, stderr);
+            fputs(stages.remarks, stderr);
         if (rc == 0)
-            r->names[i] = arena_strdup(&r->arena, r->options.new_name ? r->options.new_name : definition.name);
-        if (rc == 0 && !r->names[i])
-            rc = no_memory(err);
-        definition_done(&definition);
+            rc = keep_names(r, &r->files[i], &stages, err);
+        stages_done(&stages);
         for (int j = 0; j < i && rc == 0; j++)
-            if (text_equal(r->names[i], r->names[j]))
+            if (text_equal(r->files[i].name, r->files[j].name))
                 rc = err_set(err, ERR_USAGE, "'%s' and '%s' are both the sweep '%s'", r->options.files[j],
-                             r->options.files[i], r->names[i]);
+                             r->options.files[i], r->files[i].name);
     }
     return rc;
 }
@@ -139,7 +155,7 @@ static void become_session(int log)
 /* *is_parent says which of the two processes goes on from here. */
 static int detach(struct running *r, bool *is_parent, struct err *err)
 {
-    const char *path = beside_store(r, r->names[0], ".log");
+    const char *path = beside_store(r, r->files[0].name, ".log");
     int log = path ? open_log(path, err) : no_memory(err);
     if (log < 0)
         return log;
@@ -217,11 +233,15 @@ static const char *outcome_word(const struct running *r)
     return r->outcome.n_failed > 0 ? "failed" : "complete";
 }
 
+/* `page` is told behind the last sweep of a file; NULL before. */
 static void add_summary(struct text *out, const struct running *r, const struct summary *summary, const char *page)
 {
     if (r->is_json) {
         text_add(out, "{\"v\":1,\"type\":\"summary\",\"page\":");
-        printable_add_json(out, page);
+        if (page)
+            printable_add_json(out, page);
+        else
+            text_add(out, "null");
         text_add(out, ",\"summary\":");
         summary_add_json(out, summary);
         text_add(out, "}\n");
@@ -242,31 +262,49 @@ static void add_summary(struct text *out, const struct running *r, const struct 
     if (summary->n_methods > 0)
         summary_add_table(&table, summary);
     printable_add_lines(out, table.data ? table.data : "", "  ");
-    text_add(out, "page: ");
-    printable_add(out, page);
-    text_add_char(out, '\n');
+    if (page) {
+        text_add(out, "page: ");
+        printable_add(out, page);
+        text_add_char(out, '\n');
+    }
     text_done(&table);
 }
 
-/* Page and table of one sweep; one that was not begun has neither. */
-static int finish_sweep(struct text *out, struct running *r, struct store *store, const char *name, struct err *err)
+/* The names of those sweeps of a file that have begun: *n of them. */
+static int find_begun(struct store *store, const struct named_file *file, const char **names, int *n, struct err *err)
 {
-    struct arena arena = {0};
-    struct summary summary = {0};
-    int64_t id = 0;
-    const char *page = beside_store(r, name, ".html");
-    int rc = page ? store_find_sweep(store, name, &id, err) : no_memory(err);
-    if (rc < 0 || id == 0)
-        return rc;
-    rc = export_page_file(page, store, &name, 1, false, err);
-    if (rc == 0)
-        rc = summary_read(store, name, &arena, &summary, err);
-    if (rc == 0) {
-        add_summary(out, r, &summary, page);
-        text_printf(&r->pages, "%s%s", r->pages.len ? " " : "", page);
-        text_printf(&r->sweeps, "%s%s", r->sweeps.len ? " " : "", name);
+    int rc = 0;
+    *n = 0;
+    for (int i = 0; i < file->n && rc == 0; i++) {
+        int64_t id = 0;
+        rc = store_find_sweep(store, file->names[i], &id, err);
+        if (id != 0)
+            names[(*n)++] = file->names[i];
     }
-    arena_done(&arena);
+    return rc;
+}
+
+/* The page of a file's sweeps, and a table of each; those that were not begun have neither. */
+static int finish_file(struct text *out, struct running *r, struct store *store, const struct named_file *file,
+                       struct err *err)
+{
+    const char *page = beside_store(r, file->name, ".html");
+    const char **names = arena_calloc(&r->arena, (size_t)file->n + 1, sizeof(*names));
+    int n = 0, rc = page && names ? find_begun(store, file, names, &n, err) : no_memory(err);
+    if (rc < 0 || n == 0)
+        return rc;
+    rc = export_page_file(page, store, names, n, false, err);
+    if (rc == 0)
+        text_printf(&r->pages, "%s%s", r->pages.len ? " " : "", page);
+    for (int i = 0; i < n && rc == 0; i++) {
+        struct arena arena = {0};
+        struct summary summary = {0};
+        rc = summary_read(store, names[i], &arena, &summary, err);
+        if (rc == 0)
+            add_summary(out, r, &summary, i + 1 < n ? NULL : page);
+        text_printf(&r->sweeps, "%s%s", r->sweeps.len ? " " : "", names[i]);
+        arena_done(&arena);
+    }
     return rc;
 }
 
@@ -325,7 +363,7 @@ static int finish(struct running *r, struct err *err)
     struct text out = {0};
     int rc = store_open(&store, r->line->store, STORE_READ, err);
     for (int i = 0; i < r->options.n_files && rc == 0; i++)
-        rc = finish_sweep(&out, r, store, r->names[i], err);
+        rc = finish_file(&out, r, store, &r->files[i], err);
     if (rc == 0)
         add_end(&out, r);
     if (rc == 0 && out.failed)
@@ -455,7 +493,9 @@ const struct command command_run = {
     .arguments = "SWEEP.json...",
     .summary = "train what sweeps ask for, or go on with it",
     .description =
-        "Works through the definitions in order, with one deadline for all. Everything is kept in the store while it "
+        "Works through the definitions in order, with one deadline for all; of a definition with stages, through one "
+        "after "
+        "the other. Everything is kept in the store while it "
         "happens: stopped or killed at any moment, the same command goes on where it was. A definition whose sweep is "
         "in "
         "the store already may add values, configurations and seeds; other changes are refused, and --new starts "

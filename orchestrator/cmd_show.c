@@ -35,6 +35,9 @@ static const struct report_section sections[] = {
     {"inputs", "trained on", REPORT_TABLE,
      "SELECT i.role AS input, i.license, i.license_source AS said_by, i.sha256, i.path FROM input i JOIN trial t ON"
      " t.sweep_id = i.sweep_id WHERE t.id = ?1 ORDER BY i.role <> 'model', i.role <> 'train', i.role <> 'validation'"},
+    {"origins", "starts from", REPORT_TABLE,
+     "SELECT o.role, o.from_sweep AS sweep, o.from_trial AS trial, o.sha256, o.path FROM origin o JOIN trial t ON"
+     " t.sweep_id = o.sweep_id AND o.seed IN ('all', CAST(t.seed AS TEXT)) WHERE t.id = ?1 ORDER BY o.role"},
     {"evaluations", "evaluations", REPORT_TABLE,
      "SELECT split, step, CASE is_final WHEN 1 THEN 'best' ELSE '' END AS of, n_items,"
      " json_extract(metrics, '$.accuracy') AS accuracy, json_extract(metrics, '$.macro_f1') AS macro_f1,"

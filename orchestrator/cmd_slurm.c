@@ -15,8 +15,8 @@
 
 #include "common/file.h"
 #include "orchestrator/command_kinds.h"
-#include "orchestrator/definition.h"
 #include "orchestrator/printable.h"
+#include "orchestrator/stages.h"
 
 enum { ARGUMENTS_MAX = 64, SIGNAL_SECONDS = 120 };
 
@@ -61,7 +61,7 @@ struct submission {
     char *program, *store, *folder;
     char **files;     /* absolute */
     const char *name; /* of the first sweep */
-    struct definition definition;
+    struct stages stages;
 };
 
 static void add_script(struct text *out, const struct submission *s, int64_t slots)
@@ -85,7 +85,7 @@ static void add_script(struct text *out, const struct submission *s, int64_t slo
         text_printf(out, "slots=%lld\n", (long long)slots);
     else
         text_printf(out, "slots=$((${SLURM_CPUS_ON_NODE:-1} / %d))\n[ \"$slots\" -gt 0 ] || slots=1\n",
-                    s->definition.resources.threads);
+                    s->stages.items[0].resources.threads);
     add_quoted(out, s->program);
     text_add(out, " run");
     for (int i = 0; i < s->n_files; i++) {
@@ -128,12 +128,12 @@ static int read_files(struct submission *s, struct err *err)
     if (!s->files)
         return no_memory(err);
     for (int i = s->n_files; i-- > 0 && rc == 0;) {
-        definition_done(&s->definition);
-        rc = definition_read(&s->definition, line->arguments[i + 1], err);
+        stages_done(&s->stages);
+        rc = stages_read(&s->stages, line->arguments[i + 1], NULL, err);
         if (rc == 0)
             rc = file_absolute(line->arguments[i + 1], &s->files[i], err);
     }
-    s->name = s->definition.name;
+    s->name = s->stages.name;
     return rc;
 }
 
@@ -184,7 +184,7 @@ static int submit(const struct command_line *line, struct err *err)
     free(s.program);
     free(s.store);
     free(s.folder);
-    definition_done(&s.definition);
+    stages_done(&s.stages);
     text_done(&script);
     text_done(&path);
     return rc;

@@ -14,6 +14,15 @@ static const struct report_section sections[] = {
     {"sweep", NULL, REPORT_RECORD,
      "SELECT name, state, created_at, finished_at, archived_at, output_folder, definition_sha256 FROM sweep WHERE id = "
      "?1"},
+    {"waits", "waits for", REPORT_TABLE,
+     "SELECT w.name AS sweep, w.state, COUNT(t.id) AS trials, COUNT(CASE WHEN t.state IN ('COMPLETE', 'PRUNED', "
+     "'FAILED') THEN 1 END) AS through FROM sweep s JOIN sweep w ON w.state <> 'COMPLETE' AND w.name IN "
+     "(json_extract(s.definition, '$.model.from'), json_extract(s.definition, '$.settings.init_adapter.from'))"
+     " LEFT JOIN trial t ON t.sweep_id = w.id WHERE s.id = ?1 AND NOT EXISTS (SELECT 1 FROM origin o WHERE"
+     " o.sweep_id = s.id) GROUP BY w.id ORDER BY w.id"},
+    {"origins", "starts from", REPORT_TABLE,
+     "SELECT role, from_sweep AS sweep, from_trial AS trial, seed, sha256 FROM origin WHERE sweep_id = ?1"
+     " ORDER BY role, from_trial, seed"},
     {"best", "best trial", REPORT_TABLE,
      "SELECT t.number AS trial, c.number AS configuration, json_extract(c.settings, '$.method') AS method,"
      " o.metric, t.value, c.parameters AS parameters_json"

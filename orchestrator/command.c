@@ -34,6 +34,8 @@ const struct command *const commands[] = {
     &command_predict,
     &command_eval,
     &command_merge,
+    &command_vocabulary,
+    &command_extend,
     &command_doctor,
     &command_suggest,
     &command_tell,

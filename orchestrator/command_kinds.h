@@ -15,7 +15,7 @@ extern const struct command command_data;
 extern const struct command command_generate;
 extern const struct command command_predict;
 extern const struct command command_eval;
-extern const struct command command_merge;
+extern const struct command command_merge, command_vocabulary, command_extend;
 extern const struct command command_import;
 extern const struct command command_recover;
 extern const struct command command_cancel, command_retry, command_pause, command_resume, command_adjust;

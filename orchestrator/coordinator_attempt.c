@@ -205,7 +205,7 @@ static int write_start(struct coordinator *c, const struct coordinator_slot *slo
     if (rc == 0 && trial->has_folder)
         rc = clean_folder(folder, trial->checkpoint, is_other, err);
     slot->trial->has_folder = true;
-    if (rc == 0 && c->definition->n_init_adapters > 0)
+    if (rc == 0 && (c->definition->n_init_adapters > 0 || c->definition->from[ORIGIN_ADAPTER].sweep))
         rc = json_parse(trial->settings, strlen(trial->settings), &settings, err);
     if (rc == 0) {
         struct job job = {.attempt = slot->attempt,

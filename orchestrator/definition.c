@@ -110,6 +110,54 @@ static int read_name(struct definition_reader *r)
     return definition_note(r, rc);
 }
 
+static const char *const origin_places[ORIGIN_ROLES] = {"model", "settings.init_adapter", "task.train"};
+
+static int keep_sweep(struct definition_reader *r, const cJSON *object, const char *key, const char *where,
+                      const char **out)
+{
+    const char *sweep = NULL;
+    int rc = definition_note(r, json_opt_string(object, key, where, &sweep, &r->err));
+    if (rc == 0 && sweep && definition_check_name(sweep, &r->err) < 0)
+        problems_add(&r->problems, "%s.%s: '%s' is no name of a sweep or stage", where, key, sweep);
+    *out = sweep ? arena_strdup(&r->definition->arena, sweep) : NULL;
+    return rc == 0 && sweep && !*out ? ERR_NOMEM : rc;
+}
+
+/* {"from": "align", "trial": "seed"}: what a sweep of the store made. `more`: keys of this place alone. */
+static int read_from(struct definition_reader *r, const cJSON *object, enum origin_role role, const char *const *more)
+{
+    const char *keys[8] = {"from", "trial"}, *where = origin_places[role], *trial = "best";
+    struct origin_source *from = &r->definition->from[role];
+    for (int n = 2; *more; more++)
+        keys[n++] = *more;
+    definition_check_keys(r, object, where, keys, NULL);
+    int rc = definition_note(r, json_get_string(object, "from", where, &from->sweep, &r->err));
+    if (rc == 0)
+        rc = keep_sweep(r, object, "from", where, &from->sweep);
+    if (rc == 0)
+        rc = definition_note(r, json_opt_string(object, "trial", where, &trial, &r->err));
+    from->by_seed = strcmp(trial, "seed") == 0;
+    if (!from->by_seed && strcmp(trial, "best") != 0)
+        problems_add(&r->problems, "%s.trial: '%s', best or seed was expected", where, trial);
+    return rc;
+}
+
+static int read_model_from(struct definition_reader *r, const cJSON *object)
+{
+    static const char *const more[] = {"vocabulary", "align", NULL};
+    struct origin_source *from = &r->definition->from[ORIGIN_MODEL];
+    bool aligns = true;
+    int rc = read_from(r, object, ORIGIN_MODEL, more);
+    if (rc == 0)
+        rc = keep_sweep(r, object, "vocabulary", "model", &from->vocabulary);
+    if (rc == 0)
+        rc = definition_note(r, json_opt_bool(object, "align", "model", &aligns, &r->err));
+    if (json_get(object, "align") && !from->vocabulary)
+        problems_add(&r->problems, "model.align: stands without 'vocabulary', whose embeddings it is about");
+    from->is_unaligned = !aligns;
+    return rc;
+}
+
 static int read_model(struct definition_reader *r)
 {
     const cJSON *model = json_get(r->definition->root, "model");
@@ -118,6 +166,8 @@ static int read_model(struct definition_reader *r)
         r->definition->model = model ? model->valuestring : NULL;
         return 0;
     }
+    if (json_get(model, "from"))
+        return read_model_from(r, model);
     if (cJSON_IsObject(model)) {
         problems_add(&r->problems,
                      "model: a model built from a config is reserved for what this version does not do yet; "
@@ -241,6 +291,36 @@ static void check_task_keys(struct definition_reader *r, const cJSON *task)
     definition_check_keys(r, task, "task", keys, reserved);
 }
 
+/* Rows that an earlier sweep's model translates. Until then what stands beside them, or they themselves, are in their
+ * place.
+ */
+static int read_train_from(struct definition_reader *r, const cJSON *object)
+{
+    static const char *const more[] = {"translate", "tag", "beside", "beams", NULL};
+    struct origin_source *from = &r->definition->from[ORIGIN_TRAIN];
+    const char *rows = NULL, *beside = NULL;
+    double beams = 1;
+    int rc = read_from(r, object, ORIGIN_TRAIN, more);
+    if (rc == 0)
+        rc = definition_note(r, json_get_string(object, "translate", "task.train", &rows, &r->err));
+    if (rc == 0 && rows)
+        rc = read_path(r, rows, "task.train.translate", false, &from->rows);
+    if (rc == 0)
+        rc = definition_note(r, json_opt_string(object, "beside", "task.train", &beside, &r->err));
+    if (rc == 0 && beside)
+        rc = read_path(r, beside, "task.train.beside", false, &from->beside);
+    from->tag = "";
+    if (rc == 0)
+        rc = definition_note(r, json_opt_string(object, "tag", "task.train", &from->tag, &r->err));
+    if (rc == 0)
+        rc = definition_number(r, object, "task.train", "beams", 1, 64, true, &beams);
+    from->beams = (int)beams;
+    const char *now = from->beside ? from->beside : from->rows;
+    if (rc == 0 && now && !cJSON_AddStringToObject(r->definition->task, "train", now))
+        rc = ERR_NOMEM;
+    return rc;
+}
+
 static int read_task(struct definition_reader *r)
 {
     static const char *const formats[] = {"jsonl", "csv", "tsv", NULL};
@@ -253,13 +333,16 @@ static int read_task(struct definition_reader *r)
         return 0;
     }
     check_task_keys(r, task);
-    int rc = copy_text(r, task, "train", true, true);
+    const cJSON *train = json_get(task, "train");
+    int rc = cJSON_IsObject(train) ? read_train_from(r, train) : copy_text(r, task, "train", true, true);
     if (rc == 0)
         rc = copy_text(r, task, "validation", false, true);
     if (rc == 0)
         rc = copy_text(r, task, "test", false, true);
     if (rc == 0)
         rc = read_kind(r, task);
+    if (rc == 0 && cJSON_IsObject(train) && strcmp(json_get(r->definition->task, "kind")->valuestring, "seq2seq") != 0)
+        problems_add(&r->problems, "task.train.from: rows are translated for the kind seq2seq alone");
     if (rc == 0)
         rc = copy_text(r, task, "format", false, false);
     const cJSON *format = json_get(r->definition->task, "format");
@@ -300,6 +383,20 @@ static int move_cases(struct definition_reader *r, cJSON *parameters, cJSON *set
     return rc;
 }
 
+/* A starting adapter that an earlier sweep makes: the setting stands, its value is filled in trial by trial (job.c). */
+static int take_init_adapter(struct definition_reader *r, cJSON *item)
+{
+    static const char *const none[] = {NULL};
+    int rc = read_from(r, item, ORIGIN_ADAPTER, none);
+    cJSON *placeholder = rc == 0 ? cJSON_CreateString(ORIGIN_PLACEHOLDER) : NULL;
+    if (rc == 0 && (!placeholder || !cJSON_ReplaceItemInObjectCaseSensitive((cJSON *)(uintptr_t)r->definition->settings,
+                                                                            "init_adapter", placeholder))) {
+        cJSON_Delete(placeholder);
+        rc = ERR_NOMEM;
+    }
+    return rc;
+}
+
 static int read_settings(struct definition_reader *r)
 {
     struct definition *d = r->definition;
@@ -315,6 +412,10 @@ static int read_settings(struct definition_reader *r)
         char text[320];
         next = item->next;
         snprintf(where, sizeof(where), "settings.%.200s", item->string);
+        if (strcmp(item->string, "init_adapter") == 0 && cJSON_IsObject(item)) {
+            rc = take_init_adapter(r, item);
+            continue;
+        }
         if (d->is_free)
             continue;
         snprintf(text, sizeof(text), "%s: is not known", where);
@@ -356,6 +457,8 @@ const char *const adapter_settings[] = {"init_adapter", "stacked_on", "fused_ada
 static int add_init_adapter(struct definition_reader *r, const cJSON *value, const char *where)
 {
     struct definition *d = r->definition;
+    if (d->from[ORIGIN_ADAPTER].sweep && cJSON_IsString(value) && strcmp(value->valuestring, ORIGIN_PLACEHOLDER) == 0)
+        return 0;
     if (!cJSON_IsString(value))
         return 0; /* settings_check and space_read say so */
     for (int i = 0; i < d->n_init_adapters; i++)
@@ -618,16 +721,40 @@ static int read_licenses(struct definition_reader *r)
     return rc < 0 ? rc : definition_note(r, json_opt_string(licenses, "data", "licenses", &d->data_license, &r->err));
 }
 
+/* What hangs on several sections: which seeds there are must be known where each has a start of its own. */
+static void check_from(struct definition_reader *r)
+{
+    struct definition *d = r->definition;
+    bool is_asked = json_get(json_get(d->root, "search"), "reevaluate") != NULL;
+    for (int role = 0; role < ORIGIN_ROLES; role++) {
+        const char *where = origin_places[role];
+        if (!d->from[role].sweep)
+            continue;
+        if (d->name && strcmp(d->from[role].sweep, d->name) == 0)
+            problems_add(&r->problems, "%s.from: '%s' is this sweep itself", where, d->name);
+        if (d->from[role].by_seed && json_get(json_get(d->root, "parameters"), "seed"))
+            problems_add(&r->problems, "%s.trial: seed: 'seed' is a parameter, so that trials have no common seeds",
+                         where);
+        if (d->from[role].by_seed && d->reevaluations > 0 && is_asked)
+            problems_add(&r->problems, "%s.trial: seed: search.reevaluate adds seeds that the earlier sweep has not",
+                         where);
+        else if (d->from[role].by_seed)
+            d->reevaluations = 0;
+    }
+}
+
 static int read_root(struct definition_reader *r)
 {
-    static const char *const keys[] = {"name",       "seed",        "model", "task",       "settings",
-                                       "parameters", "search",      "seeds", "objectives", "checks",
-                                       "resources",  "budget",      "reuse", "$schema",    "notes",
-                                       "stopping",   "constraints", "order", "licenses",   NULL};
-    static const char *const reserved[] = {"tasks",           "stages", "init_adapter", "templates", "source_language",
-                                           "target_language", NULL};
+    static const char *const keys[] = {"name",     "seed",    "model",      "task",     "settings",    "parameters",
+                                       "search",   "seeds",   "objectives", "checks",   "resources",   "budget",
+                                       "reuse",    "$schema", "notes",      "stopping", "constraints", "order",
+                                       "licenses", "stages",  NULL};
+    static const char *const reserved[] = {"tasks",           "init_adapter",    "templates",
+                                           "source_language", "target_language", NULL};
     struct definition *d = r->definition;
     double seeds = 1;
+    if (json_get(d->root, "stages"))
+        problems_add(&r->problems, "stages: one definition was expected here, not a file of several stages");
     definition_check_keys(r, d->root, "", keys, reserved);
     int rc = read_name(r);
     if (rc == 0)
@@ -665,6 +792,7 @@ static int read_root(struct definition_reader *r)
         rc = read_order(r);
     if (rc == 0)
         rc = read_licenses(r);
+    check_from(r);
     return rc < 0 ? rc : definition_note(r, json_opt_bool(d->root, "reuse", "definition", &d->reuse, &r->err));
 }
 
@@ -726,29 +854,46 @@ static int convert(char **text, size_t n, const char *path, struct text *remarks
     return 0;
 }
 
-static int read_file(struct definition *definition, const char *path, bool is_elsewhere, struct err *err)
+int definition_file_read(struct definition_file *file, const char *path, struct err *err)
 {
     struct text remarks = {0};
-    char *text = NULL, *absolute = NULL, *folder = NULL;
+    char *absolute = NULL;
     size_t n = 0;
-    *definition = (struct definition){0};
+    *file = (struct definition_file){0};
     int rc = file_absolute(path, &absolute, err);
     if (rc == 0)
-        rc = file_read(absolute, DEFINITION_MAX_BYTES, &text, &n, err);
-    if (rc == 0 && strlen(text) != n)
-        rc = err_set(err, ERR_FORMAT, "'%s': byte %zu is a NUL", path, strlen(text) + 1);
-    if (rc == 0 && !(folder = file_folder(absolute)))
+        rc = file_read(absolute, DEFINITION_MAX_BYTES, &file->text, &n, err);
+    if (rc == 0 && strlen(file->text) != n)
+        rc = err_set(err, ERR_FORMAT, "'%s': byte %zu is a NUL", path, strlen(file->text) + 1);
+    if (rc == 0 && !(file->folder = file_folder(absolute)))
         rc = err_set(err, ERR_NOMEM, "'%s': no memory to read it", path);
     if (rc == 0 && wandb_is_path(path))
-        rc = convert(&text, n, path, &remarks, err);
-    if (rc == 0)
-        rc = parse(definition, text, folder, path, is_elsewhere, err);
-    if (rc == 0 && remarks.data && !(definition->remarks = arena_strdup(&definition->arena, remarks.data)))
+        rc = convert(&file->text, n, path, &remarks, err);
+    if (rc == 0 && remarks.failed)
         rc = err_set(err, ERR_NOMEM, "'%s': no memory to read it", path);
-    text_done(&remarks);
-    free(text);
+    file->remarks = text_take(&remarks);
     free(absolute);
-    free(folder);
+    return rc;
+}
+
+void definition_file_done(struct definition_file *file)
+{
+    free(file->text);
+    free(file->folder);
+    free(file->remarks);
+    *file = (struct definition_file){0};
+}
+
+static int read_file(struct definition *definition, const char *path, bool is_elsewhere, struct err *err)
+{
+    struct definition_file file;
+    *definition = (struct definition){0};
+    int rc = definition_file_read(&file, path, err);
+    if (rc == 0)
+        rc = parse(definition, file.text, file.folder, path, is_elsewhere, err);
+    if (rc == 0 && file.remarks && !(definition->remarks = arena_strdup(&definition->arena, file.remarks)))
+        rc = err_set(err, ERR_NOMEM, "'%s': no memory to read it", path);
+    definition_file_done(&file);
     return rc;
 }
 
@@ -768,6 +913,26 @@ void definition_done(struct definition *definition)
     cJSON_Delete(definition->task);
     arena_done(&definition->arena);
     *definition = (struct definition){0};
+}
+
+const char *const origin_roles[ORIGIN_ROLES] = {"model", "init_adapter", "train"};
+
+bool definition_has_from(const struct definition *definition)
+{
+    bool has = false;
+    for (int role = 0; role < ORIGIN_ROLES; role++)
+        has = has || definition->from[role].sweep;
+    return has;
+}
+
+const struct origin *definition_origin(const struct definition *definition, enum origin_role role, uint64_t seed)
+{
+    for (int i = 0; i < definition->n_origins; i++) {
+        const struct origin *origin = &definition->origins[i];
+        if (origin->role == role && (!origin->has_seed || origin->seed == seed))
+            return origin;
+    }
+    return NULL;
 }
 
 /* Extending -------------------------------------------------------------------------------------------------------- */
@@ -829,8 +994,19 @@ int definition_check_extends(const struct definition *earlier, const struct defi
     struct problems problems = {0};
     compare_objects(&problems, "settings", earlier->settings, next->settings, true);
     compare_objects(&problems, "task", earlier->task, next->task, false);
-    if (!text_equal(earlier->model, next->model))
+    bool has_from = earlier->from[ORIGIN_MODEL].sweep || next->from[ORIGIN_MODEL].sweep;
+    if (has_from && !json_equal(json_get(earlier->root, "model"), json_get(next->root, "model")))
+        add_difference(&problems, "model", json_get(earlier->root, "model"), json_get(next->root, "model"));
+    else if (!has_from && !text_equal(earlier->model, next->model))
         problems_add(&problems, "model: was '%s', is now '%s'", earlier->model, next->model);
+    const cJSON *rows_were = json_get(json_get(earlier->root, "task"), "train");
+    const cJSON *rows_are = json_get(json_get(next->root, "task"), "train");
+    if ((cJSON_IsObject(rows_were) || cJSON_IsObject(rows_are)) && !json_equal(rows_were, rows_are))
+        add_difference(&problems, "task.train", rows_were, rows_are);
+    const struct origin_source *was = &earlier->from[ORIGIN_ADAPTER], *is = &next->from[ORIGIN_ADAPTER];
+    if (was->sweep && is->sweep && (!text_equal(was->sweep, is->sweep) || was->by_seed != is->by_seed))
+        problems_add(&problems, "settings.init_adapter: was from '%s' by %s, is now from '%s' by %s", was->sweep,
+                     was->by_seed ? "seed" : "best", is->sweep, is->by_seed ? "seed" : "best");
     if (earlier->seed != next->seed)
         add_difference(&problems, "seed", json_get(earlier->root, "seed"), json_get(next->root, "seed"));
     if (!has_same_objectives(earlier, next))

@@ -72,6 +72,38 @@ struct init_adapter {
     const char *path; /* absolute */
 };
 enum { INIT_ADAPTERS_MAX = 64 };
+
+/* What trials may start from that an earlier sweep made: its model, merged; its adapter as it is; or training rows that
+ * its model translated. */
+enum origin_role { ORIGIN_MODEL, ORIGIN_ADAPTER, ORIGIN_TRAIN, ORIGIN_ROLES };
+extern const char *const origin_roles[ORIGIN_ROLES]; /* "model", "init_adapter", "train": columns of the store */
+#define ORIGIN_PLACEHOLDER "(from)"                  /* value of init_adapter while it stands for an origin */
+enum { ORIGINS_MAX = 10000 };
+
+/* "from" of a definition: model, settings.init_adapter or task.train. */
+struct origin_source {
+    const char *sweep; /* a sweep of the same store; NULL: nothing comes from one */
+    bool by_seed;      /* "trial": "seed": each trial from the one of its own seed; else all from the best one */
+    /* model: the sweep whose vocabulary it gets (NULL: it keeps its own), and whether that one's embeddings are
+     * aligned. */
+    const char *vocabulary;
+    bool is_unaligned;
+    /* task.train: the rows to translate, what stands in front of a translation, what is put behind them (NULL:
+     * nothing). */
+    const char *rows, *tag, *beside;
+    int beams;
+};
+
+/* A trial that trials start from (origin.h finds them). */
+struct origin {
+    enum origin_role role;
+    bool has_seed; /* it is the start of the trials of `seed`; else of all */
+    uint64_t seed;
+    const char *sweep;
+    int64_t trial; /* its number there */
+    const char *path;
+    char sha256[HASH_HEX_SIZE];
+};
 /* The settings whose values are saved adapters (folders): paths in a job, contents in an identity. NULL-terminated. */
 extern const char *const adapter_settings[];
 
@@ -84,7 +116,7 @@ struct definition {
     const char *folder;                /* absolute: where relative paths start */
     const char *name;                  /* [a-z0-9][a-z0-9._-]{0,63} */
     uint64_t seed;                     /* default 0 */
-    const char *model;                 /* absolute */
+    const char *model;                 /* absolute; NULL while it has to come from an earlier sweep */
     const struct task_info *task_info; /* of task.kind; without a task that of a classification */
     cJSON *task; /* as the job carries it: kind, absolute train/validation/test (null when absent), the columns
                   * and options of its kind, format */
@@ -92,9 +124,13 @@ struct definition {
     struct space space;
     struct init_adapter *init_adapters;
     int n_init_adapters;
-    bool is_free;       /* no model: names are the definition's own, trials are trained elsewhere */
-    const char *search; /* name of the algorithm; default: grid when the space can be enumerated and a model is named,
-                         * else auto */
+    struct origin_source from[ORIGIN_ROLES];
+    struct origin *origins; /* by role and seed; none until they are known */
+    int n_origins;
+    const char *stand_in; /* a model folder of the same shape until the origin of the model is known; or NULL */
+    bool is_free;         /* no model: names are the definition's own, trials are trained elsewhere */
+    const char *search;   /* name of the algorithm; default: grid when the space can be enumerated and a model is named,
+                           * else auto */
     int64_t configurations; /* at most so many, 0: no limit; default 20 of random and what is based on a model */
     const cJSON *first;     /* configurations to start with; NULL: none */
     const char *cost; /* "seconds", "parameters": improvement per unit of it is sought; NULL: costs do not count */
@@ -117,9 +153,16 @@ struct definition {
 
 /* Reads and checks the file; one that ends with .yaml or .yml is converted first (wandb.h). ERR_USAGE with every
  * problem at once (problems_result), ERR_NOT_FOUND, ERR_FORMAT for broken JSON (line and column). Reserved keys that
- * another version will read (tasks, stages, …) are refused with that word. `definition` is done also after a failure.
+ * another version will read (tasks, …) are refused with that word. `definition` is done also after a failure.
  */
 int definition_read(struct definition *definition, const char *path, struct err *err) MUST_CHECK;
+/* The text of a file that holds definitions: as JSON, whatever it was converted from. All three are owned by the caller
+ * (free), also after a failure; `folder` is where its relative paths start. */
+struct definition_file {
+    char *text, *folder, *remarks; /* remarks: as in struct definition */
+};
+int definition_file_read(struct definition_file *file, const char *path, struct err *err) MUST_CHECK;
+void definition_file_done(struct definition_file *file);
 /* The same from text; `folder` is where relative paths start, `path` stands in messages. */
 int definition_parse(struct definition *definition, const char *text, const char *folder, const char *path,
                      struct err *err) MUST_CHECK;
@@ -129,6 +172,10 @@ int definition_read_elsewhere(struct definition *definition, const char *path, s
 int definition_parse_elsewhere(struct definition *definition, const char *text, const char *path,
                                struct err *err) MUST_CHECK;
 void definition_done(struct definition *definition);
+/* Whether trials start from what an earlier sweep made. */
+bool definition_has_from(const struct definition *definition);
+/* What the trials of that seed start from; NULL: nothing of an earlier sweep, or not known yet. */
+const struct origin *definition_origin(const struct definition *definition, enum origin_role role, uint64_t seed);
 /* Whether a sweep may be called that: 1 to 64 of a-z 0-9 . _ -, a letter or digit first. ERR_USAGE. */
 int definition_check_name(const char *name, struct err *err) MUST_CHECK;
 /* Whether `next` may extend what the store has as `earlier`: only parameters' values added, configurations, seeds,

@@ -97,6 +97,9 @@ static const char environments_sql[] =
 static const char inputs_sql[] = "SELECT role, path, sha256, license, license_source FROM input WHERE sweep_id = ?1"
                                  " ORDER BY role <> 'model', role <> 'train', role <> 'validation'";
 
+static const char origins_sql[] = "SELECT role, seed, from_sweep, from_trial, sha256 FROM origin WHERE sweep_id = ?1"
+                                  " ORDER BY role, from_trial, seed LIMIT 500";
+
 /* Searched values stay exact: people filter by them. */
 static const struct {
     const char *key, *sql;
@@ -115,6 +118,7 @@ static const struct {
     {"events", events_sql, false},
     {"environments", environments_sql, false},
     {"inputs", inputs_sql, false},
+    {"origins", origins_sql, false},
 };
 
 static void add_text_column(struct text *out, sqlite3_stmt *row, int c)

@@ -141,10 +141,13 @@ static int find_init_adapter(const struct definition *definition, const cJSON *s
     return -1;
 }
 
-/* A text that names one of the definition's adapters becomes its path, or its content's hash. */
+/* A text that names one of the definition's adapters becomes its path, or its content's hash; what comes from an
+ * earlier sweep becomes the path of `origin` (NULL: it stays). */
 static bool replace_adapter(const struct definition *definition, const struct input_hashes *hashes, bool by_path,
-                            cJSON *value)
+                            const struct origin *origin, cJSON *value)
 {
+    if (origin && cJSON_IsString(value) && strcmp(value->valuestring, ORIGIN_PLACEHOLDER) == 0)
+        return cJSON_SetValuestring(value, origin->path) != NULL;
     for (int i = 0; cJSON_IsString(value) && i < definition->n_init_adapters; i++) {
         const struct init_adapter *adapter = &definition->init_adapters[i];
         if (strcmp(adapter->name, value->valuestring) == 0)
@@ -155,14 +158,14 @@ static bool replace_adapter(const struct definition *definition, const struct in
 
 /* A copy of the settings in which saved adapters stand by their paths, or by their content; NULL without memory. */
 static cJSON *with_adapters(const struct definition *definition, const struct input_hashes *hashes, bool by_path,
-                            const cJSON *settings)
+                            const struct origin *origin, const cJSON *settings)
 {
     cJSON *copy = cJSON_Duplicate(settings, true);
     for (const char *const *name = adapter_settings; copy && *name; name++) {
         cJSON *value = cJSON_GetObjectItemCaseSensitive(copy, *name);
-        bool is_done = !value || replace_adapter(definition, hashes, by_path, value);
+        bool is_done = !value || replace_adapter(definition, hashes, by_path, origin, value);
         for (cJSON *item = cJSON_IsArray(value) ? value->child : NULL; item && is_done; item = item->next)
-            is_done = replace_adapter(definition, hashes, by_path, item);
+            is_done = replace_adapter(definition, hashes, by_path, origin, item);
         if (!is_done) {
             cJSON_Delete(copy);
             copy = NULL;
@@ -174,15 +177,12 @@ static cJSON *with_adapters(const struct definition *definition, const struct in
 int job_identity_add(struct text *out, const struct definition *definition, const struct input_hashes *hashes,
                      const cJSON *settings, struct err *err)
 {
-    cJSON *resolved = with_adapters(definition, hashes, false, settings);
+    cJSON *resolved = with_adapters(definition, hashes, false, NULL, settings);
     cJSON *deciding = resolved ? settings_without_defaults(resolved) : NULL;
     cJSON_Delete(resolved);
     if (!deciding)
         return err_set(err, ERR_NOMEM, "no memory for an identity");
     cJSON_DeleteItemFromObjectCaseSensitive(deciding, "seed"); /* the trial's seed already comes from it */
-    add_member(out, "model", hashes->model);
-    add_member(out, "tokenizer", hashes->tokenizer);
-    add_member(out, "train", hashes->train);
     add_member(out, "validation", hashes->validation);
     add_member(out, "test", hashes->test);
     add_member(out, "objective", definition->objectives[0].metric);
@@ -197,10 +197,20 @@ int job_identity_add(struct text *out, const struct definition *definition, cons
     return out->failed ? err_set(err, ERR_NOMEM, "no memory for an identity") : json_check_memory(err);
 }
 
-int job_identity_of_seed(const struct text *rest, uint64_t seed, char identity[HASH_HEX_SIZE], struct err *err)
+int job_identity_of_seed(const struct text *rest, const struct definition *definition,
+                         const struct input_hashes *hashes, uint64_t seed, char identity[HASH_HEX_SIZE],
+                         struct err *err)
 {
     struct text out = {0};
+    const struct origin *model = definition_origin(definition, ORIGIN_MODEL, seed);
+    const struct origin *adapter = definition_origin(definition, ORIGIN_ADAPTER, seed);
+    const struct origin *train = definition_origin(definition, ORIGIN_TRAIN, seed);
     text_printf(&out, "{\"numerics\":%d,\"seed\":%llu", VERSION_NUMERICS, (unsigned long long)seed);
+    if (adapter)
+        add_member(&out, "init_adapter", adapter->sha256);
+    add_member(&out, "model", model ? model->sha256 : hashes->model);
+    add_member(&out, "tokenizer", hashes->tokenizer);
+    add_member(&out, "train", train ? train->sha256 : hashes->train);
     text_add_n(&out, rest->data, rest->len);
     int rc = out.failed ? err_set(err, ERR_NOMEM, "no memory for an identity") : 0;
     if (rc == 0)
@@ -215,7 +225,7 @@ int job_identity(const struct definition *definition, const struct input_hashes 
     struct text rest = {0};
     int rc = job_identity_add(&rest, definition, hashes, settings, err);
     if (rc == 0)
-        rc = job_identity_of_seed(&rest, seed, identity, err);
+        rc = job_identity_of_seed(&rest, definition, hashes, seed, identity, err);
     text_done(&rest);
     return rc;
 }
@@ -227,9 +237,23 @@ void job_child_identity(const char *own, const char *parent, int64_t step, char 
     hash_bytes(text, (size_t)n, identity);
 }
 
+/* The task as the trainer reads it, its training rows those of the trial's seed. */
+static void add_whole_task(struct text *line, const struct definition *definition, const struct origin *train)
+{
+    cJSON *task = train ? cJSON_Duplicate(definition->task, true) : NULL;
+    cJSON *rows = cJSON_GetObjectItemCaseSensitive(task, "train");
+    if (train && (!rows || !cJSON_SetValuestring(rows, train->path)))
+        line->failed = true;
+    json_add(line, task ? task : definition->task);
+    cJSON_Delete(task);
+}
+
 void job_write(struct text *line, const struct definition *definition, const struct input_hashes *hashes,
                const struct job *job)
 {
+    const struct origin *model = definition_origin(definition, ORIGIN_MODEL, job->seed);
+    const struct origin *adapter = definition_origin(definition, ORIGIN_ADAPTER, job->seed);
+    const struct origin *train = definition_origin(definition, ORIGIN_TRAIN, job->seed);
     text_printf(line, "{\"v\":1,\"type\":\"job\",\"attempt\":%lld", (long long)job->attempt);
     add_member(line, "identity", job->identity);
     add_member(line, "output", job->output);
@@ -244,22 +268,26 @@ void job_write(struct text *line, const struct definition *definition, const str
     else
         text_add(line, ",\"resume\":null");
     text_add(line, ",\"model\":{\"path\":");
-    text_add_json(line, definition->model);
+    text_add_json(line, model ? model->path : definition->model);
     text_add(line, "},\"task\":");
-    json_add(line, definition->task);
+    add_whole_task(line, definition, train);
     text_add(line, ",\"hashes\":{\"model\":");
-    text_add_json(line, hashes->model);
+    text_add_json(line, model ? model->sha256 : hashes->model);
     add_member(line, "tokenizer", hashes->tokenizer);
-    add_member(line, "train", hashes->train);
+    add_member(line, "train", train ? train->sha256 : hashes->train);
     add_member(line, "validation", hashes->validation);
     add_member(line, "test", hashes->test);
     int init = find_init_adapter(definition, job->settings);
     if (init >= 0)
         add_member(line, "init_adapter", hashes->init_adapters[init]);
+    else if (adapter && json_get(job->settings, "init_adapter"))
+        add_member(line, "init_adapter", adapter->sha256);
     text_add(line, "},\"settings\":");
     if (job->settings) {
-        cJSON *absolute = with_adapters(definition, hashes, true, job->settings);
+        cJSON *absolute = with_adapters(definition, hashes, true, adapter, job->settings);
         line->failed = line->failed || !absolute;
+        if (!adapter && definition->from[ORIGIN_ADAPTER].sweep) /* it is not there yet: a preview starts without it */
+            cJSON_DeleteItemFromObjectCaseSensitive(absolute, "init_adapter");
         json_add(line, absolute ? absolute : job->settings);
         cJSON_Delete(absolute);
     } else

@@ -25,14 +25,17 @@ int job_baseline_settings(const struct definition *definition, cJSON **settings,
  * same data order. A fixed `seed` setting replaces it. */
 uint64_t job_seed(const struct definition *definition, const cJSON *settings, int repeat);
 /* SHA-256 of canonical JSON of {numerics, model, tokenizer, data hashes, task (without paths), settings without
- * defaults, seed, objective, checks}; init_adapter stands in the settings as its folder's hash. */
+ * defaults, seed, objective, checks}; init_adapter stands in the settings as its folder's hash. What an
+ * earlier sweep made (definition_origin) counts by its content: a model as if it had been named by its path, an adapter
+ * beside the settings. */
 int job_identity(const struct definition *definition, const struct input_hashes *hashes, const cJSON *settings,
                  uint64_t seed, char identity[HASH_HEX_SIZE], struct err *err) MUST_CHECK;
 /* The same in two steps, for several seeds of a configuration: appends what does not depend on the seed, then hashes.
  */
 int job_identity_add(struct text *out, const struct definition *definition, const struct input_hashes *hashes,
                      const cJSON *settings, struct err *err) MUST_CHECK;
-int job_identity_of_seed(const struct text *rest, uint64_t seed, char identity[HASH_HEX_SIZE],
+int job_identity_of_seed(const struct text *rest, const struct definition *definition,
+                         const struct input_hashes *hashes, uint64_t seed, char identity[HASH_HEX_SIZE],
                          struct err *err) MUST_CHECK;
 
 /* Identity of a trial that goes on from another's checkpoint: hash of what its own would be, the other's, and the step.

@@ -108,7 +108,7 @@ static int add_trial(struct plan *plan, int configuration, int repeat, const str
     struct planned_trial *trial = &plan->trials[plan->n_trials];
     *trial = (struct planned_trial){.configuration = configuration, .stored = -1};
     trial->seed = job_seed(plan->definition, c->settings, repeat);
-    rc = job_identity_of_seed(rest, trial->seed, trial->identity, err);
+    rc = job_identity_of_seed(rest, plan->definition, plan->hashes, trial->seed, trial->identity, err);
     if (rc < 0)
         return rc;
     if (plan->stored)
@@ -144,7 +144,8 @@ static int add_resolved(struct plan *plan, cJSON *parameters, cJSON *settings, b
     struct text rest = {0}; /* of the identity: the same for all seeds */
     int rc = job_identity_add(&rest, plan->definition, plan->hashes, settings, err);
     if (rc == 0)
-        rc = job_identity_of_seed(&rest, job_seed(plan->definition, settings, 0), identity, err);
+        rc = job_identity_of_seed(&rest, plan->definition, plan->hashes, job_seed(plan->definition, settings, 0),
+                                  identity, err);
     if (rc == 0 && index_get(plan->index->planned, is_baseline, identity) >= 0) {
         plan->n_equal++;
         goto drop;

@@ -19,7 +19,9 @@
 #include "orchestrator/coordinator.h"
 #include "orchestrator/license.h"
 #include "orchestrator/loop.h"
+#include "orchestrator/origin.h"
 #include "orchestrator/plan.h"
+#include "orchestrator/stages.h"
 #include "orchestrator/store_care.h"
 #include "orchestrator/study_log.h"
 #include "orchestrator/warm_start.h"
@@ -239,7 +241,7 @@ static int add_new(struct run_sweep *run, struct err *err)
         rc = write_part(run, &group, err);
     int end_rc = store_apply_end(run->store, rc != 0, rc == 0 ? err : NULL);
     rc = rc == 0 ? end_rc : rc;
-    if (rc == 0 && run->is_stored && (n_new > 0 || run->plan.n_dropped > 0))
+    if (rc == 0 && run->plan.stored->n_trials > 0 && (n_new > 0 || run->plan.n_dropped > 0))
         progress_say(run->options->progress, "extended", "sweep '%s': %d trials kept, %d new, %d no longer asked for",
                      run->definition.name, run->plan.n_trials - n_new, n_new, run->plan.n_dropped);
     group_done(&group);
@@ -582,23 +584,34 @@ static int set_state(struct run_sweep *run, enum sweep_state state, struct err *
     return store_apply(run->store, &op, 1, NULL, err);
 }
 
-static int read_definition(struct run_sweep *run, const char *file, struct err *err)
+static int hash_inputs(struct run_sweep *run, struct err *err)
 {
-    char *folder = NULL, *cache = NULL;
-    int rc = definition_read(&run->definition, file, err);
-    if (rc < 0)
-        return rc;
-    if (run->options->new_name) {
-        rc = definition_check_name(run->options->new_name, err);
-        run->definition.name = run->options->new_name;
-    }
-    folder = rc == 0 ? file_folder(store_path(run->store)) : NULL;
-    cache = folder ? file_join(folder, ".nightsweep-hashes") : NULL;
-    if (rc == 0)
-        rc = cache ? job_hash_inputs(&run->hashes, &run->definition, cache, err) : no_memory(err);
+    char *folder = file_folder(store_path(run->store)),
+         *cache = folder ? file_join(folder, ".nightsweep-hashes") : NULL;
+    int rc = cache ? job_hash_inputs(&run->hashes, &run->definition, cache, err) : no_memory(err);
     free(folder);
     free(cache);
     return rc;
+}
+
+/* What it starts from, when that is an earlier sweep's; *waits: it is not there yet. */
+static int settle_origins(struct run_sweep *run, bool *waits, struct err *err)
+{
+    const char *waits_for = NULL;
+    if (!definition_has_from(&run->definition))
+        return 0;
+    int rc = origin_load(&run->definition, run->store, run->loaded.sweep.id, err);
+    if (rc == 0)
+        rc = origin_waits_for(&run->definition, run->store, &waits_for, err);
+    *waits = waits_for != NULL;
+    if (rc == 0 && waits_for)
+        progress_say(run->options->progress, "stage_waits", "sweep '%s' waits for sweep '%s', which is not complete",
+                     run->definition.name, waits_for);
+    else if (rc == 0)
+        rc = origin_settle(&run->definition, run->store, run->loaded.sweep.id, run->output_folder, err);
+    if (rc == 0 && !waits_for)
+        rc = hash_inputs(run, err);
+    return rc < 0 ? err_wrap(err, "sweep '%s'", run->definition.name) : 0;
 }
 
 /* What fine-tuning added to each check; then the items go that nobody asked to keep. */
@@ -611,11 +624,11 @@ static int pair_checks(struct run_sweep *run, struct err *err)
     return rc;
 }
 
-static int run_one(struct run_sweep *run, const char *file, double elapsed, struct run_outcome *outcome,
-                   struct err *err)
+static int run_one(struct run_sweep *run, double elapsed, struct run_outcome *outcome, struct err *err)
 {
     struct store_loaded stored;
-    int rc = read_definition(run, file, err);
+    bool waits = false;
+    int rc = definition_has_from(&run->definition) ? 0 : hash_inputs(run, err);
     if (rc == 0)
         rc = make_output_folder(run, err);
     /* A sweep's rows are on disk with its first attempt; until then nobody was told anything. */
@@ -623,7 +636,10 @@ static int run_one(struct run_sweep *run, const char *file, double elapsed, stru
         rc = store_set_durable(run->store, false, err);
     if (rc == 0)
         rc = load(run, err);
-    if (rc < 0)
+    if (rc == 0)
+        rc = settle_origins(run, &waits, err);
+    outcome->n_open += rc == 0 && waits; /* how many trials that is, is not known yet */
+    if (rc < 0 || waits)
         return rc;
     crash_at(CRASH_SWEEP_ADDED);
     /* The plan looks at what was there; the coordinator at what is there with the plan's additions. */
@@ -667,6 +683,51 @@ static int run_one(struct run_sweep *run, const char *file, double elapsed, stru
     return rc;
 }
 
+/* A definition of a file (moved here), from its beginning to its end. */
+static int run_definition(struct run_sweep *run, double elapsed, struct run_outcome *outcome, struct err *err)
+{
+    int rc = run_one(run, elapsed, outcome, err);
+    plan_done(&run->plan);
+    study_free(run->study);
+    arena_done(&run->first);
+    free(run->output_folder);
+    arena_done(&run->arena);
+    definition_done(&run->definition);
+    return rc;
+}
+
+/* The stages of a file have their rows from the beginning, so that what waits is seen. */
+static int announce(struct run_sweep *run, struct err *err)
+{
+    int64_t id = 0;
+    int rc = store_find_sweep(run->store, run->definition.name, &id, err);
+    if (rc == 0 && id == 0)
+        rc = make_output_folder(run, err);
+    if (rc == 0 && id == 0)
+        rc = add_sweep(run, err);
+    free(run->output_folder);
+    return rc;
+}
+
+static int run_file(const struct run_sweep *prepared, const char *path, uint64_t start_ns, struct run_outcome *outcome,
+                    struct err *err)
+{
+    struct stages stages;
+    int rc = stages_read(&stages, path, prepared->options->new_name, err);
+    for (int i = 0; i < stages.n && rc == 0 && stages.is_staged; i++) {
+        struct run_sweep run = *prepared;
+        run.definition = stages.items[i]; /* borrowed */
+        rc = announce(&run, err);
+    }
+    for (int i = 0; i < stages.n && rc == 0 && !outcome->was_interrupted; i++) {
+        struct run_sweep run = *prepared;
+        run.definition = stages_take(&stages, i);
+        rc = run_definition(&run, 1e-9 * (double)(loop_now_ns() - start_ns), outcome, err);
+    }
+    stages_done(&stages);
+    return rc;
+}
+
 int run_sweeps(const struct run_options *options, struct run_outcome *outcome, struct err *err)
 {
     struct store *store = NULL;
@@ -679,15 +740,8 @@ int run_sweeps(const struct run_options *options, struct run_outcome *outcome, s
     if (rc == 0)
         rc = store_trust_operations(store, err);
     for (int i = 0; i < options->n_files && rc == 0 && !outcome->was_interrupted; i++) {
-        struct run_sweep run = {.options = options, .store = store, .adjustment = &adjustment};
-        double elapsed = 1e-9 * (double)(loop_now_ns() - start_ns);
-        rc = run_one(&run, options->files[i], elapsed, outcome, err);
-        plan_done(&run.plan);
-        study_free(run.study);
-        arena_done(&run.first);
-        free(run.output_folder);
-        arena_done(&run.arena);
-        definition_done(&run.definition);
+        const struct run_sweep prepared = {.options = options, .store = store, .adjustment = &adjustment};
+        rc = run_file(&prepared, options->files[i], start_ns, outcome, err);
     }
     store_close(store);
     malloc_trim(0); /* the page has the room that the trials had */

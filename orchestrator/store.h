@@ -19,7 +19,7 @@
 #include "orchestrator/trial_state.h"
 
 enum {
-    STORE_VERSION = 3,                 /* PRAGMA user_version of the schema this program writes */
+    STORE_VERSION = 4,                 /* PRAGMA user_version of the schema this program writes */
     STORE_APPLICATION_ID = 0x4e535750, /* PRAGMA application_id, "NSWP" */
     STORE_CHECKED_BYTES = 256 << 20    /* larger files are not read whole (quick_check) at every opening */
 };

@@ -165,6 +165,9 @@ static const char *const copies[] = {
     "finished_at, archived_at FROM other.sweep WHERE id = ?1",
     "INSERT INTO input (sweep_id, role, path, sha256, license, license_source) SELECT sweep_id + ?2, role, path, "
     "sha256, license, license_source FROM other.input WHERE sweep_id = ?1",
+    "INSERT INTO origin (sweep_id, role, seed, from_sweep, from_trial, from_identity, path, sha256) SELECT sweep_id + "
+    "?2, "
+    "role, seed, from_sweep, from_trial, from_identity, path, sha256 FROM other.origin WHERE sweep_id = ?1",
     "INSERT INTO objective (sweep_id, position, metric, goal) SELECT sweep_id + ?2, position, metric, goal "
     "FROM other.objective WHERE sweep_id = ?1",
     "INSERT INTO configuration (id, sweep_id, number, role, parameters, settings) SELECT id + ?3, sweep_id + ?2, "

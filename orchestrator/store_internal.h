@@ -120,9 +120,9 @@ void store_names_done(struct store *store);
 
 /* The operations, by file. */
 typedef int store_op_fn(struct store *store, const struct store_op *op, struct store_result *result, struct err *err);
-store_op_fn store_run_add_sweep, store_run_add_objective, store_run_input, store_run_set_definition,
-    store_run_set_sweep_state, store_run_add_configuration, store_run_add_trial, store_run_parameter_value,
-    store_run_decision, store_run_event;
+store_op_fn store_run_add_sweep, store_run_add_objective, store_run_input, store_run_add_origin,
+    store_run_set_definition, store_run_set_sweep_state, store_run_add_configuration, store_run_add_trial,
+    store_run_parameter_value, store_run_decision, store_run_event;
 store_op_fn store_run_move_trial, store_run_reuse_trial, store_run_begin_attempt, store_run_start_attempt,
     store_run_end_attempt, store_run_exit_attempt;
 store_op_fn store_run_points, store_run_evaluation, store_run_bias_check, store_run_drop_items, store_run_checkpoint,

@@ -25,10 +25,15 @@ static const unsigned char from_2_to_3[] = {
 #include "embed/schemas/migrations/store-2-to-3.sql.inc"
     0};
 
+static const unsigned char from_3_to_4[] = {
+#include "embed/schemas/migrations/store-3-to-4.sql.inc"
+    0};
+
 const struct store_migration *store_migrations(size_t *n)
 {
     /* The next schema adds a row here, and its fixture under tests/fixtures. */
-    static const struct store_migration migrations[] = {{1, (const char *)from_1_to_2}, {2, (const char *)from_2_to_3}};
+    static const struct store_migration migrations[] = {
+        {1, (const char *)from_1_to_2}, {2, (const char *)from_2_to_3}, {3, (const char *)from_3_to_4}};
     *n = sizeof(migrations) / sizeof(migrations[0]);
     return migrations;
 }

@@ -24,6 +24,7 @@ enum store_op_kind {
     STORE_ADD_SWEEP,         /* store_sweep: sweep (state is OPEN) */
     STORE_ADD_OBJECTIVE,     /* after the sweep; position 0 first */
     STORE_INPUT,             /* what it is trained on; replaces the role's row */
+    STORE_ADD_ORIGIN,        /* what its trials start from */
     STORE_SET_DEFINITION,    /* an accepted extension of the definition */
     STORE_SET_SWEEP_STATE,   /* COMPLETE and STOPPED set finished_at, OPEN clears it */
     STORE_ADD_CONFIGURATION, /* store_configuration */
@@ -65,6 +66,15 @@ struct store_input {
     int64_t sweep_id;
     const char *role;                                     /* model, train, validation, test */
     const char *path, *sha256, *license, *license_source; /* license and its source: NULL, nothing says */
+};
+
+struct store_origin {
+    int64_t sweep_id;
+    const char *role; /* model, init_adapter */
+    const char *seed; /* its digits, or "all" */
+    const char *from_sweep;
+    int64_t from_trial;
+    const char *from_identity, *path, *sha256;
 };
 
 struct store_set_definition {
@@ -249,6 +259,7 @@ struct store_op {
         struct store_sweep sweep;
         struct store_objective objective;
         struct store_input input;
+        struct store_origin origin;
         struct store_set_definition set_definition;
         struct store_set_sweep_state set_sweep_state;
         struct store_configuration configuration;

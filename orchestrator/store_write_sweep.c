@@ -46,6 +46,19 @@ int store_run_input(struct store *store, const struct store_op *op, struct store
                      NULL, err);
 }
 
+int store_run_add_origin(struct store *store, const struct store_op *op, struct store_result *result, struct err *err)
+{
+    const struct store_origin *origin = &op->origin;
+    (void)result;
+    return store_run(store,
+                     "INSERT INTO origin (sweep_id, role, seed, from_sweep, from_trial, from_identity, path, sha256) "
+                     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                     BINDS(bind_int(origin->sweep_id), bind_text(origin->role), bind_text(origin->seed),
+                           bind_text(origin->from_sweep), bind_int(origin->from_trial),
+                           bind_text(origin->from_identity), bind_text(origin->path), bind_text(origin->sha256)),
+                     NULL, err);
+}
+
 int store_run_set_definition(struct store *store, const struct store_op *op, struct store_result *result,
                              struct err *err)
 {

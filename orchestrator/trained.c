@@ -7,6 +7,8 @@
 #include "common/file.h"
 #include "common/hash.h"
 #include "common/json.h"
+#include "orchestrator/child.h"
+#include "orchestrator/origin.h"
 
 void trained_done(struct trained *t)
 {
@@ -20,7 +22,8 @@ void trained_done(struct trained *t)
 static const char query[] =
     "SELECT s.definition, s.folder, o.output_folder, t.state, t.number, a.path, (SELECT e.model_sha256 FROM attempt r"
     " JOIN environment e ON e.id = r.environment_id WHERE r.trial_id = a.trial_id ORDER BY r.number DESC LIMIT 1),"
-    " (SELECT metrics FROM evaluation WHERE trial_id = t.id AND split = 'test' AND is_final) FROM trial t"
+    " (SELECT metrics FROM evaluation WHERE trial_id = t.id AND split = 'test' AND is_final), t.sweep_id, t.seed FROM "
+    "trial t"
     " JOIN sweep s ON s.id = t.sweep_id LEFT JOIN trial k ON k.identity = t.identity AND EXISTS (SELECT 1 FROM artifact"
     " WHERE trial_id = k.id AND path LIKE '%/nightsweep.json') LEFT JOIN artifact a ON a.trial_id = k.id AND a.path "
     "LIKE"
@@ -42,13 +45,26 @@ static int check_model(const struct trained *t, const char *trained_on, struct e
     return rc;
 }
 
-static int read_row(struct trained *t, sqlite3_stmt *row, struct err *err)
+/* Of a stage: the model that this trial was trained on. */
+static int find_base(struct trained *t, struct store *store, int64_t sweep_id, uint64_t seed, struct err *err)
+{
+    int rc = definition_has_from(&t->definition) ? origin_load(&t->definition, store, sweep_id, err) : 0;
+    origin_use_seed(&t->definition, seed);
+    if (rc == 0 && !t->definition.model)
+        rc = err_set(err, ERR_NOT_FOUND, "the model that the trial started from is not in '%s'", store_path(store));
+    return rc;
+}
+
+static int read_row(struct trained *t, struct store *store, sqlite3_stmt *row, struct err *err)
 {
     const char *path = column(row, 5), *metrics = column(row, 7);
     if (!path)
         return err_set(err, ERR_NOT_FOUND, "trial %d is %s and has no adapter", sqlite3_column_int(row, 4),
                        column(row, 3));
     int rc = definition_parse(&t->definition, column(row, 0), column(row, 1), "the stored definition", err);
+    if (rc < 0)
+        return rc;
+    rc = find_base(t, store, sqlite3_column_int64(row, 8), (uint64_t)sqlite3_column_int64(row, 9), err);
     if (rc < 0)
         return rc;
     char *file = file_join(column(row, 2), path);
@@ -73,7 +89,7 @@ int trained_read(struct trained *t, struct store *store, int64_t id, struct err 
         return err_set(err, ERR_STORE, "'%s': %s", store_path(store), sqlite3_errmsg(store_database(store)));
     sqlite3_bind_int64(row, 1, id);
     int rc = sqlite3_step(row) == SQLITE_ROW
-                 ? read_row(t, row, err)
+                 ? read_row(t, store, row, err)
                  : err_set(err, ERR_STORE, "'%s': the trial cannot be read", store_path(store));
     sqlite3_finalize(row);
     return rc;
@@ -94,4 +110,32 @@ int trained_run(const struct command_line *line, choice_trial_fn answer, struct 
         own.n_arguments = 1;
     }
     return choice_run_trial(&own, line->command->name, answer, err);
+}
+
+static int on_line(char *line, size_t n, void *context, struct err *err)
+{
+    (void)line;
+    (void)n;
+    (void)context;
+    return err_set(err, ERR_INTERNAL, "nightsweep-trainer gave an answer where none was expected");
+}
+
+int trained_merge(const struct trained *t, const char *output, struct err *err)
+{
+    static const char *const argv[] = {"nightsweep-trainer", "--merge", NULL};
+    struct text request = {0};
+    text_add(&request, "{\"model\":");
+    text_add_json(&request, t->definition.model);
+    text_add(&request, ",\"adapter\":");
+    text_add_json(&request, t->adapter);
+    text_add(&request, ",\"output\":");
+    text_add_json(&request, output);
+    text_add(&request, ",\"task\":");
+    json_add(&request, t->definition.task);
+    text_add(&request, "}\n");
+    const struct child_options options = {
+        .argv = argv, .input = request.data, .input_len = request.len, .on_line = on_line};
+    int rc = request.failed ? err_set(err, ERR_NOMEM, "no memory for a request") : child_run(&options, err);
+    text_done(&request);
+    return rc;
 }

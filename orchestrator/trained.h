@@ -16,6 +16,10 @@ struct trained {
 /* The trial of that id. ERR_NOT_FOUND when it kept no adapter or the folder is gone; ERR_DATA when the model is not the
  * one it was trained on. Done also after a failure. */
 int trained_read(struct trained *trained, struct store *store, int64_t id, struct err *err) MUST_CHECK;
+/* Folds its adapter into its base: a model folder at `output`, which must not exist. By the trainer beside this
+ * program.
+ */
+int trained_merge(const struct trained *trained, const char *output, struct err *err) MUST_CHECK;
 void trained_done(struct trained *trained);
 /* choice_run_trial of a trial that is the argument, or --trial. ERR_USAGE without one. */
 int trained_run(const struct command_line *line, choice_trial_fn answer, struct err *err) MUST_CHECK;

@@ -1,6 +1,6 @@
 -- The store: one SQLite file, the truth about every sweep in it. Names here are stable and documented in docs/store.md.
 -- Opened by the coordinator alone for writing (WAL, synchronous=FULL, foreign keys on); everybody may read.
--- Version: PRAGMA user_version = 3. Times are UTC text 'YYYY-MM-DD HH:MM:SS.SSS'; hashes are lower-case SHA-256;
+-- Version: PRAGMA user_version = 4. Times are UTC text 'YYYY-MM-DD HH:MM:SS.SSS'; hashes are lower-case SHA-256;
 -- seconds, bytes and steps say so in their names.
 
 CREATE TABLE sweep (
@@ -25,6 +25,20 @@ CREATE TABLE input (
     license        TEXT,                         -- as it was found; NULL: nothing said
     license_source TEXT,                         -- the file that said so
     PRIMARY KEY (sweep_id, role)
+) WITHOUT ROWID;
+
+-- What the trials of a sweep start from when its definition says "from": trials of an earlier sweep, by name, so that the
+-- record stays when that one is deleted.
+CREATE TABLE origin (
+    sweep_id       INTEGER NOT NULL REFERENCES sweep ON DELETE CASCADE,
+    role           TEXT    NOT NULL,             -- model, init_adapter
+    seed           TEXT    NOT NULL,             -- of the trials that start from it; 'all': of every seed
+    from_sweep     TEXT    NOT NULL,
+    from_trial     INTEGER NOT NULL,             -- its number
+    from_identity  TEXT    NOT NULL,
+    path           TEXT    NOT NULL,             -- the folder: a merged model, or the adapter
+    sha256         TEXT    NOT NULL,            -- of its content: part of the identity of what starts from it
+    PRIMARY KEY (sweep_id, role, seed)
 ) WITHOUT ROWID;
 
 CREATE TABLE objective (

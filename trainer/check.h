@@ -17,7 +17,7 @@ struct check_kind {
 };
 
 extern const struct check_kind check_counterfactual, check_group_fairness, check_weights, check_perplexity, check_probe,
-    check_weat, check_crows_pairs, check_stereoset, check_bbq, check_safety;
+    check_weat, check_crows_pairs, check_stereoset, check_bbq, check_safety, check_translation;
 extern const struct check_kind *const check_kinds[]; /* NULL-terminated */
 
 /* Starts the record of a check; metrics, n_items, item_set_sha256 and items follow as members. */

@@ -119,16 +119,22 @@ static int encode_causal(const struct encoder *e, const struct row *row, struct 
     return rc;
 }
 
+int language_encode_source(const struct tokenizer *tokenizer, const struct language_ids *ids, const char *source,
+                           int max_tokens, struct arena *arena, struct encoding *out, struct err *err)
+{
+    const struct encoding none = {0};
+    struct encoding text;
+    bool is_bare = tokenizer_special_tokens(tokenizer, false) == 0;
+    int rc = tokenizer_encode(tokenizer, source, NULL, max_tokens, arena, &text, err);
+    return rc < 0 ? rc : join(arena, &text, &none, is_bare ? ids->end : -1, max_tokens, out, err);
+}
+
 static int encode_seq2seq(const struct encoder *e, const struct row *row, struct example *example, struct err *err)
 {
     struct arena *arena = &e->dataset->arena;
-    struct encoding text, input, target, answer;
-    const struct encoding none = {0};
-    bool is_bare = tokenizer_special_tokens(e->tokenizer, false) == 0;
+    struct encoding input, target, answer;
     int room = e->max_tokens - (e->ids->forced_first >= 0);
-    int rc = tokenizer_encode(e->tokenizer, row->text, NULL, e->max_tokens, arena, &text, err);
-    if (rc == 0)
-        rc = join(arena, &text, &none, is_bare ? e->ids->end : -1, e->max_tokens, &input, err);
+    int rc = language_encode_source(e->tokenizer, e->ids, row->text, e->max_tokens, arena, &input, err);
     if (rc == 0)
         rc = tokenizer_encode_plain(e->tokenizer, row->pair, room, arena, &target, err);
     if (rc < 0)

@@ -16,6 +16,10 @@ struct language_ids {
 /* Reads config.json. ERR_FORMAT; ERR_UNSUPPORTED when an encoder-decoder says nothing of how its decoder starts. */
 int language_ids_read(struct language_ids *ids, const struct model *model, struct err *err) MUST_CHECK;
 
+/* The input of an encoder-decoder: the text's tokens, with the model's end where the tokenizer adds nothing. In
+ * `arena`. */
+int language_encode_source(const struct tokenizer *tokenizer, const struct language_ids *ids, const char *source,
+                           int max_tokens, struct arena *arena, struct encoding *out, struct err *err) MUST_CHECK;
 /* Tokens and labels of all rows, each cut to max_tokens (a seq2seq target by itself).
  * causal without a target: text and end, each token is predicted from those in front. causal with one: text, target and
  * end, only the target and the end are predicted; with a chat template (NULL: none) the text is a user's message and

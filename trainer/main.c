@@ -19,6 +19,7 @@
 #include "trainer/blas_settle.h"
 #include "trainer/check_gradient.h"
 #include "trainer/data_check.h"
+#include "trainer/extend_command.h"
 #include "trainer/gemm.h"
 #include "trainer/gemm_bf16.h"
 #include "trainer/generate_command.h"
@@ -27,9 +28,11 @@
 #include "trainer/predict_command.h"
 #include "trainer/request.h"
 #include "trainer/sandbox.h"
+#include "trainer/synthesize_command.h"
 #include "trainer/token_cache.h"
 #include "trainer/tokens_command.h"
 #include "trainer/trial.h"
+#include "trainer/vocabulary_command.h"
 #include "trainer/weights_command.h"
 
 static const char usage[] =
@@ -37,7 +40,7 @@ static const char usage[] =
     "       nightsweep-trainer --check-grad < JOB\n"
     "       nightsweep-trainer --tokens | --tokens-decode | --tokens-time MODEL MAX_TOKENS < LINES\n"
     "       nightsweep-trainer --weights MODEL\n"
-    "       nightsweep-trainer --generate | --predict | --merge < REQUEST\n"
+    "       nightsweep-trainer --generate | --predict | --merge | --vocabulary | --extend | --synthesize < REQUEST\n"
     "       nightsweep-trainer --data-check < REQUEST\n"
     "       nightsweep-trainer --bench [MODEL]\n"
     "       nightsweep-trainer --doctor | --help | --version\n"
@@ -54,6 +57,9 @@ static const char usage[] =
     "  --generate     go on with prompts (`nightsweep generate` asks for it)\n"
     "  --predict      answer new rows with a trained adapter (`nightsweep predict` asks for it)\n"
     "  --merge        fold an adapter into its base (`nightsweep merge` asks for it)\n"
+    "  --vocabulary   learn a tokenizer from data files (`nightsweep vocabulary` asks for it)\n"
+    "  --extend       give a model another vocabulary (`nightsweep extend` asks for it)\n"
+    "  --synthesize   translate rows into parallel text (a stage of `nightsweep run` asks for it)\n"
     "  --weights      print the tensors of a model folder: name, type, shape, hash of the float32 values\n"
     "  --bench        measure products and kernels of a model folder's shapes (`nightsweep doctor --bench` asks for "
     "it)\n"
@@ -336,6 +342,12 @@ int main(int argc, char **argv)
             return status_of(generate_command(stdin, stdout, &err), &err);
         } else if (strcmp(argv[i], "--merge") == 0) {
             return status_of(merge_command(stdin, &err), &err);
+        } else if (strcmp(argv[i], "--vocabulary") == 0) {
+            return status_of(vocabulary_command(stdin, &err), &err);
+        } else if (strcmp(argv[i], "--extend") == 0) {
+            return status_of(extend_command(stdin, stdout, &err), &err);
+        } else if (strcmp(argv[i], "--synthesize") == 0) {
+            return status_of(synthesize_command(stdin, stdout, &err), &err);
         } else if (strcmp(argv[i], "--predict") == 0) {
             enter_sandbox(NULL);
             return status_of(predict_command(stdin, stdout, &err), &err);

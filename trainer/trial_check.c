@@ -8,8 +8,8 @@
 #include "trainer/check.h"
 
 const struct check_kind *const check_kinds[] = {
-    &check_counterfactual, &check_group_fairness, &check_weights, &check_perplexity, &check_probe, &check_weat,
-    &check_crows_pairs,    &check_stereoset,      &check_bbq,     &check_safety,     NULL};
+    &check_counterfactual, &check_group_fairness, &check_weights, &check_perplexity, &check_probe,       &check_weat,
+    &check_crows_pairs,    &check_stereoset,      &check_bbq,     &check_safety,     &check_translation, NULL};
 
 struct text *check_begin(struct trial *trial, const struct trial_check *check)
 {

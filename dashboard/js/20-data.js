@@ -130,7 +130,7 @@ class Sweep {
     }
     this.searched = this.trials.filter((t) => t.role === "search");
     this.curves = lazily(() => new Curves(raw.curves));
-    for (const name of ["attempts", "evaluations", "checks", "decisions", "artifacts", "events", "environments", "inputs"]) {
+    for (const name of ["attempts", "evaluations", "checks", "decisions", "artifacts", "events", "environments", "inputs", "origins"]) {
       this[name] = lazily(() => rowsOf(raw[name]));
       const find = lazily(() => finderOf(this[name]()));
       this[name + "Of"] = (trial) => find()(trial);

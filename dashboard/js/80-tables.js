@@ -159,6 +159,7 @@ function reproduceSection() {
   const s = page.sweep, environments = s.environments(), file = s.name + ".json";
   return [element("p", {}, "Save the definition as ", element("code", {}, file), " where its relative paths hold, then:"), element("pre", { tabindex: "0" }, `nightsweep plan ${file}\nnightsweep run ${file}\nnightsweep export ${s.name} --output ${s.name}.html`),
     s.inputs().length ? plainTable({ columns: [{ title: "trained on" }, { title: "file or folder" }, { title: "license" }, { title: "said by" }, { title: "SHA-256" }], rows: s.inputs().map((i) => [i.role, i.path.split("/").slice(-2).join("/"), i.license || "not said", i.license_source, i.sha256 && i.sha256.slice(0, 12)]) }, "Trained on") : null,
+    s.origins().length ? plainTable({ columns: [{ title: "starts from" }, { title: "sweep" }, { title: "trial" }, { title: "seed" }, { title: "SHA-256" }], rows: s.origins().map((o) => [o.role, o.from_sweep, o.from_trial, o.seed, o.sha256 && o.sha256.slice(0, 12)]) }, "Starts from") : null,
     element("p", { class: "note" }, "Equal hashes, program version and environment give equal bits."),
     element("details", {}, element("summary", {}, "Definition"), element("pre", { tabindex: "0" }, s.definition)),
     element("details", {}, element("summary", {}, "Hashes, versions, machine"), pairs("Hashes", [["definition SHA-256", s.sha256], ["seed", s.seed], ...environments.flatMap((e, i) => e.pairs().map(([k, v]) => [(environments.length > 1 ? `${i + 1}: ` : "") + words(k).replace("sha256", "SHA-256"), v]))])),

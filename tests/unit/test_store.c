@@ -120,7 +120,7 @@ Test(store, newer_version_is_refused_untouched)
     store_close(rows_open(path));
     meddle("PRAGMA user_version = 99; PRAGMA journal_mode = DELETE");
     cr_assert_eq(stat(path, &before), 0);
-    refuse_open(STORE_WRITE, ERR_STORE, "has version 99, written by a newer program; this one reads up to 3");
+    refuse_open(STORE_WRITE, ERR_STORE, "has version 99, written by a newer program; this one reads up to 4");
     refuse_open(STORE_READ, ERR_STORE, "has version 99");
     cr_assert_eq(stat(path, &after), 0);
     cr_assert_eq(before.st_mtim.tv_nsec, after.st_mtim.tv_nsec);
@@ -189,13 +189,13 @@ Test(store, migrates_forward_after_a_backup)
     free(mood);
     store_close(store);
     /* The backup is the store as it was, and opens. */
-    memcpy(path, temp_path(&temp, "x.db.v3.bak"), sizeof path);
+    memcpy(path, temp_path(&temp, "x.db.v4.bak"), sizeof path);
     store = rows_open(path);
     cr_assert_eq(rows_number(store, "SELECT COUNT(*) FROM sweep"), 1);
     cr_assert_eq(rows_number(store, "SELECT COUNT(*) FROM pragma_table_info('sweep') WHERE name = 'mood'"), 0);
     store_close(store);
-    cr_assert_eq(access(temp_path(&temp, "x.db.v4.bak"), F_OK), 0);
-    cr_assert_neq(access(temp_path(&temp, "x.db.v4.bak.tmp"), F_OK), 0);
+    cr_assert_eq(access(temp_path(&temp, "x.db.v5.bak"), F_OK), 0);
+    cr_assert_neq(access(temp_path(&temp, "x.db.v5.bak.tmp"), F_OK), 0);
 }
 
 Test(store, failed_migration_changes_nothing)
@@ -204,14 +204,14 @@ Test(store, failed_migration_changes_nothing)
     struct err err;
     rows_sweep(store, "s");
     cr_assert_eq(store_migrate(store, migrations, 4, STORE_VERSION + 3, &err), ERR_STORE);
-    cr_assert_not_null(strstr(err.message, "stays at version 5: "), "%s", err.message);
+    cr_assert_not_null(strstr(err.message, "stays at version 6: "), "%s", err.message);
     cr_assert_not_null(strstr(err.message, "a row of 'objective' refers to"), "%s", err.message);
     cr_assert_eq(rows_number(store, "PRAGMA user_version"), STORE_VERSION + 2);
     cr_assert_eq(rows_number(store, "SELECT COUNT(*) FROM sweep WHERE mood = 'calm'"), 1);
-    cr_assert_eq(sqlite3_exec(store_database(store), "PRAGMA user_version = 6", NULL, NULL, NULL), SQLITE_OK);
-    cr_assert_eq(store_migrate(store, migrations, 4, 7, &err), ERR_INTERNAL);
+    cr_assert_eq(sqlite3_exec(store_database(store), "PRAGMA user_version = 7", NULL, NULL, NULL), SQLITE_OK);
+    cr_assert_eq(store_migrate(store, migrations, 4, 8, &err), ERR_INTERNAL);
     cr_assert_not_null(strstr(err.message, "syntax error"), "%s", err.message);
-    cr_assert_eq(rows_number(store, "PRAGMA user_version"), 6);
+    cr_assert_eq(rows_number(store, "PRAGMA user_version"), 7);
     cr_assert_eq(store_migrate(store, migrations, 4, 9, &err), ERR_INTERNAL);
     cr_assert_eq(store_migrate(store, migrations, 0, 9, &err), ERR_STORE);
     cr_assert_not_null(strstr(err.message, "no way leads from there to version 9"), "%s", err.message);
@@ -269,6 +269,12 @@ Test(store, fixture_of_version_2)
 {
     fixture_goes_on("tests/fixtures/store-v2.sql");
     cr_assert_eq(access(temp_path(&temp, "x.db.v2.bak"), F_OK), 0);
+}
+
+Test(store, fixture_of_version_3)
+{
+    fixture_goes_on("tests/fixtures/store-v3.sql");
+    cr_assert_eq(access(temp_path(&temp, "x.db.v3.bak"), F_OK), 0);
 }
 
 /* Reading changes nothing in a file of an earlier version, and shows what this program shows. */

@@ -72,7 +72,8 @@ static const char rows[] =
     "INSERT OR IGNORE INTO event VALUES (77, 1, 1, 'study', '{}', 'now');"
     "INSERT OR IGNORE INTO evaluation VALUES (77, 1, 'test', 9, 1, 2, '{}', 'ff', x'0102');"
     "INSERT OR IGNORE INTO bias_check VALUES (77, 1, '0:x', 'flip', 2, 0.1, 0.2, 0.1, 0, 1, 'ff', '[]');"
-    "INSERT OR IGNORE INTO parameter_value VALUES (1, 'rank', 8);";
+    "INSERT OR IGNORE INTO parameter_value VALUES (1, 'rank', 8);"
+    "INSERT INTO origin VALUES (1, 'model', 'all', 'earlier', 2, 'i', '/runs/ranks/from-earlier-2', 'h');";
 
 Test(store_import, every_row_of_an_earlier_version_arrives)
 {
@@ -98,10 +99,10 @@ Test(store_import, every_row_of_an_earlier_version_arrives)
     cr_assert_eq(sqlite3_exec(store_database(store), sql, NULL, NULL, NULL), SQLITE_OK);
     /* As many rows in every table as both had together. */
     static const char *const tables[] = {
-        "sweep",           "input",    "objective",   "configuration", "trial",      "objective_value",
-        "parameter_value", "attempt",  "metric",      "evaluation",    "bias_check", "checkpoint",
-        "artifact",        "decision", "metric_name", "environment",   "event"};
-    static const int own_rows[] = {1, 0, 1, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1 /* imported */};
+        "sweep",           "input",           "origin",   "objective",   "configuration", "trial",
+        "objective_value", "parameter_value", "attempt",  "metric",      "evaluation",    "bias_check",
+        "checkpoint",      "artifact",        "decision", "metric_name", "environment",   "event"};
+    static const int own_rows[] = {1, 0, 0, 1, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1 /* imported */};
     cr_assert_eq(rows_number(store, "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table'"),
                  sizeof(tables) / sizeof(*tables), "a table is not in this test, and perhaps not imported");
     for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++) {
