@@ -16,12 +16,12 @@
 #include "trainer/task_head.h"
 
 extern const struct model_kind model_bert, model_roberta, model_distilbert, model_gpt2, model_llama, model_mistral,
-    model_qwen2, model_m2m_100, model_mbart, model_bart, model_marian, model_t5;
+    model_qwen2, model_m2m_100, model_mbart, model_bart, model_marian, model_t5, model_bilstm, model_text_cnn;
 
-const struct model_kind *const model_kinds[] = {&model_bert,  &model_roberta, &model_distilbert, &model_gpt2,
-                                                &model_llama, &model_mistral, &model_qwen2,      &model_m2m_100,
-                                                &model_mbart, &model_bart,    &model_marian,     &model_t5,
-                                                NULL};
+const struct model_kind *const model_kinds[] = {
+    &model_bert,    &model_roberta, &model_distilbert, &model_gpt2,     &model_llama,
+    &model_mistral, &model_qwen2,   &model_m2m_100,    &model_mbart,    &model_bart,
+    &model_marian,  &model_t5,      &model_bilstm,     &model_text_cnn, NULL};
 
 static const struct model_kind *find_kind(const char *model_type)
 {

@@ -126,7 +126,9 @@ static void lstm_backward(struct tape *tape, struct tape_node *base)
             kernels()->add(biases[b]->grad, biases[b]->grad, dgates + (size_t)i * 4 * (size_t)h, 4 * (size_t)h);
     if (needs(w))
         gemm(true, false, 4 * h, x->cols, n, 1, dgates, 4 * h, x->data, x->cols, 1, w->grad, x->cols);
-    if (needs(x))
+    if (needs(x) && !w)
+        kernels()->add(x->grad, x->grad, dgates, value_size(x));
+    else if (needs(x))
         gemm(false, false, n, x->cols, 4 * h, 1, dgates, 4 * h, w->data, x->cols, 1, x->grad, x->cols);
 }
 
@@ -146,20 +148,22 @@ struct value *op_lstm(struct tape *tape, struct value *x, const struct lstm *lst
     if (!x)
         return NULL;
     int n = x->rows, h = lstm->hidden_weight->cols;
-    assert(lstm->input_weight->rows == 4 * h && lstm->input_weight->cols == x->cols);
+    const struct value *w = lstm->input_weight;
+    assert(w ? w->rows == 4 * h && w->cols == x->cols : x->cols == 4 * h);
     struct value *y = tape_value(tape, "lstm", n, h, x->layout);
     real *gates = tape_alloc(tape, "lstm", (size_t)n * 4 * (size_t)h * sizeof(real));
     real *cells = tape_alloc(tape, "lstm", (size_t)n * (size_t)h * sizeof(real));
     if (!y || !gates || !cells)
         return NULL;
     for (int i = 0; i < n; i++)
-        kernels()->add(gates + (size_t)i * 4 * (size_t)h, lstm->input_bias->data, lstm->hidden_bias->data,
-                       4 * (size_t)h);
-    gemm(false, true, n, 4 * h, x->cols, 1, x->data, x->cols, lstm->input_weight->data, x->cols, 1, gates, 4 * h);
+        kernels()->add(gates + (size_t)i * 4 * (size_t)h, w ? lstm->input_bias->data : value_row(x, i),
+                       lstm->hidden_bias->data, 4 * (size_t)h);
+    if (w)
+        gemm(false, true, n, 4 * h, x->cols, 1, x->data, x->cols, w->data, x->cols, 1, gates, 4 * h);
     for (int s = 0; s < span_count(x); s++)
         sequence_forward(lstm, span_at(x, s), gates, cells, y);
-    if (!tape->is_recording || !(needs(x) || needs(lstm->input_weight) || needs(lstm->hidden_weight) ||
-                                 needs(lstm->input_bias) || needs(lstm->hidden_bias)))
+    if (!tape->is_recording ||
+        !(needs(x) || needs(w) || needs(lstm->hidden_weight) || needs(lstm->input_bias) || needs(lstm->hidden_bias)))
         return y;
     struct lstm_node *node = op_node(tape, "lstm", sizeof(*node), y, lstm_backward);
     if (!node)

@@ -136,9 +136,12 @@ struct value *op_orthogonality(struct tape *tape, struct value *x, bool of_colum
 /* W = Σ_i A_i ⊗ (L_i R_i), (np, nq), of A (n, n·n), L (n, p·rank), R (n, rank·q): a hypercomplex layer's weight.
  * Karimi Mahabadi et al. 2021, arXiv:2106.04647, 4 */
 struct value *op_phm_weight(struct tape *tape, struct value *rule, struct value *left, struct value *right, int rank);
+/* For every row the `size` rows around it (an odd number, itself in the middle) one behind the other, zeros beyond its
+ * sequence: what a convolution sees.   x: (n, d)   y: (n, size·d) */
+struct value *op_window(struct tape *tape, struct value *x, int size);
 /* Weights of one direction of one LSTM layer, as PyTorch stores them: gates i, f, g, o below each other. */
 struct lstm {
-    struct value *input_weight, *hidden_weight; /* (4h, in), (4h, h) */
+    struct value *input_weight, *hidden_weight; /* (4h, in), (4h, h); no input weight: x is W x + b already, (n, 4h) */
     struct value *input_bias, *hidden_bias;     /* (1, 4h) */
     bool is_reverse;
 };

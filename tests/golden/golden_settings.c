@@ -222,7 +222,7 @@ static int peft_variants(cJSON *settings, const cJSON *peft, const char **method
 static int check_peft_keys(const struct peft_kind *kind, const cJSON *peft, struct err *err)
 {
     struct text known = {0};
-    text_printf(&known, "task_type peft_type %s", kind->others);
+    text_printf(&known, "task_type peft_type modules_to_save %s", kind->others);
     for (size_t i = 0; i < 8 && kind->names[i][0]; i++)
         text_printf(&known, "%s ", kind->names[i][0]);
     int rc = known.failed ? err_set(err, ERR_NOMEM, "no memory") : golden_check_keys(peft, known.data, err);

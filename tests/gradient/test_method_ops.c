@@ -109,6 +109,44 @@ Test(gradient, orthogonality)
     arena_done(&arena);
 }
 
+static struct value *build_window(struct tape *tape, struct problem *p)
+{
+    return op_window(tape, &p->inputs[0], p->option);
+}
+
+Test(gradient, window)
+{
+    struct arena arena = {0};
+    for (int size = 1; size <= 7; size += 2) {
+        struct problem p;
+        begin(&p, build_window, size);
+        add_input(&p, &arena, 8, 3, true);
+        check(&p, "window");
+    }
+    arena_done(&arena);
+}
+
+/* x is the gates already: no weight, no bias of the input. */
+static struct value *build_bare_lstm(struct tape *tape, struct problem *p)
+{
+    struct lstm lstm = {.hidden_weight = &p->inputs[1], .hidden_bias = &p->inputs[2], .is_reverse = p->option & 1};
+    return op_lstm(tape, &p->inputs[0], &lstm);
+}
+
+Test(gradient, lstm_of_gates)
+{
+    struct arena arena = {0};
+    for (int option = 0; option < 2; option++) {
+        struct problem p;
+        begin(&p, build_bare_lstm, option);
+        add_input(&p, &arena, 8, 12, true);
+        add_input(&p, &arena, 12, 3, false);
+        add_input(&p, &arena, 1, 12, false);
+        check(&p, "lstm_of_gates");
+    }
+    arena_done(&arena);
+}
+
 static struct value *build_lstm(struct tape *tape, struct problem *p)
 {
     struct lstm lstm = {.input_weight = &p->inputs[1],

@@ -11,6 +11,7 @@ import json, math, os, re, sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "cases"))
 import make_golden as golden
+import stacks
 import torch, transformers
 import transformers.models.llama.modeling_llama as llama
 
@@ -73,7 +74,10 @@ for prefix, base in (("GPT2", GPT2), ("Llama", LLAMA), ("Mistral", LLAMA), ("Qwe
 FAMILIES["gpt2_qa"] = ("GPT2", "QuestionAnswering", "qa", GPT2)
 FAMILIES["gpt2_reg"] = ("GPT2", "SequenceClassification", "reg", dict(GPT2, num_labels=1))
 FAMILIES["bertuntied_mlm"] = ("Bert", "MaskedLM", "mlm", dict(BERT, tie_word_embeddings=False))
-LORA = {"bert": ["query", "value", "dense"], "distilbert": ["q_lin", "v_lin", "lin1"], "xlmroberta": ["query", "value"], "gpt2": ["c_attn", "c_fc"],
+STACK = dict(vocab_size=83, hidden_size=24, num_hidden_layers=2, inner_size=14, num_labels=3, dropout=0.0, max_position_embeddings=40)
+FAMILIES["bilstm"] = (None, None, "cls", dict(STACK, model_type="bilstm"))
+FAMILIES["textcnn"] = (None, None, "cls", dict(STACK, model_type="text_cnn", kernel_size=5))
+LORA = {"bilstm": ["forward_input", "backward_input", "output"], "textcnn": ["window", "output"], "bert": ["query", "value", "dense"], "distilbert": ["q_lin", "v_lin", "lin1"], "xlmroberta": ["query", "value"], "gpt2": ["c_attn", "c_fc"],
         "t5": ["q", "v", "wo"]}
 
 def model_class(name):
@@ -103,10 +107,14 @@ def randomise(model, name):
             model.final_logits_bias.copy_(0.3 * torch.randn(model.final_logits_bias.shape, generator=g))
 
 def make_model(name):
+    folder = f"{golden.ROOT}/families/models/{name}"
+    if FAMILIES[name][0] is None:
+        model = stacks.Stack(FAMILIES[name][3])
+        randomise(model, name)
+        return model.save(folder)
     config_class = model_class(name).config_class
     model = model_class(name)(config_class(**FAMILIES[name][3]))
     randomise(model, name)
-    folder = f"{golden.ROOT}/families/models/{name}"
     model.save_pretrained(folder)
     config = json.load(open(f"{folder}/config.json"))
     if name == "t5_gated": # saved as tied; the configs of the published ones say false
@@ -114,7 +122,12 @@ def make_model(name):
         config.pop("scale_decoder_outputs", None)
     json.dump(config, open(f"{folder}/config.json", "w"), indent=1, sort_keys=True)
 
+def hand_model(base, kind, c, plain=golden.HandModel):
+    return stacks.Adapted(base, c["hp"], golden.Bottleneck) if isinstance(base, stacks.Stack) else plain(base, kind, c)
+
 def load_model(folder, kind, problem=None, tweak=None):
+    if FAMILIES[os.path.basename(folder)][0] is None:
+        return stacks.load(folder)
     model = model_class(os.path.basename(folder)).from_pretrained(folder, attn_implementation="eager",
                                                                   dtype=torch.float32)
     model.config.use_cache = False
@@ -226,6 +239,10 @@ def cases():
         kind = dict(cls="SEQ_CLS", clm="CAUSAL_LM", s2s="SEQ_2_SEQ_LM", reg="SEQ_CLS", mc="SEQ_CLS", tok="TOKEN_CLS",
                     qa="QUESTION_ANS", mlm="FEATURE_EXTRACTION")[task]
         peft = dict(task_type=kind, peft_type="LORA", r=3, lora_alpha=6, target_modules=targets)
+        if FAMILIES[name][0] is None:
+            peft.update(task_type=None, modules_to_save=["classifier"])
+            yield dict(base, name=f"{name}_adapter", engine="hand", method="pfeiffer", hp=dict(bottleneck=5, act="relu", scale=1.0),
+                       optim=dict(optim, lr=5e-3))
         if name.startswith("gpt2"):
             peft["fan_in_fan_out"] = True
         yield dict(base, name=f"{name}_lora", engine="peft", method="lora", peft=peft, optim=dict(optim, lr=5e-3))
@@ -237,6 +254,7 @@ def main():
         name: dict(name=name, kind="family", vocab=83, labels=config.get("num_labels", 0))
         for name, (_, _, _, config) in FAMILIES.items()}, n=20)}
     golden.load_model, golden.base_trainable, golden.make_data = load_model, base_trainable, make_data
+    golden.HandModel = hand_model
     golden.collate, golden.fwd, golden.token_nll, golden.evaluate = collate, forward, token_nll, evaluate
     llama.LlamaRotaryEmbedding.forward = golden._rot_fwd # the generator's float64 form knows no scaling
     for case in cases():

@@ -24,6 +24,7 @@ struct run {
 };
 
 static atomic_bool never;
+static const char *method_settings = "\"method\":\"full\"";
 
 static void write_rows(const struct run *run, const char *name, const char *rows)
 {
@@ -38,10 +39,10 @@ static int open_run(struct run *run, const char *model, const char *task, const 
     text_printf(&text,
                 "{\"v\":1,\"type\":\"job\",\"output\":\"%s/out\",\"seed\":5,\"model\":{\"path\":\"%s%s\"},"
                 "\"task\":{\"train\":\"%s/train.jsonl\",\"validation\":\"%s/train.jsonl\",%s},\"settings\":{"
-                "\"batch_size\":3,\"epochs\":2,\"warmup\":0,\"learning_rate\":0.01,\"method\":\"full\",\"max_tokens\":"
+                "\"batch_size\":3,\"epochs\":2,\"warmup\":0,\"learning_rate\":0.01,%s,\"max_tokens\":"
                 "24,\"pooling\":\"mean\"}%s}",
                 run->folder, model[0] == '/' ? "" : "tests/golden/cases/models/", model, run->folder, run->folder, task,
-                more);
+                method_settings, more);
     run->out = open_memstream(&run->text, &run->n);
     records_init(&run->records, run->out, 1);
     int rc = trial_job_parse(&run->job, text.data, text.len, err);
@@ -107,9 +108,9 @@ static const struct {
      "\"kind\":\"cloze\",\"text\":\"t\",\"label\":\"y\",\"template\":\"{text} w60 "
      "{mask}\",\"label_words\":{\"0\":\"w61\",\"1\":\"w62\"}",
      "{\"t\":\"w7 w8\",\"y\":0}\n{\"t\":\"w9\",\"y\":1}\n{\"t\":\"w10 w11 w12\",\"y\":0}\n{\"t\":\"w13\",\"y\":1}\n"},
-    {"masked", NULL, "\"kind\":\"masked\",\"text\":\"t\"",
+    {"masked", "masked", "\"kind\":\"masked\",\"text\":\"t\"",
      "{\"t\":\"w7 w8 w9 w10\"}\n{\"t\":\"w9\"}\n{\"t\":\"w10 w11 w12\"}\n{\"t\":\"w13 w14 w15 w16 w17 w18\"}\n"},
-    {"cloze", NULL,
+    {"cloze", "masked",
      "\"kind\":\"cloze\",\"text\":\"t\",\"text_pair\":\"p\",\"label\":\"y\",\"template\":\"{text} w20 {mask} "
      "{text_pair}\","
      "\"label_words\":{\"a\":\"w21\",\"b\":\"w22\",\"c\":\"w23\"}",
@@ -222,40 +223,95 @@ static const char masked_config[] =
     "\"hidden_dropout_prob\":0.1}";
 
 /* Whole, and in two attempts of which the second goes on from the first one's checkpoint. */
-static void trains_and_resumes(int i)
+static const struct shape bilstm[] = {
+    {"embedding.weight", V, D},
+    {"layers.0.forward_input.weight", 4 * 5, D},
+    {"layers.0.forward_input.bias", 4 * 5, 0},
+    {"layers.0.forward_recurrent.weight", 4 * 5, 5},
+    {"layers.0.forward_recurrent.bias", 4 * 5, 0},
+    {"layers.0.backward_input.weight", 4 * 5, D},
+    {"layers.0.backward_input.bias", 4 * 5, 0},
+    {"layers.0.backward_recurrent.weight", 4 * 5, 5},
+    {"layers.0.backward_recurrent.bias", 4 * 5, 0},
+    {"layers.0.output.weight", D, 2 * 5},
+    {"layers.0.output.bias", D, 0},
+    {"layers.0.norm.weight", D, 0},
+    {"layers.0.norm.bias", D, 0},
+    {NULL, 0, 0},
+};
+static const struct shape text_cnn[] = {
+    {"embedding.weight", V, D},     {"layers.0.window.weight", 5, 3 * D},
+    {"layers.0.window.bias", 5, 0}, {"layers.0.output.weight", D, 5},
+    {"layers.0.output.bias", D, 0}, {"layers.0.norm.weight", D, 0},
+    {"layers.0.norm.bias", D, 0},   {NULL, 0, 0},
+};
+#define STACK_CONFIG(type)                                                                                             \
+    "{\"model_type\":\"" type "\",\"vocab_size\":40,\"hidden_size\":8,\"num_hidden_layers\":1,\"inner_size\":5}"
+
+/* Cases of one kind, with its rows, model made here and task. */
+struct made {
+    const char *name, *model, *task, *rows;
+};
+
+static void make_model(const char *name, const char *folder)
+{
+    cr_assert_eq(file_make_folders(folder, NULL), 0);
+    if (strcmp(name, "bilstm") == 0)
+        write_model(folder, STACK_CONFIG("bilstm"), bilstm);
+    else if (strcmp(name, "text_cnn") == 0)
+        write_model(folder, STACK_CONFIG("text_cnn"), text_cnn);
+    else
+        write_model(folder, masked_config, masked_model);
+}
+
+static void trains_and_resumes(struct made c)
 {
     char own_model[96];
     struct run run;
     struct err err = {0};
     char whole[HASH_HEX_SIZE], parts[HASH_HEX_SIZE], start[HASH_HEX_SIZE], resume[256] = "";
     make_folder(&run);
-    write_rows(&run, "train.jsonl", cases[i].rows);
+    write_rows(&run, "train.jsonl", c.rows);
     snprintf(own_model, sizeof(own_model), "%s/model", run.folder);
-    const char *model = cases[i].model ? cases[i].model : own_model;
-    if (!cases[i].model) {
-        cr_assert_eq(file_make_folders(own_model, NULL), 0);
-        write_model(own_model, masked_config, masked_model);
-    }
-    cr_assert_eq(open_run(&run, model, cases[i].task, "", &err), 0, "%s, %s: %s", cases[i].name, model, err.message);
+    bool is_own = strcmp(c.model, "masked") == 0 || strcmp(c.model, "bilstm") == 0 || strcmp(c.model, "text_cnn") == 0;
+    const char *model = is_own ? own_model : c.model;
+    if (is_own)
+        make_model(c.model, own_model);
+    cr_assert_eq(open_run(&run, model, c.task, "", &err), 0, "%s, %s: %s", c.name, model, err.message);
     weights_of(&run, start);
-    cr_assert_eq(trial_run(&run.trial, &err), 0, "%s, %s: %s", cases[i].name, model, err.message);
+    cr_assert_eq(trial_run(&run.trial, &err), 0, "%s, %s: %s", c.name, model, err.message);
     weights_of(&run, whole);
-    cr_expect_str_neq(start, whole, "%s, %s: nothing was trained", cases[i].name, model);
+    cr_expect_str_neq(start, whole, "%s, %s: nothing was trained", c.name, model);
     fflush(run.out);
-    for (const struct task_metric *metric = task_find(cases[i].name)->metrics; metric->name; metric++) {
+    for (const struct task_metric *metric = task_find(c.name)->metrics; metric->name; metric++) {
         char point[64];
         snprintf(point, sizeof(point), "validation/%s", metric->name);
-        cr_expect(!metric->is_curve || strstr(run.text, point), "%s, %s: no %s", cases[i].name, model, point);
+        cr_expect(!metric->is_curve || strstr(run.text, point), "%s, %s: no %s", c.name, model, point);
     }
     close_run(&run);
-    cr_assert_eq(open_run(&run, model, cases[i].task, ",\"pause_at_step\":1", &err), 0, "%s", err.message);
+    cr_assert_eq(open_run(&run, model, c.task, ",\"pause_at_step\":1", &err), 0, "%s", err.message);
     cr_assert_eq(trial_run(&run.trial, &err), 0, "%s", err.message);
     close_run(&run);
     snprintf(resume, sizeof(resume), ",\"resume\":\"%s/out/0-1.checkpoint\"", run.folder);
-    cr_assert_eq(open_run(&run, model, cases[i].task, resume, &err), 0, "%s", err.message);
-    cr_assert_eq(trial_run(&run.trial, &err), 0, "%s, %s: %s", cases[i].name, model, err.message);
+    cr_assert_eq(open_run(&run, model, c.task, resume, &err), 0, "%s", err.message);
+    cr_assert_eq(trial_run(&run.trial, &err), 0, "%s, %s: %s", c.name, model, err.message);
     weights_of(&run, parts);
-    cr_expect_str_eq(whole, parts, "%s, %s: stopped and gone on with is not the same", cases[i].name, model);
+    cr_expect_str_eq(whole, parts, "%s, %s: stopped and gone on with is not the same", c.name, model);
+    close_run(&run);
+    cr_assert_eq(file_remove_tree(run.folder, NULL), 0);
+}
+
+static void refuses(struct made c, const char *expected)
+{
+    struct run run;
+    struct err err = {0};
+    char own_model[96];
+    make_folder(&run);
+    write_rows(&run, "train.jsonl", c.rows);
+    snprintf(own_model, sizeof(own_model), "%s/model", run.folder);
+    make_model(c.model, own_model);
+    cr_expect_eq(open_run(&run, own_model, c.task, "", &err), ERR_UNSUPPORTED, "%s, %s", c.model, method_settings);
+    cr_expect(strstr(err.message, expected), "%s: %s", c.model, err.message);
     close_run(&run);
     cr_assert_eq(file_remove_tree(run.folder, NULL), 0);
 }
@@ -263,7 +319,44 @@ static void trains_and_resumes(int i)
 Test(tasks, train_and_resume_to_the_same_bits, .timeout = 300)
 {
     for (int i = 0; i < N_CASES; i++)
-        trains_and_resumes(i);
+        trains_and_resumes((struct made){cases[i].name, cases[i].model, cases[i].task, cases[i].rows});
+}
+
+/* What transformers get, a model that is none gets unchanged; what needs attention is refused with the reason. */
+Test(tasks, methods_attach_to_models_that_are_no_transformers, .timeout = 300)
+{
+    static const struct {
+        const char *settings, *refusal;
+    } methods[] = {
+        {"\"method\":\"lora\",\"rank\":2,\"method_dropout\":0.1", NULL},
+        {"\"method\":\"dora\",\"rank\":2", NULL},
+        {"\"method\":\"vera\",\"rank\":2", NULL},
+        {"\"method\":\"bitfit\"", NULL},
+        {"\"method\":\"layer_norm\"", NULL},
+        {"\"method\":\"adapter\",\"adapter_size\":3", NULL},
+        {"\"method\":\"adapter\",\"adapter_size\":3,\"adapter_placement\":\"houlsby\"", NULL},
+        {"\"method\":\"compacter\",\"adapter_size\":4,\"phm_dim\":2", NULL},
+        {"\"method\":\"prompt\",\"prompt_length\":2", NULL},
+        {"\"method\":[\"lora\",\"bitfit\"],\"rank\":2", NULL},
+        {"\"method\":\"partial\",\"top_layers\":1", NULL},
+        {"\"method\":\"prefix\",\"prompt_length\":2", "prefix"},
+    };
+    static const char *const models[] = {"bilstm", "text_cnn"};
+    static const char task[] = "\"kind\":\"classification\",\"text\":\"t\",\"label\":\"y\"",
+                      rows[] = "{\"t\":\"w7 w8 w9\",\"y\":0}\n{\"t\":\"w9\",\"y\":1}\n{\"t\":\"w10 "
+                               "w11\",\"y\":0}\n{\"t\":\"w13 w14\",\"y\":1}\n";
+    for (size_t m = 0; m < 2 * sizeof(methods) / sizeof(methods[0]); m++) {
+        struct made c = {"classification", models[m % 2], task, rows};
+        method_settings = methods[m / 2].settings;
+        if (methods[m / 2].refusal)
+            refuses(c, methods[m / 2].refusal);
+        else
+            trains_and_resumes(c);
+    }
+    method_settings = "\"method\":\"full\"";
+    trains_and_resumes((struct made){"token_classification", "bilstm",
+                                     "\"kind\":\"token_classification\",\"text\":\"t\",\"label\":\"y\"",
+                                     "{\"t\":\"w7 w8\",\"y\":\"O B-A\"}\n{\"t\":\"w9\",\"y\":\"O\"}\n"});
 }
 
 static const struct {
