@@ -43,6 +43,7 @@ struct trial {
     bool trap_nan;
 
     struct arena arena, step_arena;
+    double check_seconds[TRIAL_JOB_MAX_CHECKS]; /* of the processor, of each of the job's checks */
     struct tokenizer *tokenizer;
     char *cache_folder; /* token_cache.h; NULL: none */
     struct rows train_rows, validation_rows, test_rows;
@@ -106,6 +107,8 @@ int trial_evaluate(struct trial *trial, const char *split, bool is_final, struct
                    struct err *err) MUST_CHECK;
 /* Whether the job's checks apply to the model, and whether their files can be read: ERR_UNSUPPORTED, ERR_FORMAT. */
 int trial_check_fits(struct trial *trial, struct err *err) MUST_CHECK;
+/* Processor time of all threads of this process, seconds. */
+double trial_processor_seconds(void);
 /* Runs the job's checks with the weights as they are, sends their records. */
 int trial_check(struct trial *trial, struct err *err) MUST_CHECK;
 /* After a validation: points of the checks that are followed over training. */

@@ -87,6 +87,14 @@ static const struct check_kind *kind_of(const struct trial_check *check)
     return NULL;
 }
 
+static int run_timed(struct trial *trial, const struct check_kind *kind, int index, struct err *err)
+{
+    double before = trial_processor_seconds();
+    int rc = kind->run(trial, &trial->job->checks[index], err);
+    trial->check_seconds[index] = trial_processor_seconds() - before;
+    return rc;
+}
+
 enum check_moment { CHECK_FITS, CHECK_RUN, CHECK_FOLLOW };
 
 static int each_check(struct trial *trial, enum check_moment moment, struct err *err)
@@ -98,7 +106,7 @@ static int each_check(struct trial *trial, enum check_moment moment, struct err 
         if (!kind) /* trial_job_parse knows the kinds */
             rc = err_set(err, ERR_INTERNAL, "kind '%s' has no row", check->kind);
         else if (moment == CHECK_RUN)
-            rc = kind->run(trial, check, err);
+            rc = run_timed(trial, kind, i, err);
         else if (moment == CHECK_FITS && kind->fits)
             rc = kind->fits(trial, check, err);
         else if (moment == CHECK_FOLLOW && kind->follow)

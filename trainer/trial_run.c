@@ -37,6 +37,11 @@ static double now(void)
     return read_clock(CLOCK_MONOTONIC);
 }
 
+double trial_processor_seconds(void)
+{
+    return read_clock(CLOCK_PROCESS_CPUTIME_ID);
+}
+
 /* Tokens a second while training. */
 static double speed(const struct clocks *clocks)
 {
@@ -294,6 +299,19 @@ static void add_objectives(struct text *line, const struct metrics *validation, 
     text_add(line, "}");
 }
 
+/* What each check cost, where there is one. */
+static void add_check_seconds(struct text *line, const struct trial *trial)
+{
+    const struct trial_job *job = trial->job;
+    for (int i = 0; i < job->n_checks; i++) {
+        text_add(line, i ? "," : ",\"check_seconds\":{");
+        text_add_json(line, job->checks[i].name);
+        text_add_char(line, ':');
+        text_add_double(line, trial->check_seconds[i]);
+    }
+    text_add(line, job->n_checks > 0 ? "}" : "");
+}
+
 /* After the last step: the best weights, their evaluations, checks and files. */
 static int finish(struct trial *trial, const struct clocks *clocks, struct err *err)
 {
@@ -321,6 +339,8 @@ static int finish(struct trial *trial, const struct clocks *clocks, struct err *
         records_add_int(line, "stored_bytes", stored);
         records_add_number(line, "peak_bytes", peak_bytes());
         records_add_number(line, "seconds", seconds);
+        records_add_number(line, "processor_seconds", trial_processor_seconds());
+        add_check_seconds(line, trial);
         records_add_number(line, "tokens_per_second", speed(clocks));
         if (trial->prefix.layers > 0) {
             records_add_int(line, "prefix_read", atomic_load(&trial->prefix.n_read));
