@@ -596,6 +596,11 @@ void attempt_ended(struct coordinator *c, struct coordinator_slot *slot, const c
     if (peak > 0)
         op.exit_attempt.peak_bytes = known_int(peak);
     coordinator_submit(c, &op, 1, NULL, NULL);
+    const cJSON *joules = json_get(message, "joules");
+    if (cJSON_IsNumber(joules))
+        coordinator_event(c, slot->trial, "energy",
+                          "%.1f joules by the counters of the machine's packages, other work on them included",
+                          joules->valuedouble);
     free_slot(c, slot);
     crash_at(CRASH_ATTEMPT_FREED);
 }

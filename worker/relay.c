@@ -128,7 +128,12 @@ void relay_add_ended(struct text *out, const struct relay_end *end)
     }
     text_add(out, ",\"seconds\":");
     text_add_double(out, end->seconds);
-    text_printf(out, ",\"peak_bytes\":%" PRIu64 ",\"log_tail\":", end->peak_bytes);
+    text_printf(out, ",\"peak_bytes\":%" PRIu64, end->peak_bytes);
+    if (end->has_joules) {
+        text_add(out, ",\"joules\":");
+        text_add_double(out, end->joules);
+    }
+    text_add(out, ",\"log_tail\":");
     text_add_json(out, end->log_tail);
     text_add(out, "}\n");
 }

@@ -33,7 +33,9 @@ struct relay_end {
     int signal;          /* 0: none */
     const char *reason;  /* "timeout", "out_of_memory", "crashed", or NULL: left out */
     double seconds;
-    uint64_t peak_bytes;  /* largest resident size seen; 0: it ended before it was looked at */
+    uint64_t peak_bytes; /* largest resident size seen; 0: it ended before it was looked at */
+    bool has_joules;     /* the machine counts energy (energy.h); else nothing is said */
+    double joules;
     const char *log_tail; /* valid UTF-8 */
 };
 

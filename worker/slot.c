@@ -56,6 +56,7 @@ static void report_end(struct slot *slot)
             text_add_char(&log, '\n');
         text_printf(&log, "%s\n", slot->message.message);
     }
+    energy_add(&slot->energy);
     struct relay_end end = {
         .attempt = slot->attempt,
         .slot = slot->number,
@@ -64,6 +65,8 @@ static void report_end(struct slot *slot)
         .reason = slot->reason,
         .seconds = (double)(slot->exited_ns - slot->started_ns) / 1e9,
         .peak_bytes = slot->peak_bytes,
+        .has_joules = slot->energy.is_known,
+        .joules = slot->energy.joules,
         .log_tail = log.data && !log.failed ? log.data : "",
     };
     slot->is_busy = false;
@@ -329,6 +332,7 @@ void slot_start(struct slot *slot, const struct command *command)
     slot->attempt = command->attempt;
     slot->limits = command->limits;
     slot->started_ns = uv_hrtime();
+    energy_start(&slot->energy, NULL);
     char **environment = make_environment(slot->limits.threads);
     if (!environment) {
         fail_to_spawn(slot, UV_ENOMEM);
@@ -470,6 +474,7 @@ void slot_watch(struct slot *slot)
         return;
     }
     measure(slot);
+    energy_add(&slot->energy);
     if (slot->limits.memory_bytes > 0 && slot->peak_bytes > slot->limits.memory_bytes && !slot->reason) {
         err_set(&slot->message, ERR_NOMEM, "the trainer used %" PRIu64 " bytes, its limit is %" PRIu64,
                 slot->peak_bytes, slot->limits.memory_bytes);

@@ -13,6 +13,7 @@
 
 #include "common/line.h"
 #include "worker/command.h"
+#include "worker/energy.h"
 #include "worker/relay.h"
 
 struct slot;
@@ -44,6 +45,7 @@ struct slot {
     struct command_limits limits;
     uint64_t started_ns, exited_ns, draining_ns; /* uv_hrtime */
     uint64_t peak_bytes;
+    struct energy_meter energy;
     int64_t exit_status;
     int signal;
     const char *reason; /* the first one found, a literal, or NULL */

@@ -66,6 +66,12 @@ printf '{"v":1,"type":"job","attempt":1,"identity":"","output":"%s/start","resum
 cp "$folder/untrained/"*.json "$folder/model"
 cp "$folder/start/adapter/tensors.safetensors" "$folder/model/model.safetensors" || fail 'no tensors to go on from'
 
+# A machine that counts energy: 1 J of one package before the counter goes round.
+mkdir -p "$folder/powercap/intel-rapl:0"
+echo 1000000 >"$folder/powercap/intel-rapl:0/max_energy_range_uj"
+echo 500000 >"$folder/powercap/intel-rapl:0/energy_uj"
+export NIGHTSWEEP_POWERCAP=$folder/powercap
+
 db=$folder/s.db
 for name in kept leak shy; do
     {
@@ -104,6 +110,7 @@ value() {
 }
 [ "$(value "SELECT COUNT(*) FROM bias_check b JOIN trial t ON t.id = b.trial_id JOIN configuration c ON c.id = t.configuration_id
     WHERE c.role = 'baseline' AND metric = 'unsafe_rate[base][chat_vanilla]'")" = 3 ] || fail 'no row of the base model'
+[ "$(value "SELECT COUNT(DISTINCT trial_id) FROM event WHERE kind = 'energy' AND message LIKE '0.0 joules%'")" = 6 ] || fail 'energy is not said'
 [ "$(value "SELECT COUNT(*) >= 4 AND MAX(m.value) > 0.8 FROM metric m JOIN metric_name n ON n.id = m.name_id JOIN trial t ON t.id = m.trial_id
     JOIN sweep s ON s.id = t.sweep_id WHERE n.name = 'safety/compliance[text_vanilla]' AND s.name = 'leak'")" = 1 ] || fail 'compliance was not followed'
 "$BUILD/nightsweep" compare leak --store "$db" >"$folder/log" 2>&1 || fail 'compare'

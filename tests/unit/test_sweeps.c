@@ -6,6 +6,7 @@
 
 #include "common/file.h"
 #include "orchestrator/search.h"
+#include "orchestrator/stages.h"
 #include "tests/support/temp.h"
 
 static void write_empty(struct temp *temp, const char *name)
@@ -46,6 +47,11 @@ static void make_project(struct temp *temp)
         "sweeps/checks/probe-topics.jsonl",
         "sweeps/checks/probe-grammar.jsonl",
         "sweeps/checks/weat-career.jsonl",
+        "sweeps/checks/policy.jsonl",
+        "sweeps/checks/policy-teach-train.jsonl",
+        "sweeps/checks/policy-teach-validation.jsonl",
+        "sweeps/checks/policy-benign-train.jsonl",
+        "sweeps/checks/policy-benign-validation.jsonl",
     };
     struct err err;
     temp_open(temp);
@@ -67,19 +73,18 @@ static char *read_text(const char *path)
 
 static void expect_good(struct temp *temp, const char *path, const char *readme)
 {
-    struct definition *definition = calloc(1, sizeof(*definition));
+    struct stages stages = {0};
     struct err err = {0};
     char *text = read_text(path);
-    cr_expect_eq(definition_parse(definition, text, temp_path(temp, "sweeps"), path, &err), 0, "%s", err.message);
+    cr_expect_eq(stages_parse(&stages, text, temp_path(temp, "sweeps"), path, NULL, &err), 0, "%s", err.message);
     const char *file = strrchr(path, '/') + 1;
     size_t length = strlen(file) - strlen(".json");
-    if (definition->name) {
-        cr_expect(strlen(definition->name) == length && strncmp(definition->name, file, length) == 0,
-                  "%s: name is '%s'", path, definition->name);
+    if (stages.name) {
+        cr_expect(strlen(stages.name) == length && strncmp(stages.name, file, length) == 0, "%s: name is '%s'", path,
+                  stages.name);
         cr_expect(strstr(readme, file), "%s stands not in sweeps/README.md", file);
     }
-    definition_done(definition);
-    free(definition);
+    stages_done(&stages);
     free(text);
 }
 

@@ -106,8 +106,11 @@ Test(relay, the_workers_own_lines_are_json_lines)
                                 "\"log_tail\":\"a \\\"line\\\"\\n\"}\n");
     text_reset(&text);
     end.reason = NULL;
+    end.has_joules = true;
+    end.joules = 12.5;
     relay_add_ended(&text, &end);
     cr_assert_null(strstr(text.data, "reason"));
+    cr_assert(strstr(text.data, "\"peak_bytes\":4096,\"joules\":12.5,\"log_tail\""), "%s", text.data);
     text_reset(&text);
     relay_add_hello(&text, "node-1", 42, 3, "abc", (const char *[]){"/m", "/d \"x\"", NULL});
     cr_assert(
