@@ -32,6 +32,7 @@ static void replace(struct text *out, const struct text *in, const char *from, c
         text_add(out, to);
     }
     text_add(out, at);
+    out->failed = out->failed || in->failed;
 }
 
 /* How many bytes a substitution takes at c[0..left), and what it puts there; 0: it does not match. */
@@ -83,6 +84,7 @@ static void substitute(struct text *out, const struct text *in, substitution *ru
             text_add_char(out, in->data[at]);
         at += taken ? (size_t)taken : 1;
     }
+    out->failed = out->failed || in->failed;
 }
 
 /* Bytes before trailing white space. */
@@ -110,6 +112,7 @@ void bleu_tokenize(struct text *out, const char *line)
     text_printf(&to, " ");
     text_add(&to, from.data ? from.data : "");
     text_add_char(&to, ' ');
+    to.failed = to.failed || from.failed;
     for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
         substitute(&from, &to, rules[i]);
         swap = from, from = to, to = swap;

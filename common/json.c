@@ -309,6 +309,22 @@ int json_check_memory(struct err *err)
     return did_lack ? err_set(err, ERR_NOMEM, "no memory for JSON") : 0;
 }
 
+bool json_put(cJSON *object, const char *key, cJSON *value)
+{
+    bool is_put = value && cJSON_AddItemToObject(object, key, value);
+    if (!is_put)
+        cJSON_Delete(value);
+    return is_put;
+}
+
+bool json_append(cJSON *array, cJSON *value)
+{
+    bool is_put = value && cJSON_AddItemToArray(array, value);
+    if (!is_put)
+        cJSON_Delete(value);
+    return is_put;
+}
+
 void json_free(cJSON *root)
 {
     cJSON_Delete(root);

@@ -31,6 +31,11 @@ void json_free(cJSON *root); /* NULL is fine */
  * on this thread since the last call: asked at the end of what builds trees that decide something. */
 int json_check_memory(struct err *err) MUST_CHECK;
 
+/* Adds a value, which it takes, to an object under a copy of the key, or behind an array's others. Without memory (of
+ * the value, the container or the key: each may be NULL) it is freed, and the answer is false. */
+bool json_put(cJSON *object, const char *key, cJSON *value);
+bool json_append(cJSON *array, cJSON *value);
+
 /* Case-sensitive member of an object, or NULL. */
 const cJSON *json_get(const cJSON *object, const char *key);
 /* Required members. ERR_FORMAT: "parameters.rank: 'min' is missing, a number was expected". Strings are borrowed. */

@@ -500,10 +500,8 @@ int settings_resolve(const cJSON *given, const char *where, cJSON **resolved, st
         if (strcmp(setting->name, "epochs") == 0 && json_get(given, "steps"))
             continue;
         rc = resolve_one(setting, given, where, &value, err);
-        if (rc == 0 && value && !cJSON_AddItemToObject(out, setting->name, value)) {
-            cJSON_Delete(value);
+        if (rc == 0 && value && !json_put(out, setting->name, value))
             rc = err_set(err, ERR_NOMEM, "%s: no memory", where);
-        }
     }
     if (rc == 0)
         rc = json_check_memory(err);
@@ -523,8 +521,7 @@ cJSON *settings_without_defaults(const cJSON *resolved)
         bool is_default = fallback && json_equal(fallback, item);
         cJSON_Delete(fallback);
         cJSON *copy = is_default ? NULL : cJSON_Duplicate(item, true);
-        if (!is_default && !cJSON_AddItemToObject(out, item->string, copy)) {
-            cJSON_Delete(copy);
+        if (!is_default && !json_put(out, item->string, copy)) {
             cJSON_Delete(out);
             out = NULL;
         }

@@ -8,7 +8,8 @@
 #include "orchestrator/control_request.h"
 #include "orchestrator/printable.h"
 
-static void print_done(const struct command_line *line, const char *sweep, bool is_undone, bool is_changed)
+static int print_done(const struct command_line *line, const char *sweep, bool is_undone, bool is_changed,
+                      struct err *err)
 {
     struct text out = {0};
     if (command_has(line, "json")) {
@@ -26,8 +27,7 @@ static void print_done(const struct command_line *line, const char *sweep, bool 
                     : is_undone ? "listed again"
                                 : "archived: status and serve list it when it is named, or with --archived");
     }
-    fputs(out.data ? out.data : "", stdout);
-    text_done(&out);
+    return command_print(&out, "the answer", 0, err);
 }
 
 static int archive(const struct command_line *line, const char *sweep, struct err *err)
@@ -40,7 +40,7 @@ static int archive(const struct command_line *line, const char *sweep, struct er
     if (rc == 0)
         rc = json_get_int64(answer, "changed", "answer", &n, err);
     if (rc == 0)
-        print_done(line, sweep, is_undone, n > 0);
+        rc = print_done(line, sweep, is_undone, n > 0, err);
     json_free(answer);
     return rc;
 }

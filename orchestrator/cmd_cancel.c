@@ -8,7 +8,7 @@
 #include "orchestrator/control_request.h"
 #include "orchestrator/printable.h"
 
-static void print_done(const struct command_line *line, const struct choice *choice, int64_t n)
+static int print_done(const struct command_line *line, const struct choice *choice, int64_t n, struct err *err)
 {
     struct text out = {0};
     if (command_has(line, "json")) {
@@ -20,8 +20,7 @@ static void print_done(const struct command_line *line, const struct choice *cho
         printable_add(&out, choice->sweep);
         text_printf(&out, "' canceled%s\n", n == 0 ? ": nothing was left to do" : "");
     }
-    fputs(out.data ? out.data : "", stdout);
-    text_done(&out);
+    return command_print(&out, "the answer", 0, err);
 }
 
 static int cancel(const struct command_line *line, const struct choice *choice, struct err *err)
@@ -34,7 +33,7 @@ static int cancel(const struct command_line *line, const struct choice *choice, 
     if (rc == 0)
         rc = json_get_int64(answer, "changed", "answer", &n, err);
     if (rc == 0)
-        print_done(line, choice, n);
+        rc = print_done(line, choice, n, err);
     json_free(answer);
     return rc;
 }

@@ -94,7 +94,7 @@ static bool shrink(const struct command_line *line)
     return is_done;
 }
 
-static void print_done(const struct command_line *line, const struct doomed *doomed, bool is_shrunk)
+static int print_done(const struct command_line *line, const struct doomed *doomed, bool is_shrunk, struct err *err)
 {
     struct text out = {0};
     int64_t freed = doomed->store_bytes - store_file_bytes(line->store);
@@ -114,8 +114,7 @@ static void print_done(const struct command_line *line, const struct doomed *doo
         text_add(&out, is_shrunk ? " bytes of the store\n"
                                  : " bytes of the store, which is in use: `nightsweep gc` gives its room back later\n");
     }
-    fputs(out.data ? out.data : "", stdout);
-    text_done(&out);
+    return command_print(&out, "the answer", 0, err);
 }
 
 static int run(const struct command_line *line, struct err *err)
@@ -133,7 +132,7 @@ static int run(const struct command_line *line, struct err *err)
     if (rc == 0 && doomed.folder)
         rc = file_remove_tree(doomed.folder, err);
     if (rc == 0)
-        print_done(line, &doomed, shrink(line));
+        rc = print_done(line, &doomed, shrink(line), err);
     json_free(answer);
     free(doomed.folder);
     return rc;

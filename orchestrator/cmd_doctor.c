@@ -350,17 +350,14 @@ static int run(const struct command_line *line, struct err *err)
         add_json(&out, &doctor, is_ready);
     else
         add_text(&out, &doctor);
-    int rc = out.failed ? err_set(err, ERR_NOMEM, "no memory for the findings") : is_ready ? 0 : 3;
-    if (rc >= 0)
-        fputs(out.data, stdout);
+    int rc = command_print(&out, "the findings", 0, err);
     for (int i = 0; i < doctor.n; i++) {
         free(doctor.findings[i].name);
         free(doctor.findings[i].value);
         free(doctor.findings[i].advice);
     }
     json_free(doctor.bench);
-    text_done(&out);
-    return rc;
+    return rc == 0 && !is_ready ? 3 : rc;
 }
 
 static const struct command_option options[] = {

@@ -80,11 +80,8 @@ static int run(const struct command_line *line, struct err *err)
         add_json(&out, &gc, is_dry, shrunk);
     else if (rc == 0)
         add_text(&out, &gc, is_dry, shrunk);
-    if (rc == 0)
-        fputs(out.data ? out.data : "", stdout);
-    text_done(&out);
     gc_done(&gc);
-    return rc;
+    return command_print(&out, "the answer", rc, err);
 }
 
 static const struct command_option options[] = {

@@ -65,7 +65,7 @@ static int import_yaml(const char *path, const char *output, struct err *err)
 /* Another store -----------------------------------------------------------------------------------------------------
  */
 
-static void print_imported(const struct command_line *line, const struct store_import *import)
+static int print_imported(const struct command_line *line, const struct store_import *import, struct err *err)
 {
     struct text out = {0};
     if (command_has(line, "json")) {
@@ -82,8 +82,7 @@ static void print_imported(const struct command_line *line, const struct store_i
             text_printf(&out, "%" PRId64 " file%s that the other store names %s gone or changed: not copied\n",
                         import->n_missing, import->n_missing == 1 ? "" : "s", import->n_missing == 1 ? "is" : "are");
     }
-    fputs(out.data ? out.data : "", stdout);
-    text_done(&out);
+    return command_print(&out, "the answer", 0, err);
 }
 
 static int import_store(const struct command_line *line, struct err *err)
@@ -102,9 +101,7 @@ static int import_store(const struct command_line *line, struct err *err)
     if (rc == 0)
         rc = store_import_sweeps(store, &import, err);
     store_close(store);
-    if (rc == 0)
-        print_imported(line, &import);
-    return rc;
+    return rc == 0 ? print_imported(line, &import, err) : rc;
 }
 
 static int run(const struct command_line *line, struct err *err)

@@ -274,7 +274,7 @@ static int write_definition(struct text *out, const struct start *s, struct err 
     return rc == 0 && out->failed ? no_memory(err) : rc;
 }
 
-static void print_found(const struct start *s, bool is_json)
+static int print_found(const struct start *s, bool is_json, struct err *err)
 {
     const struct look_roles *r = &s->roles;
     struct text out = {0};
@@ -309,8 +309,7 @@ static void print_found(const struct start *s, bool is_json)
         text_add(&out,
                  "` says what it costs, `nightsweep data` looks the data over; docs/methods.md has every setting\n");
     }
-    fputs(out.data ? out.data : "", stdout);
-    text_done(&out);
+    return command_print(&out, "the answer", 0, err);
 }
 
 /* What is written is a definition that this program takes: it is read back before it stands there. */
@@ -337,8 +336,9 @@ static int write_checked(struct start *s, struct err *err)
 
 static int run(const struct command_line *line, struct err *err)
 {
-    static struct start start;
+    static struct start start; /* too large for the stack */
     struct start *s = &start;
+    memset(s, 0, sizeof(*s));
     s->line = line;
     int rc = read_model(s, err);
     if (rc == 0)
@@ -352,7 +352,7 @@ static int run(const struct command_line *line, struct err *err)
     if (rc == 0)
         rc = write_checked(s, err);
     if (rc == 0)
-        print_found(s, command_has(line, "json"));
+        rc = print_found(s, command_has(line, "json"), err);
     look_done(&s->look);
     free(s->train);
     free(s->validation);

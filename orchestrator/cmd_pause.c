@@ -23,7 +23,7 @@ static int find_sweep(const struct command_line *line, char **sweep, struct err 
     return *sweep ? 0 : err_set(err, ERR_NOMEM, "no memory for a name");
 }
 
-static void print_done(const struct command_line *line, const char *sweep, const char *word)
+static int print_done(const struct command_line *line, const char *sweep, const char *word, struct err *err)
 {
     struct text out = {0};
     text_add(&out, command_has(line, "json") ? "{\"v\":1,\"sweep\":" : "sweep '");
@@ -35,8 +35,7 @@ static void print_done(const struct command_line *line, const char *sweep, const
         text_add(&out, "}\n");
     else
         text_printf(&out, "' %s\n", word);
-    fputs(out.data ? out.data : "", stdout);
-    text_done(&out);
+    return command_print(&out, "the answer", 0, err);
 }
 
 static int ask(const struct command_line *line, enum control_op op, const char *word, struct err *err)
@@ -49,7 +48,7 @@ static int ask(const struct command_line *line, enum control_op op, const char *
     if (rc == 0)
         rc = control_perform(line->store, &request, &answer, err);
     if (rc == 0)
-        print_done(line, sweep, word);
+        rc = print_done(line, sweep, word, err);
     json_free(answer);
     free(sweep);
     return rc;

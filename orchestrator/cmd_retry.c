@@ -8,7 +8,7 @@
 #include "orchestrator/control_request.h"
 #include "orchestrator/printable.h"
 
-static void print_done(const struct command_line *line, const char *sweep, int64_t n)
+static int print_done(const struct command_line *line, const char *sweep, int64_t n, struct err *err)
 {
     struct text out = {0};
     if (command_has(line, "json")) {
@@ -21,8 +21,7 @@ static void print_done(const struct command_line *line, const char *sweep, int64
         text_add(&out,
                  n > 0 ? "' to be tried again: by the run that is working, or the next `nightsweep run`\n" : "'\n");
     }
-    fputs(out.data ? out.data : "", stdout);
-    text_done(&out);
+    return command_print(&out, "the answer", 0, err);
 }
 
 static int retry(const struct command_line *line, const struct choice *choice, struct err *err)
@@ -34,7 +33,7 @@ static int retry(const struct command_line *line, const struct choice *choice, s
     if (rc == 0)
         rc = json_get_int64(answer, "changed", "answer", &n, err);
     if (rc == 0)
-        print_done(line, choice->sweep, n);
+        rc = print_done(line, choice->sweep, n, err);
     json_free(answer);
     return rc;
 }

@@ -182,9 +182,7 @@ static int detach(struct running *r, bool *is_parent, struct err *err)
         text_printf(&out, "'. `kill %lld` stops it in good order, `nightsweep status` says how far it is.\n",
                     (long long)pid);
     }
-    fputs(out.data ? out.data : "", stdout);
-    text_done(&out);
-    return 0;
+    return command_print(&out, "the process's number", 0, err);
 }
 
 /* Running ------------------------------------------------------------------------------------------------------------
@@ -366,13 +364,8 @@ static int finish(struct running *r, struct err *err)
         rc = finish_file(&out, r, store, &r->files[i], err);
     if (rc == 0)
         add_end(&out, r);
-    if (rc == 0 && out.failed)
-        rc = no_memory(err);
-    if (rc == 0)
-        fputs(out.data ? out.data : "", stdout);
-    text_done(&out);
     store_close(store);
-    return rc;
+    return command_print(&out, "the summary", rc, err);
 }
 
 /* --on-finish --------------------------------------------------------------------------------------------------------

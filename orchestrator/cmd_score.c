@@ -87,7 +87,7 @@ static int add_all(struct scores *scores, const struct lines *files, int n_files
     return rc;
 }
 
-static void print_json(const struct scores *scores, size_t segments, int references)
+static int print_json(const struct scores *scores, size_t segments, int references, struct err *err)
 {
     struct text out = {0};
     text_printf(&out, "{\"v\":1,\"segments\":%zu,\"references\":%d,\"bleu\":", segments, references);
@@ -98,8 +98,7 @@ static void print_json(const struct scores *scores, size_t segments, int referen
     text_add_double(&out, chrf_score(&scores->chrf_words));
     text_printf(&out, ",\"hypothesis_words\":%lld,\"reference_words\":%lld}\n",
                 (long long)scores->bleu.hypothesis_length, (long long)scores->bleu.reference_length);
-    fputs(out.data ? out.data : "", stdout);
-    text_done(&out);
+    return command_print(&out, "the scores", 0, err);
 }
 
 static void print_text(const struct scores *scores, size_t segments, int references)
@@ -125,7 +124,7 @@ static int run(const struct command_line *line, struct err *err)
     if (rc == 0)
         rc = add_all(&scores, files, n_files, err);
     if (rc == 0 && command_has(line, "json"))
-        print_json(&scores, files[0].n, n_files - 1);
+        rc = print_json(&scores, files[0].n, n_files - 1, err);
     else if (rc == 0)
         print_text(&scores, files[0].n, n_files - 1);
     for (int f = 0; f < n_files; f++)

@@ -60,7 +60,7 @@ static int make_paths(cJSON *job, const char *folder, struct err *err)
 static void set_member(cJSON *object, const char *key, cJSON *value)
 {
     cJSON_DeleteItemFromObjectCaseSensitive(object, key);
-    cJSON_AddItemToObject(object, key, value);
+    json_put(object, key, value);
 }
 
 /* What every job has and a person need not write. */
@@ -298,8 +298,9 @@ static int report(const struct train *train, const struct command_line *line, st
     if (!command_has(line, "json")) {
         struct text out = {0};
         add_result(&out, train, command_value(line, "output"));
-        fputs(out.data ? out.data : "", stdout);
-        text_done(&out);
+        rc = command_print(&out, "the result", 0, err);
+        if (rc < 0)
+            return rc;
     }
     return text_equal(json_get(train->last, "type")->valuestring, "stopped") ? 1 : 0;
 }

@@ -367,20 +367,11 @@ static int move_cases(struct definition_reader *r, cJSON *parameters, cJSON *set
         cJSON *value = cJSON_DetachItemFromObjectCaseSensitive(item, "value"), *values = cJSON_CreateArray();
         if (!value)
             problems_add(&r->problems, "settings.%s: each case needs a 'value'", setting->string);
-        if (values && value)
-            cJSON_AddItemToArray(values, value);
-        else
-            cJSON_Delete(value);
-        if (!values || !cJSON_AddItemToObject(item, "values", values)) {
-            cJSON_Delete(values);
+        json_append(values, value);
+        if (!json_put(item, "values", values))
             rc = ERR_NOMEM;
-        }
     }
-    if (!cJSON_AddItemToObject(parameters, setting->string, setting)) {
-        cJSON_Delete(setting);
-        rc = ERR_NOMEM;
-    }
-    return rc;
+    return json_put(parameters, setting->string, setting) ? rc : ERR_NOMEM;
 }
 
 /* A starting adapter that an earlier sweep makes: the setting stands, its value is filled in trial by trial (job.c). */

@@ -43,8 +43,7 @@ static cJSON *merge(const cJSON *settings, const cJSON *configuration)
     for (const cJSON *item = out && configuration ? configuration->child : NULL; item; item = item->next) {
         cJSON *copy = cJSON_Duplicate(item, true);
         cJSON_DeleteItemFromObjectCaseSensitive(out, item->string);
-        if (!copy || !cJSON_AddItemToObject(out, item->string, copy)) {
-            cJSON_Delete(copy);
+        if (!json_put(out, item->string, copy)) {
             cJSON_Delete(out);
             return NULL;
         }

@@ -197,10 +197,7 @@ int space_evaluate(const struct parameter *parameter, const struct distribution 
 
 int space_put(cJSON *values, const struct parameter *parameter, cJSON *value, struct err *err)
 {
-    if (value && cJSON_AddItemToObject(values, parameter->name, value))
-        return 0;
-    cJSON_Delete(value);
-    return err_set(err, ERR_NOMEM, "no memory for a configuration");
+    return json_put(values, parameter->name, value) ? 0 : err_set(err, ERR_NOMEM, "no memory for a configuration");
 }
 
 int space_start(const struct space *space, cJSON **values, struct err *err)

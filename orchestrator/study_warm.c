@@ -21,7 +21,7 @@ static cJSON *pick(const struct study *study, const cJSON *values)
         const char *name = study->definition->space.parameters[i].name;
         const cJSON *value = json_get(values, name);
         if (value)
-            cJSON_AddItemToObject(picked, name, cJSON_Duplicate(value, true));
+            json_put(picked, name, cJSON_Duplicate(value, true));
     }
     return picked;
 }

@@ -97,7 +97,7 @@ static void read_metric(struct wandb_reader *reader, const cJSON *metric, const 
     cJSON *objective = cJSON_CreateObject();
     cJSON_AddStringToObject(objective, "metric", cJSON_IsString(name) ? name->valuestring : "");
     cJSON_AddStringToObject(objective, "goal", cJSON_IsString(goal) ? goal->valuestring : "minimize");
-    cJSON_AddItemToArray(objectives, objective);
+    json_append(objectives, objective);
 }
 
 static void read_metrics(struct wandb_reader *reader, const cJSON *root, cJSON *out)
@@ -198,10 +198,8 @@ static int take_own(struct wandb_reader *reader, const cJSON *own, cJSON *out, s
     for (const cJSON *item = own ? own->child : NULL; item; item = item->next) {
         cJSON *copy = cJSON_Duplicate(item, true);
         cJSON_DeleteItemFromObjectCaseSensitive(out, item->string);
-        if (!copy || !cJSON_AddItemToObject(out, item->string, copy)) {
-            cJSON_Delete(copy);
+        if (!json_put(out, item->string, copy))
             return err_set(err, ERR_NOMEM, "no memory for a definition");
-        }
     }
     return 0;
 }
@@ -215,12 +213,13 @@ static void add_notes(const struct wandb_reader *reader, const cJSON *root, cJSO
         return;
     cJSON *notes = cJSON_AddArrayToObject(out, "notes");
     if (cJSON_IsString(description))
-        cJSON_AddItemToArray(notes, cJSON_CreateString(description->valuestring));
+        json_append(notes, cJSON_CreateString(description->valuestring));
     while (line && *line) {
         struct text note = {0};
         size_t n = strcspn(line, "\n");
         text_add_n(&note, line, n);
-        cJSON_AddItemToArray(notes, cJSON_CreateString(note.data ? note.data : ""));
+        json_append(notes, cJSON_CreateString(note.data ? note.data : ""));
+        reader->remarks->failed = reader->remarks->failed || note.failed;
         text_done(&note);
         line += n + (line[n] == '\n');
     }
@@ -266,6 +265,10 @@ int wandb_convert(const char *text, size_t n, const char *path, cJSON **definiti
         rc = convert(&reader, root, path, out, err);
     if (rc == 0)
         add_notes(&reader, root, out);
+    if (rc == 0)
+        rc = json_check_memory(err);
+    if (rc == 0 && remarks->failed)
+        rc = err_set(err, ERR_NOMEM, "no memory for a definition");
     if (rc == 0)
         rc = problems_result(&reader.problems, path, err);
     problems_done(&reader.problems);

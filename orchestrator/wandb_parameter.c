@@ -141,7 +141,7 @@ static bool is_whole(double value)
 static void add_range(struct place *place, double min, double max, double q, bool is_log)
 {
     if (q > 0 && min == max) {
-        cJSON_AddItemToArray(cJSON_AddArrayToObject(place->out, "values"), cJSON_CreateNumber(min));
+        json_append(cJSON_AddArrayToObject(place->out, "values"), cJSON_CreateNumber(min));
         return;
     }
     cJSON_AddNumberToObject(place->out, "min", min);
@@ -177,8 +177,8 @@ static void add_listed(struct place *place, double low, double high, double q,
                 total += share;
                 continue;
             }
-            cJSON_AddItemToArray(values, cJSON_CreateNumber(multiple(k, q)));
-            cJSON_AddItemToArray(probabilities, cJSON_CreateNumber(total > 0 ? share / total : 0));
+            json_append(values, cJSON_CreateNumber(multiple(k, q)));
+            json_append(probabilities, cJSON_CreateNumber(total > 0 ? share / total : 0));
         }
 }
 
@@ -191,7 +191,7 @@ static void convert_categories(struct place *place)
         problems_add(&place->reader->problems, "%s.values: %s was found, a list of at least one value was expected",
                      place->where, cJSON_IsArray(values) ? "an empty list" : json_type_name(values));
     else
-        cJSON_AddItemToObject(place->out, "values", cJSON_Duplicate(values, true));
+        json_put(place->out, "values", cJSON_Duplicate(values, true));
 }
 
 /* Weights, whatever their sum. */
@@ -215,7 +215,7 @@ static void convert_weighted(struct place *place)
     }
     cJSON *shares = cJSON_AddArrayToObject(place->out, "probabilities");
     for (const cJSON *item = list->child; item; item = item->next)
-        cJSON_AddItemToArray(shares, cJSON_CreateNumber(item->valuedouble / sum));
+        json_append(shares, cJSON_CreateNumber(item->valuedouble / sum));
 }
 
 static void convert_int_uniform(struct place *place)
@@ -403,7 +403,7 @@ static void convert_beta(struct place *place)
     }
     cJSON *values = cJSON_AddArrayToObject(place->out, "values");
     for (int i = 0; i < BETA_VALUES; i++)
-        cJSON_AddItemToArray(values, cJSON_CreateNumber(beta_quantile(a, b, (i + 0.5) / BETA_VALUES)));
+        json_append(values, cJSON_CreateNumber(beta_quantile(a, b, (i + 0.5) / BETA_VALUES)));
     text_printf(place->reader->remarks, "%s: a beta distribution has no counterpart, its %d quantiles stand for it\n",
                 place->where, BETA_VALUES);
 }
@@ -528,10 +528,7 @@ static int read_nested(struct wandb_reader *reader, const char *name, const cJSO
 
 static int put(cJSON *object, const char *name, cJSON *value, struct err *err)
 {
-    if (value && cJSON_AddItemToObject(object, name, value))
-        return 0;
-    cJSON_Delete(value);
-    return err_set(err, ERR_NOMEM, "no memory for the parameters");
+    return json_put(object, name, value) ? 0 : err_set(err, ERR_NOMEM, "no memory for the parameters");
 }
 
 int wandb_read_parameter(struct wandb_reader *reader, const char *name, const cJSON *item, struct err *err)

@@ -95,7 +95,7 @@ static int read_sequence(struct reader *reader, const yaml_node_t *node, cJSON *
         cJSON *value = NULL;
         rc = read_node(reader, *item, &value);
         if (rc == 0)
-            cJSON_AddItemToArray(list, value);
+            json_append(list, value);
     }
     return rc;
 }
@@ -114,10 +114,8 @@ static int merge(struct reader *reader, const yaml_node_t *at, cJSON *object, co
     for (const cJSON *item = other->child; item; item = item->next)
         if (!json_get(object, item->string)) {
             cJSON *copy = cJSON_Duplicate(item, true);
-            if (!copy || !cJSON_AddItemToObject(object, item->string, copy)) {
-                cJSON_Delete(copy);
+            if (!json_put(object, item->string, copy))
                 return no_memory(reader);
-            }
         }
     return 0;
 }
@@ -141,10 +139,7 @@ static int read_pair(struct reader *reader, const yaml_node_pair_t *pair, cJSON 
         *merged = value;
         return 0;
     }
-    if (cJSON_AddItemToObject(object, name, value))
-        return 0;
-    cJSON_Delete(value);
-    return no_memory(reader);
+    return json_put(object, name, value) ? 0 : no_memory(reader);
 }
 
 static int read_mapping(struct reader *reader, const yaml_node_t *node, cJSON *object)

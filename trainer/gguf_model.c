@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/json.h"
 #include "common/text.h"
 #include "trainer/gguf_internal.h"
 
@@ -125,6 +126,8 @@ int gguf_config(const struct gguf *gguf, cJSON **out, struct err *err)
     rc = add_sizes(gguf, a, config, err);
     if (rc == 0)
         rc = add_scaling(gguf, a, config, err);
+    if (rc == 0)
+        rc = json_check_memory(err);
     if (rc < 0)
         cJSON_Delete(config);
     else
@@ -179,28 +182,28 @@ static void add_splitting(const struct splitting *splitting, cJSON *json)
     if (splitting->splits_digits) {
         cJSON *digits = step("Digits");
         cJSON_AddBoolToObject(digits, "individual_digits", true);
-        cJSON_AddItemToArray(list, digits);
+        json_append(list, digits);
     }
     if (splitting->pattern) {
         cJSON *split = step("Split"), *pattern = cJSON_AddObjectToObject(split, "pattern");
         cJSON_AddStringToObject(pattern, "Regex", splitting->pattern);
         cJSON_AddStringToObject(split, "behavior", "Isolated");
-        cJSON_AddItemToArray(list, split);
+        json_append(list, split);
     }
     cJSON *bytes = step("ByteLevel");
     cJSON_AddBoolToObject(bytes, "add_prefix_space", false);
     cJSON_AddBoolToObject(bytes, "use_regex", !splitting->pattern);
-    cJSON_AddItemToArray(list, bytes);
-    cJSON_AddItemToObject(json, "pre_tokenizer", sequence);
-    cJSON_AddItemToObject(json, "normalizer", splitting->composes ? step("NFC") : cJSON_CreateNull());
-    cJSON_AddItemToObject(json, "decoder", step("ByteLevel"));
+    json_append(list, bytes);
+    json_put(json, "pre_tokenizer", sequence);
+    json_put(json, "normalizer", splitting->composes ? step("NFC") : cJSON_CreateNull());
+    json_put(json, "decoder", step("ByteLevel"));
 }
 
 static void add_special(cJSON *list, const char *text)
 {
     cJSON *piece = cJSON_CreateObject(), *special = cJSON_AddObjectToObject(piece, "SpecialToken");
     cJSON_AddStringToObject(special, "id", text);
-    cJSON_AddItemToArray(list, piece);
+    json_append(list, piece);
 }
 
 static void add_sequence(cJSON *list, const char *id, int type)
@@ -208,7 +211,7 @@ static void add_sequence(cJSON *list, const char *id, int type)
     cJSON *piece = cJSON_CreateObject(), *sequence = cJSON_AddObjectToObject(piece, "Sequence");
     cJSON_AddStringToObject(sequence, "id", id);
     cJSON_AddNumberToObject(sequence, "type_id", type);
-    cJSON_AddItemToArray(list, piece);
+    json_append(list, piece);
 }
 
 /* The text of a special token by the metadata's id; NULL when it is not to be added. */
@@ -249,7 +252,7 @@ static int add_template(const struct gguf *gguf, const struct splitting *splitti
                 add_special(list, end);
         }
     }
-    cJSON_AddItemToObject(json, "post_processor", template);
+    json_put(json, "post_processor", template);
     return 0;
 }
 
@@ -266,7 +269,7 @@ static void add_added(const struct gguf_list *tokens, const struct gguf_list *ty
         cJSON_AddStringToObject(added, "content", tokens->texts[i]);
         cJSON_AddBoolToObject(added, "special", is_control);
         cJSON_AddBoolToObject(added, "normalized", false);
-        cJSON_AddItemToArray(list, added);
+        json_append(list, added);
     }
 }
 
@@ -284,7 +287,7 @@ static int add_model(const struct gguf *gguf, const struct splitting *splitting,
         cJSON_AddNumberToObject(vocabulary, tokens->texts[i], (double)i);
     list = cJSON_AddArrayToObject(model, "merges");
     for (size_t i = 0; i < merges.n; i++)
-        cJSON_AddItemToArray(list, cJSON_CreateString(merges.texts[i]));
+        json_append(list, cJSON_CreateString(merges.texts[i]));
     return 0;
 }
 
@@ -313,6 +316,8 @@ int gguf_tokenizer(const struct gguf *gguf, cJSON **out, struct err *err)
     add_splitting(splitting, json);
     if (rc == 0)
         rc = add_template(gguf, splitting, &tokens, json, err);
+    if (rc == 0)
+        rc = json_check_memory(err);
     if (rc < 0)
         cJSON_Delete(json);
     else

@@ -419,7 +419,7 @@ static void add_header(struct text *header, const struct tensor_source *tensors,
         at += 4 * elements;
     }
     text_add(header, "}");
-    while (header->len % 8 != 0)
+    while (!header->failed && header->len % 8 != 0)
         text_add(header, " ");
 }
 

@@ -293,7 +293,7 @@ static int encode(const struct tokenizer *tokenizer, const struct template *temp
         return err_set(err, ERR_USAGE, "%d tokens do not hold the %d special ones", max_tokens, template->n_special);
     if (strlen(text) > TOKENIZER_MAX_TEXT / 8 || (pair && strlen(pair) > TOKENIZER_MAX_TEXT / 8))
         return err_set(err, ERR_DATA, "a text is longer than %d bytes", TOKENIZER_MAX_TEXT / 8);
-    t->work->failed = false;
+    t->work->failed = t->work->words.failed = t->work->other.failed = false;
     added_cut(t, text, strlen(text), false, true, encode_stretch, &texts[0]);
     if (pair)
         added_cut(t, pair, strlen(pair), false, true, encode_stretch, &texts[1]);

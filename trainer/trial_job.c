@@ -133,10 +133,9 @@ static int resolve_settings(struct trial_job *job, struct err *err)
     int rc = settings_resolve(given, "settings", &resolved, err);
     if (rc < 0)
         return rc;
-    if (given)
-        cJSON_ReplaceItemInObjectCaseSensitive(job->root, "settings", resolved);
-    else
-        cJSON_AddItemToObject(job->root, "settings", resolved);
+    cJSON_DeleteItemFromObjectCaseSensitive(job->root, "settings");
+    if (!json_put(job->root, "settings", resolved))
+        return err_set(err, ERR_NOMEM, "no memory for the settings");
     job->settings = resolved;
     for (const cJSON *item = resolved->child; item; item = item->next) {
         bool is_off = cJSON_IsString(item) && text_equal(item->valuestring, "none");
