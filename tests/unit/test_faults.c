@@ -1,6 +1,7 @@
 /* The n-th allocation fails, the n-th call to the file system fails, for every n until a run meets none: no crash, an
  * error with a message or a result that is right all the same, no memory left behind, and of the store what it has
- * acknowledged. FAULTS_STRIDE=1 takes every allocation; by default each seventh, and every call to the file system. */
+ * acknowledged. FAULTS_STRIDE=1 takes every allocation; by default some hundreds of each path, and every call to the
+ * file system. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -11,7 +12,7 @@
 #include "common/file.h"
 #include "orchestrator/plan.h"
 #include "orchestrator/store_op.h"
-#include "tests/support/faults/faults.h"
+#include "tests/support/faults/paths.h"
 #include "tests/support/temp.h"
 #include "trainer/counterfactual.h"
 #include "trainer/trial_job.h"
@@ -42,8 +43,9 @@ TestSuite(faults, .init = setup, .fini = teardown, .timeout = 1200);
 /* The paths ---------------------------------------------------------------------------------------------------------
  */
 
-static int plan_path(struct err *problem)
+static int plan_path(const void *context, struct err *problem)
 {
+    (void)context;
     static const char text[] =
         "{\"name\": \"p\", \"model\": \"model\", \"task\": {\"train\": \"train.jsonl\", \"text\": \"text\", \"label\": "
         "\"label\"}, \"settings\": {\"epochs\": 2}, \"parameters\": {\"method\": {\"values\": [\"lora\", \"full\"]}, "
@@ -74,8 +76,9 @@ static int plan_path(struct err *problem)
     return rc;
 }
 
-static int job_path(struct err *problem)
+static int job_path(const void *context, struct err *problem)
 {
+    (void)context;
     static const char text[] = "{\"v\": 1, \"type\": \"job\", \"attempt\": 1, \"output\": \"/o\", \"model\": "
                                "{\"path\": \"/m\"}, \"task\": {\"kind\": "
                                "\"classification\", \"train\": \"/t\", \"text\": \"text\", \"label\": \"label\"}, "
@@ -89,8 +92,9 @@ static int job_path(struct err *problem)
     return rc;
 }
 
-static int items_path(struct err *problem)
+static int items_path(const void *context, struct err *problem)
 {
+    (void)context;
     static const char text[] =
         "{\"kind\": \"counterfactual\", \"templates\": [\"{who} is {a}.\"], \"lists\": {\"who\": [[\"she\", \"he\"], "
         "[\"her\", \"him\"]]}, \"slots\": {\"a\": [\"one\", \"two\"]}, \"swaps\": [[\"mother\", \"father\"]]}";
@@ -110,60 +114,21 @@ static int items_path(struct err *problem)
     return rc;
 }
 
-static const struct path {
-    const char *name;
-    int (*run)(struct err *problem);
-} paths[] = {{"plan", plan_path}, {"job", job_path}, {"items", items_path}};
+static const struct fault_path paths[] = {
+    {"plan", plan_path, NULL}, {"job", job_path, NULL}, {"items", items_path, NULL}};
 
 #ifndef NIGHTSWEEP_ASAN /* the sanitizers have a malloc of their own */
-static long stride(void)
-{
-    const char *given = getenv("FAULTS_STRIDE");
-    long n = given ? strtol(given, NULL, 10) : 7;
-    return n > 0 ? n : 7;
-}
-#endif
-
-/* Runs a path with each n; how many runs that took. */
-static long each_fault(const struct path *path, enum fault_kind kind, int error, long step)
-{
-    long runs = 0, n = 1, calls;
-    cr_assert_eq(path->run(&err), 0, "%s: %s", path->name, err.message);
-    faults_start(kind, 1, error, false); /* what is allocated once stays */
-    (void)!path->run(&err);
-    faults_stop();
-    do {
-        long before = faults_blocks();
-        err = (struct err){0};
-        faults_start(kind, n, error, false);
-        int rc = path->run(&err);
-        calls = faults_stop();
-        if (getenv("FAULTS_SHOW"))
-            printf("%s, fault %ld of %ld: %d %s\n", path->name, n, calls, rc, err.message);
-        cr_expect(rc == 0 || (rc == err.code && err.message[0]), "%s, fault %ld: code %d without a message", path->name,
-                  n, rc);
-        cr_expect_eq(faults_blocks(), before, "%s, fault %ld of %ld: %ld blocks left (%s)", path->name, n, calls,
-                     faults_blocks() - before, err.message);
-        cr_expect(rc == 0 || rc != ERR_INTERNAL, "%s, fault %ld: %s", path->name, n, err.message);
-        runs++;
-        n += step;
-    } while (calls >= n - step);
-    cr_assert_eq(path->run(&err), 0, "%s afterwards: %s", path->name, err.message);
-    return runs;
-}
-
-#ifndef NIGHTSWEEP_ASAN
 Test(faults, every_allocation_of_reading_and_planning)
 {
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
-        cr_expect_geq(each_fault(&paths[i], FAULT_ALLOCATION, ENOMEM, stride()), 5);
+        cr_expect_geq(fault_each(&paths[i], FAULT_ALLOCATION, ENOMEM, 400), 5);
 }
 #endif
 
 Test(faults, every_call_of_reading_and_planning)
 {
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
-        each_fault(&paths[i], FAULT_IO, EIO, 1);
+        fault_each(&paths[i], FAULT_IO, EIO, 400);
 }
 
 /* The store ---------------------------------------------------------------------------------------------------------
@@ -263,7 +228,7 @@ static void each_store_fault(enum fault_kind kind, int error, bool stays, long s
 #ifndef NIGHTSWEEP_ASAN
 Test(faults, every_allocation_of_the_store)
 {
-    each_store_fault(FAULT_ALLOCATION, ENOMEM, false, 5 * stride());
+    each_store_fault(FAULT_ALLOCATION, ENOMEM, false, fault_stride(35));
 }
 #endif
 

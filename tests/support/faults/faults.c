@@ -1,10 +1,13 @@
 /* Allocations and calls to the file system that fail on request: see faults.h. */
 #include "tests/support/faults/faults.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,13 +67,46 @@ extern void *__libc_realloc(void *block, size_t size);
 extern void *__libc_memalign(size_t alignment, size_t size);
 extern void __libc_free(void *block);
 
-static bool has_no_memory(void)
+/* Addresses of the libraries whose allocations FAULT_OWN_ALLOCATION leaves out. */
+enum { MAX_RANGES = 16 };
+static struct range {
+    uintptr_t begin, end;
+} ranges[MAX_RANGES];
+static int n_ranges;
+
+static int keep_library(struct dl_phdr_info *info, size_t size, void *context)
 {
-    if (kind != FAULT_ALLOCATION || !is_due())
+    (void)size;
+    (void)context;
+    if (!strstr(info->dlpi_name, "libsqlite3") && !strstr(info->dlpi_name, "libcrypto"))
+        return 0;
+    for (int i = 0; i < info->dlpi_phnum && n_ranges < MAX_RANGES; i++)
+        if (info->dlpi_phdr[i].p_type == PT_LOAD && (info->dlpi_phdr[i].p_flags & PF_X)) {
+            uintptr_t begin = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+            ranges[n_ranges++] = (struct range){begin, begin + info->dlpi_phdr[i].p_memsz};
+        }
+    return 0;
+}
+
+static bool is_of_library(const void *caller)
+{
+    if (n_ranges == 0)
+        dl_iterate_phdr(keep_library, NULL);
+    for (int i = 0; i < n_ranges; i++)
+        if ((uintptr_t)caller >= ranges[i].begin && (uintptr_t)caller < ranges[i].end)
+            return true;
+    return false;
+}
+
+static bool has_no_memory(const void *caller)
+{
+    bool counts = kind == FAULT_ALLOCATION || (kind == FAULT_OWN_ALLOCATION && !is_of_library(caller));
+    if (!counts || !is_due())
         return false;
     errno = ENOMEM;
     return true;
 }
+#define HAS_NO_MEMORY() has_no_memory(__builtin_return_address(0))
 
 static void *counted(void *block)
 {
@@ -80,17 +116,17 @@ static void *counted(void *block)
 
 void *malloc(size_t size)
 {
-    return has_no_memory() ? NULL : counted(__libc_malloc(size));
+    return HAS_NO_MEMORY() ? NULL : counted(__libc_malloc(size));
 }
 
 void *calloc(size_t n, size_t size)
 {
-    return has_no_memory() ? NULL : counted(__libc_calloc(n, size));
+    return HAS_NO_MEMORY() ? NULL : counted(__libc_calloc(n, size));
 }
 
 void *realloc(void *block, size_t size)
 {
-    if (has_no_memory())
+    if (HAS_NO_MEMORY())
         return NULL;
     void *moved = __libc_realloc(block, size);
     blocks += (moved != NULL) - (block != NULL);
@@ -99,12 +135,12 @@ void *realloc(void *block, size_t size)
 
 void *aligned_alloc(size_t alignment, size_t size)
 {
-    return has_no_memory() ? NULL : counted(__libc_memalign(alignment, size));
+    return HAS_NO_MEMORY() ? NULL : counted(__libc_memalign(alignment, size));
 }
 
 int posix_memalign(void **out, size_t alignment, size_t size)
 {
-    void *block = has_no_memory() ? NULL : counted(__libc_memalign(alignment, size));
+    void *block = HAS_NO_MEMORY() ? NULL : counted(__libc_memalign(alignment, size));
     if (!block)
         return ENOMEM;
     *out = block;
@@ -289,6 +325,50 @@ int fcntl(int fd, int command, ...)
     void *argument = va_arg(arguments, void *);
     va_end(arguments);
     return fails() ? -1 : real(fd, command, argument);
+}
+
+/* Closed all the same, as Linux does. */
+int close(int fd)
+{
+    REAL(close);
+    int rc = real(fd);
+    return fails() ? -1 : rc;
+}
+
+int fstat(int fd, struct stat *out)
+{
+    REAL(fstat);
+    return fails() ? -1 : real(fd, out);
+}
+
+DIR *opendir(const char *path)
+{
+    REAL(opendir);
+    return fails() ? NULL : real(path);
+}
+
+char *realpath(const char *restrict path, char *restrict out)
+{
+    REAL(realpath);
+    return fails() ? NULL : real(path, out);
+}
+
+int unlinkat(int folder, const char *path, int flags)
+{
+    REAL(unlinkat);
+    return fails() ? -1 : real(folder, path, flags);
+}
+
+int mkostemp(char *path, int flags)
+{
+    REAL(mkostemp);
+    return fails() ? -1 : real(path, flags);
+}
+
+int posix_fallocate(int fd, off_t offset, off_t n)
+{
+    REAL(posix_fallocate);
+    return fails() ? fail_with : real(fd, offset, n);
 }
 
 void *mmap(void *address, size_t n, int protection, int flags, int fd, off_t offset)

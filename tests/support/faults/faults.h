@@ -14,10 +14,12 @@
 
 enum fault_kind {
     FAULT_NONE,
-    FAULT_ALLOCATION, /* NULL, errno ENOMEM */
-    FAULT_IO,         /* −1 and the errno given */
-    FAULT_SHORT,      /* the write takes half of what it was given */
-    FAULT_INTERRUPT   /* −1, EINTR */
+    FAULT_ALLOCATION,     /* NULL, errno ENOMEM */
+    FAULT_OWN_ALLOCATION, /* the same, leaving out those of SQLite and libcrypto: thousands that end in one place of
+                             ours */
+    FAULT_IO,             /* −1 and the errno given */
+    FAULT_SHORT,          /* the write takes half of what it was given */
+    FAULT_INTERRUPT       /* −1, EINTR */
 };
 
 /* From now on counts calls of that kind (allocations; or opens, reads, writes, syncs, renames, …) and lets the n-th,
