@@ -1,5 +1,5 @@
 # Every command a person needs; `make help` lists them.
-VARIANT ?= release#   build/<variant>/ side by side: release debug asan tsan cov f64
+VARIANT ?= release#   build/<variant>/ side by side: release debug asan tsan coverage f64
 BUILD   := build/$(VARIANT)
 LAYERS  := common trainer worker orchestrator
 
@@ -17,10 +17,10 @@ COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 VARIANT_FLAGS_debug := -O0
 VARIANT_FLAGS_asan  := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -DNIGHTSWEEP_ASAN
 VARIANT_FLAGS_tsan  := -O1 -fsanitize=thread
-VARIANT_FLAGS_cov   := -O0 --coverage
 VARIANT_FLAGS_fuzz  := -w -O1 -fsanitize=fuzzer-no-link,address,undefined,float-cast-overflow -fno-sanitize-recover=all -DNIGHTSWEEP_ASAN
 VARIANT_FLAGS_f64   := -DREAL_DOUBLE#   the trainer with real = double: the oracle of the gradient checks
 VFLAGS  := $(VARIANT_FLAGS_$(VARIANT))
+LINK     = $(CC) $(VFLAGS) $(LDFLAGS) $(COUNTERS:%=% -Wl,-T,tests/support/coverage/counters.ld -Wl,--build-id --coverage) -o $@
 ALL_CFLAGS = $(STD) $(WARN) $(CFLAGS) $(VFLAGS) $(shell pkg-config --cflags $(PKGS))
 LIBS     = $(shell pkg-config --libs $(PKGS)) -lm -lpthread -ldl
 
@@ -41,32 +41,32 @@ $(LIBFILES): $(BUILD)/lib%.a: $$(call objs,$$(call srcs,$$*))
 	@rm -f $@; ar rcs $@ $^
 
 $(BUILD)/nightsweep: $(BUILD)/orchestrator/main.o $(BUILD)/liborchestrator.a $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto yaml-0.1) -lm -lpthread -ldl
+	$(LINK) $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto yaml-0.1) -lm -lpthread -ldl
 $(BUILD)/nightsweep-worker: $(BUILD)/worker/main.o $(BUILD)/libworker.a $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson libcrypto) -lm -lpthread
+	$(LINK) $^ $(shell pkg-config --libs libuv libcjson libcrypto) -lm -lpthread
 $(BUILD)/nightsweep-trainer: $(BUILD)/trainer/main.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson openblas libcrypto libutf8proc libpcre2-8) -lm -lpthread -ldl
+	$(LINK) $^ $(shell pkg-config --libs libcjson openblas libcrypto libutf8proc libpcre2-8) -lm -lpthread -ldl
 $(BUILD)/golden-run: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/golden/*.c)) $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson openblas libcrypto libutf8proc libpcre2-8) -lm -lpthread -ldl
+	$(LINK) $^ $(shell pkg-config --libs libcjson openblas libcrypto libutf8proc libpcre2-8) -lm -lpthread -ldl
 
 # Stands in for the trainer where the test is about worker or coordinator.
 $(BUILD)/fake-trainer: $(BUILD)/tests/support/fake/fake_trainer.o $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson libcrypto) -lm -lpthread
+	$(LINK) $^ $(shell pkg-config --libs libcjson libcrypto) -lm -lpthread
 
 # The coordinator in a simulated world, which takes the place of loop.o, pool.o, control.o and crash.o.
 $(BUILD)/simulate: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/simulate/*.c)) $(BUILD)/tests/support/faults/faults.o $(BUILD)/liborchestrator.a $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto yaml-0.1) -lm -lpthread -ldl
+	$(LINK) $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto yaml-0.1) -lm -lpthread -ldl
 
 # The search algorithms on the test functions (docs/search.md).
 $(BUILD)/bench-search: $(patsubst %.c,$(BUILD)/%.o,$(wildcard bench/search/*.c)) $(BUILD)/liborchestrator.a $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto yaml-0.1) -lm -lpthread -ldl
+	$(LINK) $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto yaml-0.1) -lm -lpthread -ldl
 
 # What the coordinator carries (docs/scale.md).
 BENCH_COORDINATOR := $(BUILD)/bench-worker $(BUILD)/bench-spawn
 $(BUILD)/bench-worker: $(BUILD)/bench/coordinator/bench_worker.o $(BUILD)/libcommon.a
-	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libcjson libcrypto) -lm -lpthread
+	$(LINK) $^ $(shell pkg-config --libs libcjson libcrypto) -lm -lpthread
 $(BUILD)/bench-spawn: $(BUILD)/bench/coordinator/bench_spawn.o
-	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $^
+	$(LINK) $^
 
 # The dispatch files: one kernel source, compiled once per instruction set and chosen at run time.
 ifeq ($(shell uname -m),x86_64)
@@ -76,9 +76,17 @@ $(BUILD)/trainer/kernels_avx512.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx5
 endif
 # Loops over thousands of points a proposal: worth the vectoriser.
 $(BUILD)/orchestrator/search_gp_model.o $(BUILD)/orchestrator/search_tpe.o: ISA := -O3
+ifeq ($(VARIANT),coverage)
+# What is measured counts every branch as it is written, so without optimization; the kernels and the tests are not.
+$(patsubst %,$(BUILD)/%/%.o,$(LAYERS)): MEASURE = -O0 --coverage -fdata-sections
+$(BUILD)/trainer/kernels_portable.o $(BUILD)/trainer/kernels_avx2.o $(BUILD)/trainer/kernels_avx512.o: MEASURE :=
+COUNTERS := $(BUILD)/tests/support/coverage/counters.o
+$(COUNTERS): MEASURE = -DCOVERAGE_FOLDER='"$(abspath $(BUILD))/counters"'
+$(LIBFILES): | $(COUNTERS)
+endif
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ISA) -c -o $@ $<
+	$(CC) $(ALL_CFLAGS) $(ISA) $(MEASURE) -c -o $@ $<
 $(BUILD)/common/version.o: ALL_CFLAGS += -DNIGHTSWEEP_VERSION='"$(VERSION)"' -DNIGHTSWEEP_COMMIT='"$(COMMIT)"'
 $(BUILD)/common/version.o: $(BUILD)/commit
 # Files that are part of a program, as the text of a C initialiser.
@@ -98,17 +106,17 @@ FORCE:
 
 $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(SUPPORT) $(LIBFILES)
 	@mkdir -p $(@D)
-	$(CC) $(VFLAGS) -o $@ $< $(SUPPORT) $(BUILD)/liborchestrator.a $(BUILD)/libworker.a $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion
-# Allocations and calls to the file system that fail on request: linked into its test, preloaded into programs.
-FAULTS := $(BUILD)/tests/support/faults/faults.o
-$(BUILD)/unit/test_faults: $(BUILD)/tests/unit/test_faults.o $(SUPPORT) $(FAULTS) $(LIBFILES)
+	$(LINK) $< $(SUPPORT) $(BUILD)/liborchestrator.a $(BUILD)/libworker.a $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion
+# Allocations and calls to the file system that fail on request: linked into its tests, preloaded into programs.
+FAULTS := $(patsubst %,$(BUILD)/tests/support/faults/%.o,faults paths)
+$(filter $(BUILD)/unit/test_faults%,$(UNIT)): $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(SUPPORT) $(FAULTS) $(LIBFILES)
 	@mkdir -p $(@D)
-	$(CC) $(VFLAGS) -o $@ $< $(FAULTS) $(SUPPORT) $(BUILD)/liborchestrator.a $(BUILD)/libworker.a $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion
+	$(LINK) $< $(FAULTS) $(SUPPORT) $(BUILD)/liborchestrator.a $(BUILD)/libworker.a $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion
 $(BUILD)/faults.so: tests/support/faults/faults.c $(BUILD)/flags
 	$(CC) $(STD) $(WARN) -O2 -DNIGHTSWEEP_ASAN -DFAULTS_PRELOADED -fPIC -shared -o $@ $< -ldl
 $(BUILD)/gradient/%: $(BUILD)/tests/gradient/%.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
 	@mkdir -p $(@D)
-	$(CC) $(VFLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion
+	$(LINK) $< $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS) -lcriterion
 
 FUZZ_SUPPORT := $(patsubst %.c,$(BUILD)/%.o,tests/fuzz/fuzz.c tests/fuzz/mutate_json.c tests/support/record_taker.c)
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(FUZZ_SUPPORT) $(LIBFILES)
@@ -170,7 +178,7 @@ check-deb: deb          ## lintian accepts the package; unpacked it trains a sma
 	@tests/support/check_deb.sh build/deb
 
 # Tests -------------------------------------------------------------------------------------------------------------
-.PHONY: check unit gradient golden e2e check-interop check-page page-images check-slurm fuzz fuzz-run torture lint format
+.PHONY: check unit gradient golden e2e coverage check-interop check-page page-images check-slurm fuzz fuzz-run torture lint format
 check: deps             ## all tests: unit, gradient, golden, end to end (VARIANT=asan: under the sanitizers)
 	@$(MAKE) --no-print-directory -s all
 	@$(MAKE) --no-print-directory -s unit
@@ -187,6 +195,15 @@ golden: all             ## training runs with known numbers: every loss, gradien
 	@$(BUILD)/golden-run --cases tests/golden/cases --out $(BUILD)/golden --check
 e2e: all $(BUILD)/fake-trainer $(BUILD)/faults.so $(BUILD)/simulate ## the real programs: every tests/e2e/*.sh
 	@BUILD=$(BUILD) tests/support/run_e2e.sh
+coverage:               ## what unit, golden and end-to-end tests leave out; fails below 95 % of lines or 85 % of branches
+	@$(MAKE) --no-print-directory -s VARIANT=coverage coverage-run
+COVERED := $(PROGRAMS) $(UNIT) $(BUILD)/fake-trainer $(BUILD)/simulate
+coverage-run: $(COVERED) $(BUILD)/faults.so
+	@rm -rf $(BUILD)/counters && mkdir -p $(BUILD)/counters && find $(BUILD) -name '*.gcda' -delete
+	@tests/support/run.sh $(UNIT)
+	@$(BUILD)/golden-run --cases tests/golden/cases --out $(BUILD)/golden --check
+	@BUILD=$(BUILD) tests/support/run_e2e.sh
+	@tests/support/coverage/report.py $(BUILD) $(COVERED)
 check-interop: all      ## our store and exports in the tools people have; more models against transformers, our adapters in PEFT
 	@test -x build/interop/bin/python || python3 -m venv build/interop
 	@build/interop/bin/pip install -q --disable-pip-version-check -r tests/interop/requirements.txt

@@ -5,7 +5,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath "${BUILD:-build/release}")
 seeds=1000
-case $BUILD in *asan | *cov | *tsan) seeds=200 ;; esac
+case $BUILD in *asan | *coverage | *tsan) seeds=200 ;; esac
 export ASAN_OPTIONS="${ASAN_OPTIONS:-}${ASAN_OPTIONS:+:}detect_leaks=0" # a killed process frees nothing
 for seed in 1 2 3 4 5 6 7; do
     "$BUILD/simulate" --seed "$seed" --twice >/dev/null 2>&1 || {
