@@ -1,6 +1,7 @@
 /* Tests of the store's operations: whole groups or nothing, idempotent records, refused transitions, and the views
  * against values worked out by hand. */
 #include "orchestrator/store_op.h"
+#include "orchestrator/store_thread.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -112,6 +113,31 @@ Test(store_op, group_is_whole_or_nothing)
     cr_assert_eq(result.rc, 0);
     cr_assert_str_eq(result.message, "");
     cr_assert_eq(store_apply(store, ops, 0, NULL, &err), 0);
+}
+
+static void keep_code(const struct store_result *result, void *context)
+{
+    *(int *)context = result->rc;
+}
+
+/* A batch in which one is refused: the others are in the store, in their order, and each knows. */
+Test(store_op, a_refused_group_leaves_the_others_of_its_batch)
+{
+    struct err err = {0};
+    struct store_thread *thread = NULL;
+    const struct store_thread_options options = {.is_pumped = true};
+    const struct store_point points[] = {{"train/loss", 1, 0.5}, {"train/loss", 2, 0.25}};
+    const struct store_op ops[] = {points_op(&points[0], 1), move_op(trial, TRIAL_WAITING), points_op(&points[1], 1)};
+    int codes[] = {1, 1, 1};
+    cr_assert_eq(store_thread_start(&thread, store, &options, &err), 0, "%s", err.message);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(store_thread_submit(thread, &ops[i], 1, keep_code, &codes[i], &err), 0, "%s", err.message);
+    cr_expect_not(store_thread_pump(thread), "nothing was handed over yet");
+    store_thread_flush(thread);
+    cr_expect(codes[0] == 0 && codes[1] == ERR_INTERNAL && codes[2] == 0, "%d %d %d", codes[0], codes[1], codes[2]);
+    store_thread_stop(thread);
+    cr_expect_eq(rows_number(store, "SELECT COUNT(*) FROM metric"), 2);
+    expect_text("SELECT state || ' ' || steps FROM trial", "RUNNING 2");
 }
 
 Test(store_op, transitions_that_are_our_bug)
