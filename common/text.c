@@ -304,6 +304,7 @@ static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq
 void text_add_base64(struct text *text, const void *data, size_t n)
 {
     const unsigned char *in = data;
+    text_add(text, ""); /* ends it where there is nothing to add */
     if (!reserve(text, (n + 2) / 3 * 4))
         return;
     for (size_t i = 0; i < n; i += 3) {
