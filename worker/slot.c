@@ -14,6 +14,7 @@
 #include "common/crash.h"
 #include "common/file.h"
 #include "common/log.h"
+#include "worker/cgroup.h"
 
 extern char **environ;
 
@@ -114,6 +115,10 @@ static void on_exit_of_process(uv_process_t *process, int64_t exit_status, int t
     /* We only ever send SIGKILL: who sends these takes the machine away, as a batch system does. */
     if (!slot->reason && (term_signal == SIGTERM || term_signal == SIGHUP || term_signal == SIGINT))
         slot->reason = "interrupted";
+    if (!slot->reason && term_signal == SIGKILL && cgroup_took_one()) {
+        err_set(&slot->message, ERR_NOMEM, "the kernel ended the trainer: the memory of its control group is used up");
+        slot->reason = "out_of_memory";
+    }
     /* Whatever the trainer left running hears that the worker is gone. */
     close_handle((uv_handle_t *)&slot->in);
     log_debug("worker", "slot %d: attempt %" PRId64 " exited with %" PRId64 ", signal %d", slot->number, slot->attempt,
@@ -316,7 +321,7 @@ static void limit_memory(const struct slot *slot)
 {
     const struct rlimit limit = {.rlim_cur = slot->limits.memory_bytes + SLOT_RESERVED_BYTES,
                                  .rlim_max = slot->limits.memory_bytes + SLOT_RESERVED_BYTES};
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     bool is_possible = false; /* a sanitizer maps terabytes that it never touches */
 #else
     bool is_possible = slot->limits.memory_bytes > 0;

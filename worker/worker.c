@@ -14,6 +14,7 @@
 #include "common/file.h"
 #include "common/line.h"
 #include "common/log.h"
+#include "worker/cgroup.h"
 #include "worker/command.h"
 #include "worker/relay.h"
 #include "worker/slot.h"
@@ -413,6 +414,7 @@ static int serve(struct worker *worker, struct err *err)
     rc = open_streams(worker, err);
     if (rc == 0) {
         crash_at(CRASH_WORKER_STARTED);
+        cgroup_begin();
         send_hello(worker);
         start_timers(worker);
     } else

@@ -7,13 +7,14 @@ BUILD=$(realpath "${BUILD:-build/release}")
 folder=$(mktemp -d) || exit 1
 failed=0
 worker=
+prefix=(env)
 
 # Starts a worker with the arguments: commands go to descriptor 3, its lines to $folder/out.
 open_worker() {
     rm -f "$folder/in" "$folder/out"
     mkfifo "$folder/in"
     : >"$folder/out"
-    "$BUILD/nightsweep-worker" "$@" <"$folder/in" >"$folder/out" 2>"$folder/errors" &
+    "${prefix[@]}" "$BUILD/nightsweep-worker" "$@" <"$folder/in" >"$folder/out" 2>"$folder/errors" &
     worker=$!
     exec 3>"$folder/in"
 }
@@ -180,6 +181,29 @@ misbehaving() {
     close_worker
 }
 
+# A memory limit of the control group, as batch systems and containers set it: the kernel ends the trainer, and the worker
+# knows why. Where this machine lets us make a group.
+the_groups_memory_is_used_up() {
+    local own group limit=memory.limit_in_bytes
+    own=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup)
+    group=/sys/fs/cgroup/memory$own/nightsweep-test-$$
+    if [ -z "$own" ]; then
+        group=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)/nightsweep-test-$$
+        limit=memory.max
+    fi
+    if ! mkdir "$group" 2>/dev/null || ! [ -w "$group/$limit" ] || ! echo 200000000 2>/dev/null >"$group/$limit"; then
+        rmdir "$group" 2>/dev/null
+        echo 'no control group can be made here: not tested'
+        return
+    fi
+    printf '#!/bin/sh\necho $$ >%s/cgroup.procs && exec "$@"\n' "'$group'" >"$folder/in-group"
+    chmod +x "$folder/in-group"
+    prefix=("$folder/in-group")
+    misbehaving oom "$none" '"signal":9,"reason":"out_of_memory"' 'memory of its control group is used up'
+    prefix=(env)
+    rmdir "$group"
+}
+
 a_wrong_command_ends_it() {
     FAKE_TRAINER=hang open_worker --slots 1 --trainer "$fake"
     start 1 1 "$none" '"settings":{"steps":4}'
@@ -262,6 +286,7 @@ misbehaving fail "$none" '"exit_status":1,"signal":0,"seconds"'
 misbehaving garbage "$none" '"reason":"crashed"' 'output is refused: line 1, column 1'
 misbehaving hang '{"time_seconds":0.5,"memory_bytes":0}' '"signal":9,"reason":"timeout"' 'limit of 0.5 seconds'
 misbehaving oom '{"time_seconds":0,"memory_bytes":100000000}' '"signal":9,"reason":"out_of_memory"' 'limit is 100000000'
+the_groups_memory_is_used_up
 a_wrong_command_ends_it
 no_trainer_outlives_it TERM
 check 'SIGTERM ends it with status 0' [ "$status" = 0 ]

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/json.h"
+#include "worker/cgroup.h"
 #include "worker/command.h"
 #include "worker/relay.h"
 #include "worker/slot.h"
@@ -209,6 +210,22 @@ Test(command, what_is_no_command_is_refused_with_its_place)
         cr_assert(strstr(err.message, refused_commands[i].message), "'%s' gave '%s'", line, err.message);
         command_done(&command);
     }
+}
+
+Test(cgroup, the_count_and_its_place_are_found)
+{
+    char path[128];
+    cr_expect_eq(cgroup_parse_kills("oom_kill_disable 0\nunder_oom 0\noom_kill 7\n"), 7);
+    cr_expect_eq(cgroup_parse_kills("low 0\nhigh 0\nmax 3\noom 2\noom_kill 1\noom_group_kill 0\n"), 1);
+    cr_expect_eq(cgroup_parse_kills("oom 2\n"), 0);
+    cr_expect_eq(cgroup_parse_kills(""), 0);
+    cr_assert(cgroup_parse_path("8:pids:/\n4:memory:/job/7\n0::/other\n", path, sizeof(path)));
+    cr_expect_str_eq(path, "/sys/fs/cgroup/memory/job/7/memory.oom_control");
+    cr_assert(cgroup_parse_path("1:name=systemd:/a\n0::/user.slice/x\n", path, sizeof(path)));
+    cr_expect_str_eq(path, "/sys/fs/cgroup/user.slice/x/memory.events");
+    cr_expect_not(cgroup_parse_path("1:name=systemd:/a\n", path, sizeof(path)));
+    cr_expect_not(cgroup_parse_path("", path, sizeof(path)));
+    cr_expect_not(cgroup_parse_path("0::/a-path-that-is-too-long", path, 20));
 }
 
 Test(slot, cpu_time_comes_from_the_stat_file)
