@@ -7,7 +7,7 @@
 
 static void print(const struct rescue *rescue, const char *store, const char *output)
 {
-    bool is_damaged = false;
+    bool is_damaged = rescue->is_log_damaged;
     printf("%-20s %10s %10s\n", "table", "rows", "left out");
     for (int i = 0; i < rescue->n_tables; i++) {
         const struct rescue_table *table = &rescue->tables[i];
@@ -15,6 +15,8 @@ static void print(const struct rescue *rescue, const char *store, const char *ou
                table->is_damaged ? "  damaged: more may be lost" : "");
         is_damaged = is_damaged || table->is_damaged;
     }
+    if (rescue->is_log_damaged)
+        printf("the write-ahead log is damaged: what was acknowledged last is lost\n");
     printf("'%s' holds what could be read of '%s'%s; give it to `run` with --store, trials that lack something are "
            "trained again\n",
            output, store, is_damaged ? "" : ", which is all of it");

@@ -19,6 +19,8 @@ static const struct entry exit_statuses[] = {
 };
 static const struct entry variables[] = {
     {"NIGHTSWEEP_STORE", "the store when --store is not given"},
+    {"NIGHTSWEEP_JOURNAL",
+     "wal or rollback: how the store is kept whole; without it rollback on file systems that hosts share"},
     {"NIGHTSWEEP_CPU", "portable, avx2 or avx512: the kernels of the trainer, instead of the best that the CPU has"},
     {"OPENBLAS_CORETYPE",
      "the BLAS library's kernels, chosen for the processor when unset (SkylakeX with AVX-512, Haswell "

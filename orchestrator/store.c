@@ -11,10 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "common/file.h"
 #include "common/text.h"
 #include "orchestrator/store_internal.h"
+#include "orchestrator/store_wal.h"
 
 enum { BUSY_TIMEOUT_MS = 10000 };
 
@@ -127,15 +129,51 @@ static int look(struct store *store, bool *is_new, struct err *err)
     return rc;
 }
 
-static int set_wal(struct store *store, struct err *err)
+/* The write-ahead log needs memory that all who open the file share, which hosts do not: on file systems that reach
+ * several of them a rollback journal stands in for it. */
+static bool is_on_network(const char *path)
+{
+    static const unsigned long types[] = {0x6969 /* NFS */,        0xff534d42 /* CIFS */,    0xfe534d42 /* SMB */,
+                                          0x0bd00bd0 /* Lustre */, 0x47504653 /* GPFS */,    0x19830326 /* BeeGFS */,
+                                          0x00c36400 /* Ceph */,   0x5346414f /* OpenAFS */, 0x65735546 /* FUSE */};
+    struct statfs info;
+    char *folder = file_folder(path); /* the file may be made at its first row only */
+    bool is_known = folder && statfs(folder, &info) == 0;
+    free(folder);
+    if (!is_known)
+        return false;
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+        if (((unsigned long)info.f_type & 0xffffffff) == types[i])
+            return true;
+    return false;
+}
+
+static int choose_journal(const struct store *store, bool *is_rollback, struct err *err)
+{
+    const char *asked = getenv("NIGHTSWEEP_JOURNAL");
+    *is_rollback = asked ? strcmp(asked, "rollback") == 0 : is_on_network(store->path);
+    if (asked && !*is_rollback && strcmp(asked, "wal") != 0)
+        return err_set(err, ERR_USAGE, "NIGHTSWEEP_JOURNAL: '%s', wal or rollback was expected", asked);
+    return 0;
+}
+
+static int set_journal(struct store *store, struct err *err)
 {
     sqlite3_stmt *statement = NULL;
-    int rc = 0;
-    if (sqlite3_prepare_v2(store->db, "PRAGMA journal_mode = WAL", -1, &statement, NULL) != SQLITE_OK ||
+    bool is_rollback = false;
+    int rc = choose_journal(store, &is_rollback, err);
+    const char *mode = is_rollback ? "truncate" : "wal";
+    if (rc < 0)
+        return rc;
+    if (sqlite3_prepare_v2(store->db, is_rollback ? "PRAGMA journal_mode = TRUNCATE" : "PRAGMA journal_mode = WAL", -1,
+                           &statement, NULL) != SQLITE_OK ||
         sqlite3_step(statement) != SQLITE_ROW)
-        rc = store_fail(store, "cannot switch to a write-ahead log", err);
-    else if (strcmp((const char *)sqlite3_column_text(statement, 0), "wal") != 0)
-        rc = err_set(err, ERR_STORE, "store '%s': its file system allows no write-ahead log", store->path);
+        rc = store_fail(store, "cannot set its journal", err);
+    else if (strcmp((const char *)sqlite3_column_text(statement, 0), mode) != 0)
+        rc = err_set(err, ERR_STORE, "store '%s': %s", store->path,
+                     is_rollback
+                         ? "others have it open: its write-ahead log cannot be put away"
+                         : "its file system allows no write-ahead log (NIGHTSWEEP_JOURNAL=rollback does without)");
     sqlite3_finalize(statement);
     return rc;
 }
@@ -219,7 +257,7 @@ static int create(struct store *store, struct err *err)
 {
     int rc = store_exec(store, "PRAGMA synchronous = OFF", err);
     if (rc == 0)
-        rc = set_wal(store, err);
+        rc = set_journal(store, err);
     if (rc == 0)
         rc = store_create_schema(store, err);
     if (rc == 0)
@@ -236,7 +274,7 @@ static int open_to_write(struct store *store, bool is_new, struct err *err)
     if (rc == 0 && is_new)
         return create(store, err);
     if (rc == 0)
-        rc = set_wal(store, err);
+        rc = set_journal(store, err);
     if (rc == 0 && stat(store->path, &info) == 0 && info.st_size <= STORE_CHECKED_BYTES)
         rc = check_pages(store, err);
     if (rc == 0)
@@ -291,6 +329,8 @@ int store_open(struct store **store, const char *path, enum store_mode mode, str
     opened->mode = mode;
     opened->result.message = "";
     if (mode == STORE_WRITE && ((rc = make_folder(path, err)) != 0 || (rc = take_lock(opened, err)) != 0))
+        goto out;
+    if (mode == STORE_WRITE && (rc = store_wal_check(path, err)) != 0)
         goto out;
     if ((rc = look(opened, &is_new, err)) != 0)
         goto out;

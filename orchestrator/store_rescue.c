@@ -12,6 +12,7 @@
 #include "common/file.h"
 #include "orchestrator/lock.h"
 #include "orchestrator/store_internal.h"
+#include "orchestrator/store_wal.h"
 
 enum { SKIPS_MAX = 100000 /* tries to get behind damage, of one table */ };
 #define ROWS_MAX (INT64_C(1) << 40) /* ids count up from 1: none is as large */
@@ -237,8 +238,11 @@ int store_rescue(const char *damaged, const char *output, struct rescue *rescue,
     text_printf(&lock_path, "%s.lock", damaged);
     if (rc == 0)
         rc = lock_path.failed ? no_memory(err) : lock_acquire(&lock, lock_path.data, err);
-    if (rc == 0)
+    if (rc == 0) {
+        struct err why;
+        rescue->is_log_damaged = store_wal_check(damaged, &why) == ERR_STORE;
         rc = open_damaged(damaged, &from, err);
+    }
     if (rc == 0)
         rc = store_open(&to, output, STORE_WRITE, err);
     if (rc == 0)

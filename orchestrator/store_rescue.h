@@ -16,6 +16,7 @@ struct rescue_table {
 struct rescue {
     struct rescue_table tables[RESCUE_TABLES_MAX];
     int n_tables;
+    bool is_log_damaged; /* what its write-ahead log has behind the damage is lost */
 };
 
 /* Reads `damaged`, which is left as it is, row by row from both ends of each table and around what cannot be read, into

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/file.h"
 #include "common/hash.h"
 #include "orchestrator/store_internal.h"
 #include "tests/support/store_rows.h"
@@ -151,6 +152,101 @@ Test(store, damage_is_noticed)
     refuse_open(STORE_WRITE, ERR_STORE, "is damaged: ");
     cr_assert_eq(truncate(path, 4096 * 3 + 100), 0);
     refuse_open(STORE_WRITE, ERR_STORE, "is damaged: ");
+}
+
+/* Where hosts share the file there is no write-ahead log; the store goes from one to the other and back. */
+Test(store, a_rollback_journal_can_stand_in_for_the_write_ahead_log)
+{
+    static const char *const modes[] = {"rollback", "wal", "rollback", NULL};
+    static const char *const found[] = {"truncate", "wal", "truncate", "wal"};
+    struct store *reader = NULL;
+    struct err err = {0};
+    for (int i = 0; i < 4; i++) {
+        char name[32];
+        if (modes[i])
+            setenv("NIGHTSWEEP_JOURNAL", modes[i], 1);
+        else
+            unsetenv("NIGHTSWEEP_JOURNAL");
+        struct store *store = rows_open(path);
+        char *mode = rows_text(store, "PRAGMA journal_mode");
+        cr_expect_str_eq(mode, found[i]);
+        free(mode);
+        snprintf(name, sizeof name, "sweep %d", i);
+        rows_sweep(store, name);
+        cr_assert_eq(store_open(&reader, path, STORE_READ, &err), 0, "%s", err.message);
+        cr_expect_eq(rows_number(reader, "SELECT count(*) FROM sweep"), i + 1);
+        store_close(reader);
+        store_close(store);
+    }
+    setenv("NIGHTSWEEP_JOURNAL", "none", 1);
+    refuse_open(STORE_WRITE, ERR_USAGE, "NIGHTSWEEP_JOURNAL: 'none', wal or rollback was expected");
+    unsetenv("NIGHTSWEEP_JOURNAL");
+}
+
+/* A copy of what a kill would leave: the file and its write-ahead log, which closing would empty. */
+static void copy_live(const char *suffix, char *out, size_t size)
+{
+    char *data = NULL, from[TEMP_PATH_SIZE + 300];
+    size_t len = 0;
+    struct err err = {0};
+    snprintf(from, sizeof from, "%s%s", path, suffix);
+    snprintf(out, size, "%s", temp_path(&temp, "killed.db"));
+    snprintf(out + strlen(out), size - strlen(out), "%s", suffix);
+    cr_assert_eq(file_read(from, 1 << 26, &data, &len, &err), 0, "%s", err.message);
+    cr_assert_eq(file_write_atomic(out, data, len, &err), 0, "%s", err.message);
+    free(data);
+}
+
+static void spoil(const char *file, long at)
+{
+    FILE *out = fopen(file, "r+b");
+    cr_assert_not_null(out);
+    cr_assert_eq(fseek(out, at, SEEK_SET), 0);
+    int c = fgetc(out);
+    cr_assert_eq(fseek(out, at, SEEK_SET), 0);
+    cr_assert_neq(fputc(c ^ 0x41, out), EOF);
+    fclose(out);
+}
+
+/* SQLite itself takes damage for the log's end, and what was acknowledged behind it would be gone without a word. */
+Test(store, a_spoilt_page_of_the_write_ahead_log_is_noticed)
+{
+    enum { FRAME = 24 + 4096, HEADER = 32 };
+    static const struct {
+        const char *what;
+        int from_end, at; /* the frame, counted from the last; the byte of it */
+        bool is_noticed;
+    } cases[] = {{"whole", 0, -1, false},         {"a page", 8, 1000, true},   {"a page's number", 8, 1, true},
+                 {"salts", 9, 9, true},           {"a checksum", 9, 17, true}, {"the first page", 0, 24 + 7, true},
+                 {"the last page", 1, 24, false}, {"its end", 1, 5, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char file[TEMP_PATH_SIZE + 300], log[TEMP_PATH_SIZE + 300];
+        struct stat info;
+        struct err err = {0};
+        unlink(path);
+        struct store *store = rows_open(path);
+        for (int k = 0; k < 30; k++) {
+            char name[32];
+            snprintf(name, sizeof name, "sweep %d", k);
+            rows_sweep(store, name); /* a transaction each */
+        }
+        copy_live("", file, sizeof file);
+        copy_live("-wal", log, sizeof log);
+        store_close(store);
+        cr_assert_eq(stat(log, &info), 0);
+        long n = (info.st_size - HEADER) / FRAME;
+        cr_assert_gt(n, 30);
+        if (cases[i].at >= 0)
+            spoil(log, HEADER + FRAME * (cases[i].from_end ? n - cases[i].from_end : 0) + cases[i].at);
+        store = NULL;
+        int rc = store_open(&store, file, STORE_WRITE, &err);
+        cr_expect_eq(rc, cases[i].is_noticed ? ERR_STORE : 0, "%s: %s", cases[i].what, err.message);
+        if (cases[i].is_noticed)
+            cr_expect_not_null(strstr(err.message, "of its write-ahead log"), "%s: %s", cases[i].what, err.message);
+        if (rc == 0)
+            cr_expect_geq(rows_number(store, "SELECT count(*) FROM sweep"), 29, "%s", cases[i].what);
+        store_close(store);
+    }
 }
 
 Test(store, references_are_checked)
