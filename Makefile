@@ -178,7 +178,7 @@ check-deb: deb          ## lintian accepts the package; unpacked it trains a sma
 	@tests/support/check_deb.sh build/deb
 
 # Tests -------------------------------------------------------------------------------------------------------------
-.PHONY: check unit gradient golden e2e coverage check-interop check-page page-images check-slurm fuzz fuzz-run torture lint format
+.PHONY: check unit gradient golden e2e coverage check-interop check-page page-images check-slurm check-tsan check-valgrind fuzz fuzz-run torture lint format
 check: deps             ## all tests: unit, gradient, golden, end to end (VARIANT=asan: under the sanitizers)
 	@$(MAKE) --no-print-directory -s all
 	@$(MAKE) --no-print-directory -s unit
@@ -193,8 +193,8 @@ gradient-run: $(GRADIENT)
 	@tests/support/run.sh $(GRADIENT)
 golden: all             ## training runs with known numbers: every loss, gradient norm, logit and weight
 	@$(BUILD)/golden-run --cases tests/golden/cases --out $(BUILD)/golden --check
-e2e: all $(BUILD)/fake-trainer $(BUILD)/faults.so $(BUILD)/simulate ## the real programs: every tests/e2e/*.sh
-	@BUILD=$(BUILD) tests/support/run_e2e.sh
+e2e: all $(BUILD)/fake-trainer $(BUILD)/faults.so $(BUILD)/simulate ## the real programs: every tests/e2e/*.sh (E2E='run kill': those)
+	@BUILD=$(BUILD) tests/support/run_e2e.sh $(E2E)
 coverage:               ## what unit, golden and end-to-end tests leave out; fails below 95 % of lines or 85 % of branches
 	@$(MAKE) --no-print-directory -s VARIANT=coverage coverage-run
 COVERED := $(PROGRAMS) $(UNIT) $(BUILD)/fake-trainer $(BUILD)/simulate
@@ -234,15 +234,15 @@ check-slurm: all $(BUILD)/fake-trainer $(BUILD)/bench-worker ## a real Slurm of 
 	@tools/deps.sh --slurm
 	@BUILD=$(BUILD) nice tests/cluster/netns.sh
 	@BUILD=$(BUILD) nice tests/cluster/slurm.sh
-torture: all $(BUILD)/fake-trainer $(BUILD)/simulate $(BUILD)/bench-worker ## what takes long: a thousand kills, a hundred power cuts, a Slurm, 20,000 simulated sweeps, ten million executions of each fuzz target
-	@BUILD=$(BUILD) KILLS=1000 tests/e2e/kill.sh
-	@BUILD=$(BUILD) KILLS=100 tests/e2e/adaptive.sh
-	@BUILD=$(BUILD) KILLS=100 tests/e2e/population.sh
-	@BUILD=$(BUILD) KILLS=200 tests/e2e/trainer_resume.sh
-	@BUILD=$(BUILD) SEEDS=20000 FROM=1001 tests/e2e/simulate.sh
-	@BUILD=$(BUILD) CUTS=100 tests/e2e/power.sh
-	@$(MAKE) --no-print-directory -s check-slurm
-	@$(MAKE) --no-print-directory -s fuzz RUNS=10000000
+# Scripts in which threads of a program meet: the store's thread, the trainers' lanes, the page's server.
+TSAN_E2E := worker run kill adaptive living machine serve trainer_threads trainer_prefix trainer_packed
+check-tsan:             ## the programs end to end under the thread sanitizer (TSAN_E2E= chooses scripts)
+	@$(MAKE) --no-print-directory -s VARIANT=tsan e2e E2E="$(TSAN_E2E)"
+check-valgrind: all     ## the programs end to end under valgrind's memcheck, without AVX-512 (apt: valgrind)
+	@tools/deps.sh --valgrind
+	@BUILD=$(BUILD) nice tests/support/valgrind.sh
+torture: all $(BUILD)/fake-trainer $(BUILD)/faults.so $(BUILD)/simulate $(BUILD)/bench-worker ## what takes long, in parts (PARTS='kills cuts'; tests/torture.sh lists them): a thousand kills, a hundred power cuts, ten million executions of each fuzz target …
+	@BUILD=$(BUILD) tests/torture.sh
 lint:                   ## layers, banned calls, formatting, cppcheck, shellcheck
 	@tools/deps.sh --lint
 	@tests/support/lint.sh

@@ -5,12 +5,14 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/sha.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/file.h"
 #include "common/text.h"
@@ -25,6 +27,23 @@ void hash_hex(const unsigned char *digest, char hex[HASH_HEX_SIZE])
     hex[64] = '\0';
 }
 
+_Static_assert(sizeof(SHA256_CTX) <= sizeof(struct hash), "struct hash holds libcrypto's state");
+
+void hash_begin(struct hash *hash)
+{
+    SHA256_Init((SHA256_CTX *)hash->state);
+}
+
+void hash_add(struct hash *hash, const void *data, size_t n)
+{
+    SHA256_Update((SHA256_CTX *)hash->state, data, n);
+}
+
+void hash_end(struct hash *hash, unsigned char digest[HASH_DIGEST_BYTES])
+{
+    SHA256_Final(digest, (SHA256_CTX *)hash->state);
+}
+
 void hash_bytes(const void *data, size_t n, char hex[HASH_HEX_SIZE])
 {
     unsigned char digest[SHA256_DIGEST_LENGTH];
@@ -35,23 +54,27 @@ void hash_bytes(const void *data, size_t n, char hex[HASH_HEX_SIZE])
     hash_hex(digest, hex);
 }
 
+/* Read, not mapped: a file that is cut off meanwhile is an error or another hash, and no signal to whoever asks. */
 int hash_file(const char *path, char hex[HASH_HEX_SIZE], struct err *err)
 {
-    enum { PIECE = 4 << 20 }; /* after each its pages are given back: a large file never stands in memory as a whole */
-    unsigned char digest[SHA256_DIGEST_LENGTH];
+    unsigned char digest[SHA256_DIGEST_LENGTH], piece[64 << 10];
     SHA256_CTX context;
-    struct file_map map;
-    int rc = file_map_open(&map, path, err);
+    ssize_t n = -1;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_set_errno(err, "'%s': cannot be opened", path);
+    SHA256_Init(&context);
+    while ((n = read(fd, piece, sizeof(piece))) != 0) {
+        if (n > 0)
+            SHA256_Update(&context, piece, (size_t)n);
+        else if (errno != EINTR)
+            break;
+    }
+    int rc = n < 0 ? err_set_errno(err, "'%s': cannot be read", path) : 0;
+    close(fd);
     if (rc < 0)
         return rc;
-    SHA256_Init(&context);
-    for (size_t at = 0, n; at < map.len; at += n) {
-        n = map.len - at < PIECE ? map.len - at : PIECE;
-        SHA256_Update(&context, map.data + at, n);
-        file_map_release(&map);
-    }
     SHA256_Final(digest, &context);
-    file_map_close(&map);
     hash_hex(digest, hex);
     return 0;
 }

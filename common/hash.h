@@ -3,6 +3,7 @@
 #define COMMON_HASH_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/err.h"
 
@@ -11,7 +12,15 @@ enum { HASH_HEX_SIZE = 65 };
 /* A SHA-256 digest (32 bytes) in hex. */
 void hash_hex(const unsigned char *digest, char hex[HASH_HEX_SIZE]);
 void hash_bytes(const void *data, size_t n, char hex[HASH_HEX_SIZE]);
-/* Hash of a file's content (mapped, not read). */
+/* The same in pieces, and the digest itself: begin, add …, end. Allocates nothing and cannot fail. */
+enum { HASH_DIGEST_BYTES = 32 };
+struct hash {
+    uint64_t state[16];
+};
+void hash_begin(struct hash *hash);
+void hash_add(struct hash *hash, const void *data, size_t n);
+void hash_end(struct hash *hash, unsigned char digest[HASH_DIGEST_BYTES]);
+/* Hash of a file's content, read in pieces. */
 int hash_file(const char *path, char hex[HASH_HEX_SIZE], struct err *err) MUST_CHECK;
 /* The same, but remembered in `cache_path` by device, inode, size and modification time in nanoseconds, so that a
  * 90 MB model is hashed once. A missing or damaged cache is rebuilt; failing to write it is no error. cache_path NULL:

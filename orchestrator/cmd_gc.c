@@ -46,10 +46,19 @@ static void add_json(struct text *out, const struct gc *gc, bool is_dry, int64_t
     text_printf(out, "],\"file_bytes\":%" PRId64 ",\"store_bytes\":%" PRId64 "}\n", gc->bytes, shrunk);
 }
 
-static int collect(struct gc *gc, struct store *store, bool is_dry, double older_than, int64_t *shrunk, struct err *err)
+enum { CACHE_UNUSED_SECONDS = 7 * 24 * 3600 };
+
+struct ages {
+    double checkpoints, cached; /* seconds */
+};
+
+static int collect(struct gc *gc, struct store *store, bool is_dry, const struct ages *ages, int64_t *shrunk,
+                   struct err *err)
 {
     int64_t before = store_file_bytes(store_path(store));
-    int rc = gc_find(gc, store, older_than, err);
+    int rc = gc_find(gc, store, ages->checkpoints, err);
+    if (rc == 0)
+        rc = gc_find_cached(gc, ages->cached, err);
     if (rc < 0 || is_dry)
         return rc;
     rc = gc_remove(gc, store, err);
@@ -66,15 +75,17 @@ static int run(const struct command_line *line, struct err *err)
     struct gc gc = {0};
     struct text out = {0};
     bool is_dry = command_has(line, "dry-run");
-    double older_than = -1;
+    struct ages ages = {-1, CACHE_UNUSED_SECONDS};
     int64_t shrunk = 0;
-    int rc = command_get_duration(line, "checkpoints-older-than", &older_than, err);
+    int rc = command_get_duration(line, "checkpoints-older-than", &ages.checkpoints, err);
+    if (rc == 0)
+        rc = command_get_duration(line, "cache-unused-for", &ages.cached, err);
     if (rc == 0 && !file_exists(line->store))
         rc = err_set(err, ERR_NOT_FOUND, "there is no store '%s'", line->store);
     if (rc == 0)
         rc = store_open(&store, line->store, is_dry ? STORE_READ : STORE_WRITE, err);
     if (rc == 0)
-        rc = collect(&gc, store, is_dry, older_than, &shrunk, err);
+        rc = collect(&gc, store, is_dry, &ages, &shrunk, err);
     store_close(store);
     if (rc == 0 && command_has(line, "json"))
         add_json(&out, &gc, is_dry, shrunk);
@@ -88,6 +99,9 @@ static const struct command_option options[] = {
     {"dry-run", NULL, "only list what would go; also while a run uses the store"},
     {"checkpoints-older-than", "DURATION",
      "also drop checkpoints of unfinished and failed trials that are so old (30d): such a trial would start again"},
+    {"cache-unused-for", "DURATION",
+     "how long no trainer opened the kept activations (*.prefix) that go from the cache folder (7d); they are computed "
+     "again when they are needed"},
     {"json", NULL, "write one JSON object"},
     {NULL, NULL, NULL},
 };
@@ -99,7 +113,8 @@ const struct command command_gc = {
     .description =
         "Removes, in the store's own folder: checkpoints that no trial would go on from, files that were not finished, "
         "folders of trials and sweeps that are not in the store any more. Adapters, other results and everything this "
-        "program did not name are left alone. Then rewrites the store's file without its free pages. Not while a run "
+        "program did not name are left alone. From the cache folder, which all stores share, go kept activations that "
+        "nobody used for a week. Then rewrites the store's file without its free pages. Not while a run "
         "uses "
         "the store.\n\n"
         "How long checkpoints are kept: a trial that is being trained has one, the newest; a finished, pruned or "

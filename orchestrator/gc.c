@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "common/cache.h"
 #include "common/crash.h"
 #include "common/file.h"
 #include "common/json.h"
@@ -264,6 +265,30 @@ int gc_find(struct gc *gc, struct store *store, double older_than_seconds, struc
     if (rc == 0 && older_than_seconds >= 0)
         rc = look_at_old(gc, store, trials, older_than_seconds, err);
     free(trials);
+    return rc;
+}
+
+struct age {
+    struct gc *gc;
+    time_t now;
+    double seconds;
+};
+
+static int look_at_activations(const char *path, const char *name, void *context, struct err *err)
+{
+    const struct age *age = context;
+    struct stat info;
+    bool is_old = text_ends_with(name, CACHE_PREFIX_SUFFIX) && stat(path, &info) == 0 && S_ISREG(info.st_mode) &&
+                  difftime(age->now, info.st_mtime) >= age->seconds;
+    return is_old ? add(age->gc, "kept activations", path, 0, err) : 0;
+}
+
+int gc_find_cached(struct gc *gc, double unused_seconds, struct err *err)
+{
+    struct age age = {gc, time(NULL), unused_seconds};
+    char *folder = cache_folder();
+    int rc = folder ? each_entry(folder, look_at_activations, &age, err) : 0;
+    free(folder);
     return rc;
 }
 

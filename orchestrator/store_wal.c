@@ -113,7 +113,7 @@ int store_wal_check(const char *path, struct err *err)
     if (rc == 0 && n_lost > 0)
         rc = err_set(err, ERR_STORE,
                      "store '%s' is damaged: page %lld of its write-ahead log '%s' is spoilt, and %lld transactions "
-                     "that were acknowledged lie behind it; `nightsweep recover` saves what comes before",
+                     "lie behind it; `nightsweep recover` saves what comes before",
                      path, (long long)spoilt, name.data, (long long)n_lost);
     free(wal.frame);
     if (wal.file)

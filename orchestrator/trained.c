@@ -1,12 +1,14 @@
 /* Trials that kept an adapter, found in the store. */
 #include "orchestrator/trained.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/file.h"
 #include "common/hash.h"
 #include "common/json.h"
+#include "common/log.h"
 #include "orchestrator/child.h"
 #include "orchestrator/origin.h"
 
@@ -120,7 +122,7 @@ static int on_line(char *line, size_t n, void *context, struct err *err)
     return err_set(err, ERR_INTERNAL, "nightsweep-trainer gave an answer where none was expected");
 }
 
-int trained_merge(const struct trained *t, const char *output, struct err *err)
+static int ask_to_merge(const struct trained *t, const char *output, struct err *err)
 {
     static const char *const argv[] = {"nightsweep-trainer", "--merge", NULL};
     struct text request = {0};
@@ -137,5 +139,22 @@ int trained_merge(const struct trained *t, const char *output, struct err *err)
         .argv = argv, .input = request.data, .input_len = request.len, .on_line = on_line};
     int rc = request.failed ? err_set(err, ERR_NOMEM, "no memory for a request") : child_run(&options, err);
     text_done(&request);
+    return rc;
+}
+
+int trained_merge(const struct trained *t, const char *output, struct err *err)
+{
+    struct text name = {0};
+    text_printf(&name, "%s.tmp-merge", output);
+    int rc = name.failed ? err_set(err, ERR_NOMEM, "no memory for a path") : file_remove_tree(name.data, err);
+    if (rc == 0)
+        rc = file_make_folders(name.data, err);
+    if (rc == 0)
+        rc = ask_to_merge(t, name.data, err);
+    if (rc == 0 && rename(name.data, output) < 0)
+        rc = err_set_errno(err, "'%s' cannot be made", output);
+    if (rc < 0 && name.data && file_remove_tree(name.data, NULL) < 0)
+        log_debug("merge", "'%s' is left", name.data);
+    text_done(&name);
     return rc;
 }

@@ -1,9 +1,9 @@
 /* Which layers the frozen prefix has, and their results. */
 #include "trainer/frozen_prefix.h"
 
-#include <openssl/evp.h>
 #include <string.h>
 
+#include "common/hash.h"
 #include "trainer/op_internal.h"
 #include "trainer/prefix_cache.h"
 
@@ -32,18 +32,13 @@ int frozen_prefix_layers(const struct model *model)
 static void key_of(const struct batch *batch, const struct segment *segment, unsigned char key[PREFIX_KEY_BYTES])
 {
     static const int32_t no_type = 0;
-    unsigned int n = 0;
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    if (!context || EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1)
-        abort(); /* SHA-256 is always there; without memory for its state nothing else would go on either */
-    EVP_DigestUpdate(context, &segment->rows, sizeof(segment->rows));
-    EVP_DigestUpdate(context, batch->ids + segment->first, (size_t)segment->rows * sizeof(*batch->ids));
+    struct hash hash;
+    hash_begin(&hash);
+    hash_add(&hash, &segment->rows, sizeof(segment->rows));
+    hash_add(&hash, batch->ids + segment->first, (size_t)segment->rows * sizeof(*batch->ids));
     for (int i = 0; i < segment->rows; i++)
-        EVP_DigestUpdate(context, batch->type_ids ? &batch->type_ids[segment->first + i] : &no_type, sizeof(no_type));
-    EVP_DigestFinal_ex(context, digest, &n);
-    EVP_MD_CTX_free(context);
-    memcpy(key, digest, PREFIX_KEY_BYTES);
+        hash_add(&hash, batch->type_ids ? &batch->type_ids[segment->first + i] : &no_type, sizeof(no_type));
+    hash_end(&hash, key);
 }
 
 /* The sequence by itself, on a tape of its own. */

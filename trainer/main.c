@@ -17,6 +17,7 @@
 #include "common/version.h"
 #include "trainer/bench_command.h"
 #include "trainer/blas_settle.h"
+#include "trainer/bus_error.h"
 #include "trainer/check_gradient.h"
 #include "trainer/data_check.h"
 #include "trainer/extend_command.h"
@@ -168,7 +169,7 @@ static struct sandbox enter_sandbox(const char *output)
     char *cache = cache_folder();
     const char *folders[] = {output ? output : cache, output ? cache : NULL, NULL};
     log_debug("trainer", "sandbox"); /* opens the log, if there is one */
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     struct sandbox sandbox = {0}; /* at its end a sanitizer traces the process and writes its report */
     (void)folders;
 #else
@@ -295,6 +296,22 @@ static int check_data(struct err *err)
     return rc;
 }
 
+/* One request; the folder that it names is all that is written to (trainer/merge_command.h). */
+static int merge(struct err *err)
+{
+    cJSON *request = NULL;
+    const char *output = NULL;
+    int rc = request_read(stdin, &request, err);
+    if (rc == 0)
+        rc = json_get_string(request, "output", "request", &output, err);
+    if (rc == 0) {
+        enter_sandbox(output);
+        rc = merge_command(request, err);
+    }
+    json_free(request);
+    return rc;
+}
+
 /* The exit status of a command that ended with rc, said on standard error when it failed. */
 static int status_of(int rc, const struct err *err)
 {
@@ -317,6 +334,7 @@ int main(int argc, char **argv)
     bool is_supervised = false, trap_nan = false;
     struct err err = {0};
     blas_settle(argv);
+    bus_error_explain();
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--supervised") == 0) {
             is_supervised = true;
@@ -341,7 +359,7 @@ int main(int argc, char **argv)
             enter_sandbox(NULL);
             return status_of(generate_command(stdin, stdout, &err), &err);
         } else if (strcmp(argv[i], "--merge") == 0) {
-            return status_of(merge_command(stdin, &err), &err);
+            return status_of(merge(&err), &err);
         } else if (strcmp(argv[i], "--vocabulary") == 0) {
             return status_of(vocabulary_command(stdin, &err), &err);
         } else if (strcmp(argv[i], "--extend") == 0) {

@@ -2,46 +2,39 @@
 #include "trainer/merge_command.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "common/file.h"
 #include "common/json.h"
 #include "trainer/gguf.h"
-#include "trainer/request.h"
 #include "trainer/saved_adapter.h"
 #include "trainer/trial.h"
 #include "trainer/weight_change.h"
 
 struct merging {
-    cJSON *request;
     const char *adapter, *output;
     struct saved_adapter saved;
     struct trial_job job;
     struct trial trial; /* only what trial_open_model needs */
     struct model model;
     struct arena arena;
-    char *folder; /* where it is made: <output>.tmp-merge */
 };
 
-static int read_request(struct merging *m, FILE *in, struct err *err)
+static int read_request(struct merging *m, const cJSON *request, struct err *err)
 {
-    int rc = request_read(in, &m->request, err);
+    int rc = json_get_string(request, "model", "request", &m->job.model, err);
     if (rc == 0)
-        rc = json_get_string(m->request, "model", "request", &m->job.model, err);
+        rc = json_get_string(request, "adapter", "request", &m->adapter, err);
     if (rc == 0)
-        rc = json_get_string(m->request, "adapter", "request", &m->adapter, err);
+        rc = json_get_string(request, "output", "request", &m->output, err);
     if (rc == 0)
-        rc = json_get_string(m->request, "output", "request", &m->output, err);
-    if (rc == 0)
-        rc = json_get_object(m->request, "task", "request", &m->job.task, err);
+        rc = json_get_object(request, "task", "request", &m->job.task, err);
     if (rc == 0)
         rc = trial_job_read_kind(&m->job, err);
-    if (rc == 0 && file_exists(m->output))
-        rc = err_set(err, ERR_USAGE, "'%s' exists already", m->output);
+    if (rc == 0 && !file_is_folder(m->output))
+        rc = err_set(err, ERR_USAGE, "'%s': a folder was expected", m->output);
     return rc;
 }
 
@@ -133,7 +126,7 @@ static int write_weights(const struct merging *m, struct err *err)
 {
     const struct params *params = &m->model.params;
     struct tensor_source *tensors = calloc(params->count + 1, sizeof(*tensors));
-    char *path = file_join(m->folder, "model.safetensors");
+    char *path = file_join(m->output, "model.safetensors");
     size_t n = 0;
     for (size_t i = 0; tensors && i < params->count; i++) {
         const struct param *param = params->items[i];
@@ -173,7 +166,7 @@ static int write_config(const struct merging *m, struct err *err)
     if (is_made)
         json_add(&text, config);
     text_add(&text, "\n");
-    char *path = file_join(m->folder, "config.json");
+    char *path = file_join(m->output, "config.json");
     int rc = is_made && path && !text.failed ? file_write_atomic(path, text.data, text.len, err)
                                              : err_set(err, ERR_NOMEM, "no memory to merge");
     cJSON_Delete(names);
@@ -188,7 +181,7 @@ enum { MAX_COPIED_BYTES = 256 << 20 };
 
 static int copy_file(const struct merging *m, const char *name, struct err *err)
 {
-    char *from = file_join(m->job.model, name), *to = file_join(m->folder, name), *data = NULL;
+    char *from = file_join(m->job.model, name), *to = file_join(m->output, name), *data = NULL;
     size_t n = 0;
     int rc = from && to ? file_read(from, MAX_COPIED_BYTES, &data, &n, err) : err_set(err, ERR_NOMEM, "no memory");
     if (rc == 0)
@@ -234,7 +227,7 @@ static int write_gguf_template(const struct merging *m, const struct gguf *gguf,
 /* A GGUF file has its tokenizer inside. */
 static int write_gguf_tokenizer(const struct merging *m, struct err *err)
 {
-    char *found = NULL, *path = file_join(m->folder, "tokenizer.json");
+    char *found = NULL, *path = file_join(m->output, "tokenizer.json");
     struct gguf *gguf = NULL;
     struct text text = {0};
     cJSON *json = NULL;
@@ -258,37 +251,22 @@ static int write_gguf_tokenizer(const struct merging *m, struct err *err)
     return rc;
 }
 
-static int write_folder(struct merging *m, struct err *err)
+static int write_folder(const struct merging *m, struct err *err)
 {
-    struct text name = {0};
-    text_printf(&name, "%s.tmp-merge", m->output);
-    m->folder = name.failed ? NULL : name.data;
-    if (!m->folder)
-        return err_set(err, ERR_NOMEM, "no memory to merge");
-    int rc = file_remove_tree(m->folder, err);
-    if (rc == 0)
-        rc = file_make_folders(m->folder, err);
-    if (rc == 0)
-        rc = copy_files(m, err);
+    int rc = copy_files(m, err);
     if (rc == 0)
         rc = write_gguf_tokenizer(m, err);
     if (rc == 0)
         rc = write_config(m, err);
-    if (rc == 0)
-        rc = write_weights(m, err);
-    if (rc == 0 && rename(m->folder, m->output) < 0)
-        rc = err_set_errno(err, "'%s' cannot be made", m->output);
-    if (rc < 0 && file_remove_tree(m->folder, NULL) < 0)
-        rc = rc < 0 ? rc : -1;
-    return rc;
+    return rc < 0 ? rc : write_weights(m, err);
 }
 
-int merge_command(FILE *in, struct err *err)
+int merge_command(const cJSON *request, struct err *err)
 {
     struct merging *m = calloc(1, sizeof(*m));
     if (!m)
         return err_set(err, ERR_NOMEM, "no memory to merge");
-    int rc = read_request(m, in, err);
+    int rc = read_request(m, request, err);
     if (rc == 0)
         rc = open_model(m, err);
     for (size_t i = 0; rc == 0 && i < m->model.n_sites; i++)
@@ -297,9 +275,7 @@ int merge_command(FILE *in, struct err *err)
         rc = write_folder(m, err);
     model_close(&m->model);
     saved_adapter_done(&m->saved);
-    json_free(m->request);
     arena_done(&m->arena);
-    free(m->folder);
     free(m);
     return rc;
 }

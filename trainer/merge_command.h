@@ -2,15 +2,14 @@
 #ifndef TRAINER_MERGE_COMMAND_H
 #define TRAINER_MERGE_COMMAND_H
 
-#include <stdio.h>
+#include "common/json.h"
 
-#include "common/err.h"
-
-/* Reads a request, a JSON line: {"model": folder, "adapter": folder of a trial's adapter, "task": {"kind": …},
- * "output": folder}. Makes `output`, a model folder as Hugging Face reads it: config.json, tokenizer files,
- * model.safetensors (F32) with W' = W + ΔW and b' of every site that a method changed, and the head. The folder appears
- * whole or not at all. ERR_UNSUPPORTED names the site where a method is no affine map of its input (adapters, prefixes,
- * prompts), or has no bias or no table of its own to put its part into; ERR_USAGE when `output` exists. */
-int merge_command(FILE *in, struct err *err) MUST_CHECK;
+/* Answers a request: {"model": folder, "adapter": folder of a trial's adapter, "task": {"kind": …}, "output": folder}.
+ * Writes into `output`, an empty folder, a model as Hugging Face reads it: config.json, tokenizer files,
+ * model.safetensors (F32) with W' = W + ΔW and b' of every site that a method changed, and the head. Whoever asks gives
+ * the folder its name when all of it is there. ERR_UNSUPPORTED names the site where a method is no affine map of its
+ * input (adapters, prefixes, prompts), or has no bias or no table of its own to put its part into; ERR_USAGE when there
+ * is no such folder. */
+int merge_command(const cJSON *request, struct err *err) MUST_CHECK;
 
 #endif

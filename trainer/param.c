@@ -1,10 +1,10 @@
 /* The list of parameters, and what is done with all of them. */
 #include "trainer/param.h"
 
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/hash.h"
 #include "trainer/kernels.h"
 #include "trainer/packed.h"
 #include "trainer/safetensors.h"
@@ -167,28 +167,21 @@ size_t params_count_trained(const struct params *params)
 
 void params_hash_frozen(const struct params *params, char hex[65])
 {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned int n = 0;
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    memset(hex, 0, 65);
-    if (!context || EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1)
-        abort(); /* SHA-256 is always there; without memory for its state nothing else would go on either */
+    unsigned char digest[HASH_DIGEST_BYTES];
+    struct hash hash;
+    hash_begin(&hash);
     for (size_t i = 0; i < params->count; i++) {
         const struct param *param = params->items[i];
         if (param->is_trained || param->is_state)
             continue;
-        EVP_DigestUpdate(context, param->name, strlen(param->name) + 1);
+        hash_add(&hash, param->name, strlen(param->name) + 1);
         if (param->value.data)
-            EVP_DigestUpdate(context, param->value.data, param_size(param) * sizeof(real));
+            hash_add(&hash, param->value.data, param_size(param) * sizeof(real));
         else
-            EVP_DigestUpdate(context, param->value.packed->data, param->value.packed->bytes);
+            hash_add(&hash, param->value.packed->data, param->value.packed->bytes);
     }
-    EVP_DigestFinal_ex(context, digest, &n);
-    EVP_MD_CTX_free(context);
-    for (unsigned int i = 0; i < n && i < 32; i++) {
-        hex[2 * i] = "0123456789abcdef"[digest[i] >> 4];
-        hex[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
-    }
+    hash_end(&hash, digest);
+    hash_hex(digest, hex);
 }
 
 static size_t n_blocks(const struct param *param)

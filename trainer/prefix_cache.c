@@ -14,13 +14,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/cache.h"
 #include "common/file.h"
 #include "common/hash.h"
 #include "common/text.h"
 
 static const char magic[8] = {'N', 'S', 'P', 'R', 'E', 'F', 'X', '1'};
 static const char mark[8] = {'N', 'S', 'E', 'N', 'T', 'R', 'Y', '1'};
-static const char suffix[] = ".prefix";
+static const char suffix[] = CACHE_PREFIX_SUFFIX;
 
 enum { FIRST_SLOTS = 1024, ENTRIES_MAX = 1 << 24, LOCK_TRIES = 100 };
 

@@ -2,7 +2,6 @@
 #include "trainer/trial.h"
 
 #include <math.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -438,18 +437,21 @@ static int open_compute(struct trial *trial, struct err *err)
 }
 
 /* Everything that decides what the prefix gives for a text, to the last bit. */
-static void prefix_key(const struct trial *trial, unsigned char key[PREFIX_KEY_BYTES])
+static int prefix_key(const struct trial *trial, unsigned char key[PREFIX_KEY_BYTES], struct err *err)
 {
     const struct fingerprint *f = &trial->fingerprint;
-    unsigned char digest[EVP_MAX_MD_SIZE] = {0};
     struct text text = {0};
+    struct hash hash;
     text_printf(&text, "%d|%zu|%s|%d|%d|%s|%s|%s|%s|%s", VERSION_NUMERICS, sizeof(real), trial->model_hash,
                 trial->prefix.layers, trial->model.keeps_packed, f->compute, f->kernel_level, f->blas_version,
                 f->blas_core, f->cpu);
-    if (text.failed || EVP_Digest(text.data, text.len, digest, NULL, EVP_sha256(), NULL) != 1)
-        abort(); /* without memory for a line nothing else would go on either */
-    memcpy(key, digest, PREFIX_KEY_BYTES);
+    if (text.failed)
+        return err_set(err, ERR_NOMEM, "no memory for the key of a frozen prefix");
+    hash_begin(&hash);
+    hash_add(&hash, text.data, text.len);
+    hash_end(&hash, key);
     text_done(&text);
+    return 0;
 }
 
 /* "frozen_prefix": "shared". A trial that trains its lowest layer has none, and computes as ever. */
@@ -466,7 +468,9 @@ static int open_prefix(struct trial *trial, struct err *err)
     trial->prefix.layers = frozen_prefix_layers(&trial->model);
     if (trial->prefix.layers == 0)
         return 0;
-    prefix_key(trial, key);
+    rc = prefix_key(trial, key, err);
+    if (rc < 0)
+        return rc;
     trial->prefix.halves = trial->halves;
     trial->prefix.cache = prefix_cache_open(trial->cache_folder, key, bound);
     trial->model.prefix = trial->lanes.second.prefix = &trial->prefix;

@@ -349,15 +349,24 @@ echo x >"$folder/garbage/s/99/adapter"
 echo x >"$folder/garbage/s/1/0-1.checkpoint"
 echo x >"$folder/garbage/s/1/notes.txt"
 echo x >"$folder/garbage/mine/letter"
+mkdir -p "$NIGHTSWEEP_CACHE"
+for name in old.prefix new.prefix hashes; do echo x >"$NIGHTSWEEP_CACHE/$name"; done
+touch -d '8 days ago' "$NIGHTSWEEP_CACHE/old.prefix" "$NIGHTSWEEP_CACHE/hashes"
 ask 0 gc --dry-run --json
 says '"kind":"checkpoint".*0-1.checkpoint'
 says '"kind":"trial".*/99'
+says '"kind":"kept activations".*/old.prefix'
 [ -f "$folder/garbage/s/1/0-1.checkpoint" ] || fail '--dry-run removes'
 ask 0 gc
 [ -e "$folder/garbage/s/1/0-1.checkpoint" ] && fail 'a checkpoint of nobody is left'
 [ -e "$folder/garbage/s/99" ] && fail 'the folder of no trial is left'
 [ -f "$folder/garbage/s/1/notes.txt" ] || fail 'gc took what it did not write'
 [ -f "$folder/garbage/mine/letter" ] || fail 'gc took what it did not write'
+[ -e "$NIGHTSWEEP_CACHE/old.prefix" ] && fail 'activations that nobody used for a week are left'
+[ -e "$NIGHTSWEEP_CACHE/new.prefix" ] || fail 'gc took activations of today'
+[ -e "$NIGHTSWEEP_CACHE/hashes" ] || fail 'gc took what is no kept activation'
+ask 0 gc --cache-unused-for 0s
+[ -e "$NIGHTSWEEP_CACHE/new.prefix" ] && fail 'activations are left that should go whatever their age'
 expect 'SELECT count(*) FROM checkpoint' 2
 ask 0 gc --checkpoints-older-than 1h
 expect 'SELECT count(*) FROM checkpoint' 2

@@ -2,9 +2,13 @@
 """merge: a model folder that computes what base and adapter computed, for every method that is a change of weights, on three
 families; the others refused with the place, and nothing left behind."""
 import json
+import os
+import pathlib
+import subprocess
+import time
 
 from predict import nightsweep, sweep
-from common import check, finish, folder, near, rows, write_data, write_rows
+from common import TRAINER, check, finish, folder, near, rows, write_data, write_rows
 from language import write_task
 
 FOLDS = ["full", "partial", "linear_probe", "bitfit", "layer_norm", "lora", "dora", "pissa", "vera", "adalora", "ia3"]
@@ -71,10 +75,33 @@ def language_models(base):
             same_probabilities(base, f"{model} {i}", f"{model}/{i}", f"{model}-again-{i}/1", data)
 
 
+def confined(base):
+    """What reads an adapter and a model of somebody else has given up all else by then: held at its first file."""
+    parts = json.loads(subprocess.run([TRAINER, "--doctor"], capture_output=True, text=True, check=True).stdout)["sandbox"]
+    if "no network" not in parts:
+        return print(f"sandbox: {parts}: not tested")
+    (base / "adapter").mkdir()
+    (base / "into").mkdir()
+    os.mkfifo(base / "adapter" / "nightsweep.json")
+    request = {"model": str(base), "adapter": str(base / "adapter"), "output": str(base / "into"), "task": {"kind": "classification"}}
+    process = subprocess.Popen([TRAINER, "--merge"], stdin=subprocess.PIPE, text=True)
+    process.stdin.write(json.dumps(request) + "\n")
+    process.stdin.close()
+    for _ in range(200):
+        status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+        if "Seccomp:\t2" in status:
+            break
+        time.sleep(0.05)
+    check("Seccomp:\t2" in status and "NoNewPrivs:\t1" in status, "merge reads outside of the sandbox")
+    process.kill()
+    process.wait()
+
+
 def main():
     with folder() as base:
         classifiers(base)
         language_models(base)
+        confined(base)
     finish()
 
 

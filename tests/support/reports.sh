@@ -3,6 +3,7 @@
 reports=$(mktemp -d) || exit 1
 trap 'rm -rf "$reports"' EXIT
 export ASAN_OPTIONS="log_path=$reports/asan:detect_stack_use_after_return=1:${ASAN_OPTIONS:-}"
+export TSAN_OPTIONS="log_path=$reports/tsan:suppressions=$PWD/tests/support/tsan.supp:second_deadlock_stack=1:${TSAN_OPTIONS:-}"
 export UBSAN_OPTIONS="log_path=$reports/ubsan:print_stacktrace=1:${UBSAN_OPTIONS:-}"
 
 # Prints what the programs since the last call wrote, and empties the folder. The leak checker's notice of a thread that

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every executable tests/e2e/*.sh with BUILD in the environment (build/release unless given), one line each:
+# Runs every executable tests/e2e/*.sh, or those whose names are given, with BUILD in the environment (build/release
+# unless given), one line each:
 # 'name ok' or 'name FAILED' with its output behind it. Fails if any fails or a sanitizer wrote a report.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -9,7 +10,11 @@ export BUILD
 . tests/support/reports.sh
 passed=0
 failed=0
-for script in tests/e2e/*.sh; do
+if [ $# = 0 ]; then
+    for script in tests/e2e/*.sh; do set -- "$@" "$(basename "$script" .sh)"; done
+fi
+for name in "$@"; do
+    script=tests/e2e/$name.sh
     [ -x "$script" ] || continue
     start=$SECONDS
     output=$("$script" 2>&1 </dev/null)
@@ -19,7 +24,6 @@ for script in tests/e2e/*.sh; do
         status=1
         output="$output"$'\n'"$written"
     fi
-    name=$(basename "$script" .sh)
     if [ "$status" = 0 ]; then
         passed=$((passed + 1))
         printf '%-28s ok, %d s\n' "$name" $((SECONDS - start))

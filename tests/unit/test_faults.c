@@ -199,30 +199,53 @@ static void remove_store(void)
         unlink(temp_path(&temp, names[i]));
 }
 
+/* A store from its creation to a finished trial while calls fail as they were asked to; then it is looked at. `n` names
+ * the run; *calls is how many there were. */
+static int run_store(long n, long *calls)
+{
+    struct store *store = NULL;
+    int acknowledged = 0;
+    int rc = store_open(&store, temp_path(&temp, "s.db"), STORE_WRITE, &err);
+    if (rc == 0)
+        rc = write_groups(store, &acknowledged, &err);
+    store_close(store);
+    *calls = faults_stop();
+    cr_expect(rc == 0 || (rc == err.code && err.message[0] && rc != ERR_INTERNAL && rc != ERR_USAGE),
+              "fault %ld: code %d, '%s'", n, rc, err.message);
+    if (getenv("FAULTS_SHOW"))
+        printf("%ld: %d groups, %s\n", n, acknowledged, err.message);
+    check_store(acknowledged, n);
+    return rc;
+}
+
 static void each_store_fault(enum fault_kind kind, int error, bool stays, long step)
 {
     long n = 1, calls;
     int rc;
     sqlite3_initialize();
     do {
-        struct store *store = NULL;
-        int acknowledged = 0;
         remove_store();
         err = (struct err){0};
         faults_start(kind, n, error, stays);
-        rc = store_open(&store, temp_path(&temp, "s.db"), STORE_WRITE, &err);
-        if (rc == 0)
-            rc = write_groups(store, &acknowledged, &err);
-        store_close(store);
-        calls = faults_stop();
-        cr_expect(rc == 0 || (rc == err.code && err.message[0] && rc != ERR_INTERNAL && rc != ERR_USAGE),
-                  "fault %ld: code %d, '%s'", n, rc, err.message);
-        if (getenv("FAULTS_SHOW"))
-            printf("%ld: %d groups, %s\n", n, acknowledged, err.message);
-        check_store(acknowledged, n);
+        rc = run_store(n, &calls);
         n += step;
     } while (calls >= n - step);
     cr_expect_eq(rc, 0, "without a fault: %s", err.message);
+}
+
+/* Several at a time: with one seed the same ones. */
+Test(faults, several_calls_of_the_store_fail)
+{
+    static const unsigned long one_in[] = {20, 60, 150};
+    long calls, n_failed = 0;
+    sqlite3_initialize();
+    for (unsigned long seed = 1; seed <= 150; seed++) {
+        remove_store();
+        err = (struct err){0};
+        faults_scatter(FAULT_IO, seed, one_in[seed % 3], seed % 2 ? EIO : ENOSPC);
+        n_failed += run_store((long)seed, &calls) < 0;
+    }
+    cr_expect_geq(n_failed, 20, "only %ld runs failed", n_failed);
 }
 
 #ifndef NIGHTSWEEP_ASAN

@@ -7,7 +7,8 @@
  *   FAKE_STEP_MS   milliseconds a step takes (default 0)
  *   FAKE_BURN      when set, a step takes that long of CPU time
  *   FAKE_TRAINER   halfway: crash (abort), hang (no answer to anything), garbage (a line that is no record), oom (ever
- *                  more memory), fail (a `failed` record), exit (ends with status 0 and no last record) */
+ *                  more memory), fail (a `failed` record), exit (ends with status 0 and no last record)
+ *   FAKE_KILLS     a job whose settings have this text kills its worker */
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -566,6 +567,15 @@ static void train(struct fake *fake, int step_ms)
     finish_training(fake);
 }
 
+static void kill_worker(const struct fake *fake)
+{
+    const char *text = getenv("FAKE_KILLS");
+    char *settings = text ? cJSON_PrintUnformatted(json_get(fake->job, "settings")) : NULL;
+    if (settings && strstr(settings, text))
+        kill(getppid(), SIGKILL);
+    cJSON_free(settings);
+}
+
 int main(int argc, char **argv)
 {
     struct fake fake = {.is_supervised = argc > 1 && text_equal(argv[1], "--supervised")};
@@ -580,6 +590,7 @@ int main(int argc, char **argv)
     while (!fake.job)
         take_lines(&fake, -1);
     read_checkpoint(&fake);
+    kill_worker(&fake);
     fprintf(stderr, "fake-trainer: %s threads\n", getenv("OMP_NUM_THREADS") ? getenv("OMP_NUM_THREADS") : "no");
     train(&fake, (int)step_ms);
     line_splitter_done(&fake.lines);

@@ -22,6 +22,7 @@ static enum fault_kind kind;
 static long calls, fail_at;
 static int fail_with;
 static bool is_lasting;
+static unsigned long scatter_state, scatter_one_in; /* 0: none */
 static _Atomic long blocks;
 
 void faults_start(enum fault_kind new_kind, long n, int error, bool stays)
@@ -30,6 +31,15 @@ void faults_start(enum fault_kind new_kind, long n, int error, bool stays)
     fail_at = n;
     fail_with = error;
     is_lasting = stays;
+    scatter_one_in = 0;
+    kind = new_kind;
+}
+
+void faults_scatter(enum fault_kind new_kind, unsigned long seed, unsigned long one_in, int error)
+{
+    faults_start(FAULT_NONE, 0, error, false);
+    scatter_state = seed * 0x9e3779b97f4a7c15UL | 1;
+    scatter_one_in = one_in ? one_in : 1;
     kind = new_kind;
 }
 
@@ -47,6 +57,12 @@ long faults_blocks(void)
 static bool is_due(void)
 {
     calls++;
+    if (scatter_one_in) {
+        scatter_state ^= scatter_state << 13;
+        scatter_state ^= scatter_state >> 7;
+        scatter_state ^= scatter_state << 17;
+        return scatter_state % scatter_one_in == 0;
+    }
     return fail_at > 0 && (is_lasting ? calls >= fail_at : calls == fail_at);
 }
 
@@ -59,7 +75,7 @@ static bool is_due(void)
 /* Memory: not under the sanitizers, which have a malloc of their own ------------------------------------------------
  */
 
-#ifndef NIGHTSWEEP_ASAN
+#if !defined(NIGHTSWEEP_ASAN) && !defined(__SANITIZE_THREAD__)
 
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t n, size_t size);

@@ -25,6 +25,8 @@ enum fault_kind {
 /* From now on counts calls of that kind (allocations; or opens, reads, writes, syncs, renames, …) and lets the n-th,
  * from 1, fail, and with `stays` all later ones too. n 0: only counts. */
 void faults_start(enum fault_kind kind, long n, int error, bool stays);
+/* The same, but each call fails by chance, one in so many: several of a run, and the same ones with the same seed. */
+void faults_scatter(enum fault_kind kind, unsigned long seed, unsigned long one_in, int error);
 /* Ends that; how many calls there were. */
 long faults_stop(void);
 /* Blocks of memory that are allocated and not freed. */
