@@ -75,7 +75,7 @@ static void add_script(struct text *out, const struct submission *s, int64_t slo
         "#SBATCH --requeue\n"
         "#SBATCH --no-kill\n"
         "#SBATCH --open-mode=append\n"
-        "#SBATCH --signal=B:TERM@%d\n",
+        "#SBATCH --signal=B:USR1@%d\n",
         s->name, SIGNAL_SECONDS);
     text_printf(out, "#SBATCH --output=%s/%s.slurm.log\n", s->folder, s->name);
     text_add(out, "left=");
@@ -102,7 +102,11 @@ static void add_script(struct text *out, const struct submission *s, int64_t slo
         "    --on-finish 'printf %s \"$NIGHTSWEEP_LEFT\" >\"$NIGHTSWEEP_STORE.left\"' &\n"
         "run=$!\n"
         "signaled=\n"
-        "trap 'signaled=1; kill -TERM \"$run\" 2>/dev/null' TERM\n"
+        "# The run counts by signal: USR1, the time limit is near; TERM, others want the machine.\n"
+        "tell() { signaled=1; kill \"-$1\" \"$run\" 2>/dev/null; }\n"
+        "is_preempted() { scontrol show job \"$SLURM_JOB_ID\" 2>/dev/null | grep -q 'PreemptTime=[0-9]'; }\n"
+        "trap 'if is_preempted; then tell TERM; else tell USR1; fi' USR1\n"
+        "trap 'tell TERM' TERM\n"
         "wait \"$run\"\n"
         "status=$?\n"
         "# A signal ends the first wait; the run then writes its checkpoints.\n"
@@ -236,7 +240,8 @@ const struct command command_slurm = {
         "submit writes a batch script beside the store and gives it to sbatch with the options behind `--` (as "
         "--name=value). The job runs the coordinator on its first node and starts a worker on each node with srun. Two "
         "minutes before the time limit running trials write checkpoints and the job puts itself back into the queue; "
-        "from there, and after a preemption, it goes on from the store. The store, the model and the data must lie on "
+        "the same when it is preempted; `status` counts both apart from what trials did wrong. It goes on from the "
+        "store. The store, the model and the data must lie on "
         "a file system that all nodes see.\n\n"
         "status shows the user's jobs and what the store knows.",
     .options = options,

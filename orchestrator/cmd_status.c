@@ -39,6 +39,11 @@ static const struct report_section sections[] = {
      "SELECT group_concat(role, ', ') AS input, license, license_source AS said_by FROM (SELECT * FROM input WHERE"
      " sweep_id = ?1 ORDER BY role <> 'model', role <> 'train', role <> 'validation')"
      " GROUP BY role = 'model', license, license_source ORDER BY MIN(role <> 'model')"},
+    {"attempts", "attempts that did not come to their end", REPORT_TABLE,
+     "SELECT CASE WHEN state = 'FAILED' THEN 'trial' ELSE 'elsewhere' END AS fault,"
+     " COALESCE(reason, CASE state WHEN 'STOPPED' THEN 'decided' ELSE 'interrupted' END) AS why, COUNT(*) AS attempts,"
+     " COUNT(DISTINCT trial_id) AS trials, SUM(seconds) AS seconds FROM attempt WHERE state IN ('FAILED', 'STOPPED',"
+     " 'INTERRUPTED') AND trial_id IN (SELECT id FROM trial WHERE sweep_id = ?1) GROUP BY 1, 2 ORDER BY 1, 3 DESC"},
     {"failed", "failed", REPORT_TABLE,
      "SELECT reason, COUNT(*) AS trials, MIN(number) AS first_trial, message FROM trial WHERE sweep_id = ?1 AND"
      " state = 'FAILED' GROUP BY reason ORDER BY COUNT(*) DESC"},

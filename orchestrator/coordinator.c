@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -224,23 +225,30 @@ static void send_to_all(struct coordinator *c, const char *type)
     text_done(&line);
 }
 
-void coordinator_stop(struct coordinator *c, const char *kind, const char *message)
+void coordinator_stop(struct coordinator *c, const char *cause, const char *kind, const char *message)
 {
     if (c->is_stopping)
         return;
     c->is_stopping = true;
+    c->stop_cause = cause;
     progress_say(c->options->progress, kind, "%s", message);
     coordinator_event(c, NULL, kind, "%s", message);
     send_to_all(c, "stop");
     quit_if_done(c);
 }
 
-static void on_signal(void *context)
+/* A batch system says SIGUSR1 shortly before the time limit, and SIGTERM when it wants the machine for others. */
+static const char *cause_of(int signal)
+{
+    return signal == SIGUSR1 ? ATTEMPT_TIME_LIMIT : signal == SIGTERM ? ATTEMPT_PREEMPTED : ATTEMPT_ASKED;
+}
+
+static void on_signal(void *context, int signal)
 {
     struct coordinator *c = context;
     c->is_interrupted = true;
     if (!c->is_stopping) {
-        coordinator_stop(c, "stopping",
+        coordinator_stop(c, cause_of(signal), "stopping",
                          "stopping: running trials write their checkpoints; once more to end them at once");
         return;
     }
@@ -401,7 +409,8 @@ static void on_tick(void *context)
         pool_watch(&c->pools[i]);
     look_at_storage(c);
     if (deadline > 0 && 1e-9 * (double)(loop_now_ns() - c->started_ns) > deadline)
-        coordinator_stop(c, "deadline", "the deadline has come: running trials write their checkpoints");
+        coordinator_stop(c, ATTEMPT_TIME_LIMIT, "deadline",
+                         "the deadline has come: running trials write their checkpoints");
     budget_watch(c);
     coordinator_show(c);
     coordinator_dispatch(c);
@@ -427,21 +436,22 @@ struct live_trial *coordinator_add_trial(struct coordinator *c, const struct sto
     /* The seeds of a configuration follow each other, and share what describes it. */
     const struct live_trial *before = c->n_trials > 0 ? c->trials[c->n_trials - 1] : NULL;
     bool is_same = before && before->settings == settings && before->is_baseline == is_baseline;
-    *trial = (struct live_trial){.stored = stored,
-                                 .index = c->n_trials,
-                                 .settings = settings,
-                                 .method = is_same ? before->method : coordinator_method_name(c, settings),
-                                 .parameters = is_same ? before->parameters : coordinator_describe(c, parameters),
-                                 .state = stored->state,
-                                 .is_wanted = true,
-                                 .has_folder = c->has_folders,
-                                 .is_baseline = is_baseline,
-                                 .failures = stored->attempts[ATTEMPT_FAILED],
-                                 .seconds = stored->seconds,
-                                 .trained_parameters = stored->trained_parameters.value,
-                                 .checkpoint = stored->checkpoint_path ? strdup(stored->checkpoint_path) : NULL,
-                                 .checkpoint_sha256 = stored->checkpoint_sha256,
-                                 .checkpoint_step = stored->checkpoint_step};
+    *trial =
+        (struct live_trial){.stored = stored,
+                            .index = c->n_trials,
+                            .settings = settings,
+                            .method = is_same ? before->method : coordinator_method_name(c, settings),
+                            .parameters = is_same ? before->parameters : coordinator_describe(c, parameters),
+                            .state = stored->state,
+                            .is_wanted = true,
+                            .has_folder = c->has_folders,
+                            .is_baseline = is_baseline,
+                            .failures = stored->attempts[ATTEMPT_FAILED],
+                            .seconds = stored->seconds,
+                            .trained_parameters = stored->trained_parameters.value,
+                            .checkpoint = stored->checkpoint_path ? strdup(stored->checkpoint_path) : NULL,
+                            .checkpoint_sha256 = stored->checkpoint_sha256 ? strdup(stored->checkpoint_sha256) : NULL,
+                            .checkpoint_step = stored->checkpoint_step};
     if (stored->number > c->last_trial)
         c->last_trial = stored->number;
     c->trials[c->n_trials++] = trial;
@@ -648,6 +658,7 @@ int coordinator_run(const struct coordinator_options *options, struct run_outcom
         outcome->n_failed += trial->is_wanted && trial->state == TRIAL_FAILED;
         outcome->n_open += trial->is_wanted && !trial_state_is_final(trial->state);
         free(trial->checkpoint);
+        free(trial->checkpoint_sha256);
     }
     outcome->n_open += outcome->n_open == 0 && has_more(c);
     for (int i = 0; i < c->n_slots && c->slots; i++) {

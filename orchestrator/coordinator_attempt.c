@@ -129,21 +129,29 @@ void attempt_remove_leftovers(struct coordinator *c)
     }
 }
 
-/* Whether the committed checkpoint is there as it was written. One that is not costs its steps, not the trial. */
-static void check_checkpoint(struct coordinator *c, struct live_trial *trial)
+/* What is wrong with the committed checkpoint, in a word; NULL: it is there as it was written. */
+static const char *checkpoint_fault(const struct live_trial *trial)
 {
     char hash[HASH_HEX_SIZE];
     struct err err = {0};
     if (!trial->checkpoint || !trial->checkpoint_sha256)
-        return;
-    bool is_good = hash_file(trial->checkpoint, hash, &err) == 0 && strcmp(hash, trial->checkpoint_sha256) == 0;
-    trial->checkpoint_sha256 = NULL;
-    if (is_good)
+        return NULL;
+    if (hash_file(trial->checkpoint, hash, &err) < 0)
+        return err.code == ERR_NOT_FOUND ? "gone" : "not to be read";
+    return strcmp(hash, trial->checkpoint_sha256) == 0 ? NULL : "damaged";
+}
+
+/* One that is not as it was written costs its steps, not the trial. */
+static void check_checkpoint(struct coordinator *c, struct live_trial *trial)
+{
+    const char *fault = checkpoint_fault(trial);
+    if (!fault)
         return;
     coordinator_event(c, trial, "checkpoint_lost", "the checkpoint of step %" PRId64 " is %s: the trial starts again",
-                      trial->checkpoint_step, err.code ? "gone" : "damaged");
+                      trial->checkpoint_step, fault);
     free(trial->checkpoint);
-    trial->checkpoint = NULL;
+    free(trial->checkpoint_sha256);
+    trial->checkpoint = trial->checkpoint_sha256 = NULL;
     trial->checkpoint_step = 0;
 }
 
@@ -167,9 +175,12 @@ static int inherit(struct coordinator *c, struct live_trial *trial, const char *
     struct text path = {0};
     if (!parent || trial->checkpoint)
         return 0;
-    if (!parent->checkpoint || parent->checkpoint_step != trial->parent_step)
-        return err_set(err, ERR_NOT_FOUND, "the checkpoint of step %" PRId64 " of trial %" PRId64 " is gone",
-                       trial->parent_step, parent->stored->number);
+    bool is_there = parent->checkpoint && parent->checkpoint_step == trial->parent_step;
+    const char *fault = is_there ? checkpoint_fault(parent) : "gone";
+    if (fault)
+        return err_set(err, ERR_DATA,
+                       "it goes on from step %" PRId64 " of trial %" PRId64 ", whose checkpoint of that step is %s",
+                       trial->parent_step, parent->stored->number, fault);
     int rc = file_make_folders(folder, err);
     text_printf(&path, "%s/parent-%" PRId64 ".checkpoint", folder, trial->parent_step);
     if (rc == 0 && path.failed)
@@ -185,6 +196,7 @@ static int inherit(struct coordinator *c, struct live_trial *trial, const char *
         coordinator_submit(c, &op, 1, NULL, NULL);
         trial->checkpoint = strdup(path.data);
         trial->checkpoint_step = trial->parent_step;
+        trial->checkpoint_sha256 = parent->checkpoint_sha256 ? strdup(parent->checkpoint_sha256) : NULL;
     }
     text_done(&path);
     return rc;
@@ -242,7 +254,7 @@ static void send_start(struct coordinator *c, struct coordinator_slot *slot)
     slot->state = SLOT_RUNNING;
     slot->started_ns = loop_now_ns();
     if (write_start(c, slot, &line, &err) < 0) {
-        attempt_fail(c, slot, REASON_CRASHED, err.message);
+        attempt_fail(c, slot, err.code == ERR_DATA ? REASON_BAD_DATA : REASON_CRASHED, err.message);
         free_slot(c, slot);
         coordinator_dispatch(c);
     } else
@@ -297,7 +309,8 @@ static void on_begun(const struct store_result *result, void *context)
         send_start(c, slot);
         return;
     } else
-        attempt_suspend(c, slot, ATTEMPT_INTERRUPTED, "not started: the run was stopped");
+        attempt_suspend(c, slot, ATTEMPT_INTERRUPTED, c->stop_cause ? c->stop_cause : ATTEMPT_WORKER_LOST,
+                        c->stop_cause ? "not started: the run was stopped" : "not started: its worker is gone");
     free_slot(c, slot);
     coordinator_dispatch(c);
 }
@@ -406,12 +419,13 @@ void attempt_complete(struct coordinator *c, struct coordinator_slot *slot, cons
     struct store_op ops[2 + OBJECTIVES_MAX + STUDY_OPS_MAX];
     struct text record = {0};
     if (c->study && slot->goal == TRIAL_WAITING && study_is_undecided(c->study, trial->study_trial)) {
-        attempt_suspend(c, slot, ATTEMPT_STOPPED, "through before its turn came; ends from its checkpoint when it has");
+        attempt_suspend(c, slot, ATTEMPT_STOPPED, NULL,
+                        "through before its turn came; ends from its checkpoint when it has");
         return;
     }
     bool is_paused = slot->goal == TRIAL_PAUSED && c->definition->is_strict;
     if (slot->goal == TRIAL_PRUNED || is_paused) { /* it was through before it heard that it should end */
-        attempt_suspend(c, slot, ATTEMPT_STOPPED, NULL);
+        attempt_suspend(c, slot, ATTEMPT_STOPPED, NULL, NULL);
         return;
     }
     size_t n = 0;
@@ -452,7 +466,7 @@ void attempt_fail(struct coordinator *c, struct coordinator_slot *slot, enum tri
     bool is_lasting = trial_reason_is_deterministic(reason), is_strict = c->definition->is_strict;
     if (is_lasting && is_strict && slot->goal == TRIAL_WAITING && c->study &&
         study_is_undecided(c->study, trial->study_trial)) {
-        attempt_suspend(c, slot, ATTEMPT_STOPPED, "failed before its turn came; fails again when it has");
+        attempt_suspend(c, slot, ATTEMPT_STOPPED, NULL, "failed before its turn came; fails again when it has");
         return;
     }
     /* What the rule decided before stands: with strict order a fast trainer must not change what comes of a trial. */
@@ -491,7 +505,7 @@ void attempt_fail(struct coordinator *c, struct coordinator_slot *slot, enum tri
                  message ? message : "");
 }
 
-void attempt_suspend(struct coordinator *c, struct coordinator_slot *slot, enum attempt_state state,
+void attempt_suspend(struct coordinator *c, struct coordinator_slot *slot, enum attempt_state state, const char *cause,
                      const char *message)
 {
     struct live_trial *trial = slot->trial;
@@ -500,6 +514,7 @@ void attempt_suspend(struct coordinator *c, struct coordinator_slot *slot, enum 
     struct store_op ops[2] = {
         end_op(slot, state, REASON_NONE, why),
         {.kind = STORE_MOVE_TRIAL, .move_trial = {.trial_id = trial->stored->id, .to = slot->goal, .message = why}}};
+    ops[0].end_attempt.cause = is_decided ? NULL : cause;
     coordinator_submit(c, ops, 2, attempt_on_through, c);
     slot->is_closed = true;
     trial->seconds += ops[0].end_attempt.seconds.value;
@@ -538,12 +553,14 @@ static void close_silent(struct coordinator *c, struct coordinator_slot *slot, c
     if (reason_name && trial_reason_parse(reason_name, &reason, NULL) < 0)
         reason = REASON_CRASHED;
     if (c->is_killing) {
-        attempt_suspend(c, slot, ATTEMPT_INTERRUPTED, "ended at once, as asked");
+        attempt_suspend(c, slot, ATTEMPT_INTERRUPTED, c->stop_cause, "ended at once, as asked");
         return;
     }
     last_line(log, line, sizeof(line));
     if (reason == REASON_TIMEOUT)
         snprintf(message, sizeof(message), "over the time limit of %g s", c->definition->resources.time_seconds);
+    else if (reason == REASON_OUT_OF_MEMORY && c->definition->resources.memory_bytes == 0)
+        snprintf(message, sizeof(message), "out of memory%s%s", line[0] ? ": " : "", line);
     else if (reason == REASON_OUT_OF_MEMORY)
         snprintf(message, sizeof(message), "over the memory limit of %" PRIu64 " bytes",
                  c->definition->resources.memory_bytes);
@@ -558,7 +575,7 @@ static void close_silent(struct coordinator *c, struct coordinator_slot *slot, c
 
 /* Something took the attempt away: a worker or node that is gone, a batch system. That is no fault of the trial's,
  * unless it happens again and again while just this one runs. */
-static void interrupt(struct coordinator *c, struct coordinator_slot *slot, const char *why)
+static void interrupt(struct coordinator *c, struct coordinator_slot *slot, const char *cause, const char *why)
 {
     struct live_trial *trial = slot->trial;
     trial->losses++;
@@ -566,7 +583,7 @@ static void interrupt(struct coordinator *c, struct coordinator_slot *slot, cons
         trial->failures = c->definition->resources.retries;
         attempt_fail(c, slot, REASON_CRASHED, "its worker ended five times while it ran");
     } else
-        attempt_suspend(c, slot, ATTEMPT_INTERRUPTED, why);
+        attempt_suspend(c, slot, ATTEMPT_INTERRUPTED, c->stop_cause ? c->stop_cause : cause, why);
 }
 
 void attempt_ended(struct coordinator *c, struct coordinator_slot *slot, const cJSON *message)
@@ -584,7 +601,7 @@ void attempt_ended(struct coordinator *c, struct coordinator_slot *slot, const c
     if (!is_read)
         log_debug("coordinator", "attempt %" PRId64 ": %s", slot->attempt, err.message);
     if (!slot->is_closed && !c->is_killing && text_equal(reason ? reason : "", "interrupted"))
-        interrupt(c, slot, "taken away with its worker or by a signal: no fault of the trial");
+        interrupt(c, slot, ATTEMPT_PREEMPTED, "taken away with its worker or by a signal: no fault of the trial");
     else if (!slot->is_closed)
         close_silent(c, slot, reason, exit_status, signal, log);
     struct store_op op = {.kind = STORE_EXIT_ATTEMPT,
@@ -611,6 +628,6 @@ void attempt_lost(struct coordinator *c, struct coordinator_slot *slot, const ch
     if (slot->state != SLOT_RUNNING)
         return;
     if (!slot->is_closed)
-        interrupt(c, slot, why);
+        interrupt(c, slot, ATTEMPT_WORKER_LOST, why);
     free_slot(c, slot);
 }

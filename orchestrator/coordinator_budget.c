@@ -76,7 +76,7 @@ void budget_watch(struct coordinator *c)
     if (c->is_stopping || (budget->cpu_seconds <= 0 && budget->seconds <= 0))
         return;
     if (is_over(budget, wall, cpu, why, sizeof(why))) {
-        coordinator_stop(c, "budget_used_up", why);
+        coordinator_stop(c, ATTEMPT_TIME_LIMIT, "budget_used_up", why);
         return;
     }
     double most = reserved_seconds * most_busy(c) * c->definition->resources.threads;

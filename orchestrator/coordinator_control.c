@@ -72,7 +72,7 @@ static void end_attempt(struct coordinator *c, struct live_trial *trial, const c
         if (slot->state != SLOT_RUNNING || slot->trial != trial || slot->is_closed)
             continue;
         slot->goal = TRIAL_WAITING;
-        attempt_suspend(c, slot, ATTEMPT_STOPPED, reason);
+        attempt_suspend(c, slot, ATTEMPT_STOPPED, ATTEMPT_ASKED, reason);
         send_to_attempt(slot, "kill");
     }
 }
@@ -107,7 +107,7 @@ static void do_cancel(struct coordinator *c, const struct control_request *reque
                      op.choice.reason);
     if (request->trial == 0 && text_equal(request->sweep, c->definition->name)) {
         c->is_canceled = true;
-        coordinator_stop(c, "canceled", "the sweep is canceled");
+        coordinator_stop(c, ATTEMPT_ASKED, "canceled", "the sweep is canceled");
     }
 }
 

@@ -32,16 +32,16 @@ struct live_trial {
     const char *parameters; /* "rank 4, learning_rate 0.001" */
     enum trial_state state;
     bool is_wanted, is_baseline;
-    bool has_heirs;                /* is a parent */
-    bool has_folder;               /* it may have files: of an earlier attempt, or of another store */
-    bool is_out;                   /* in a slot */
-    bool is_settled;               /* state is what the study says; the store has WAITING still */
-    int failures;                  /* attempts that count as retries */
-    int losses;                    /* workers that ended while it ran, in this run */
-    double seconds;                /* of its attempts so far */
-    int64_t trained_parameters;    /* 0: not known yet */
-    char *checkpoint;              /* path of the newest committed one; heap, or NULL */
-    const char *checkpoint_sha256; /* of one that was there at the start: checked before it is used */
+    bool has_heirs;             /* is a parent */
+    bool has_folder;            /* it may have files: of an earlier attempt, or of another store */
+    bool is_out;                /* in a slot */
+    bool is_settled;            /* state is what the study says; the store has WAITING still */
+    int failures;               /* attempts that count as retries */
+    int losses;                 /* workers that ended while it ran, in this run */
+    double seconds;             /* of its attempts so far */
+    int64_t trained_parameters; /* 0: not known yet */
+    char *checkpoint;           /* path of the newest committed one; heap, or NULL */
+    char *checkpoint_sha256;    /* checked before it is used; heap, or NULL: not known */
     int64_t checkpoint_step;
 };
 
@@ -106,12 +106,13 @@ struct coordinator {
     const char *files[COORDINATOR_FILES_MAX + 1]; /* that trainers will read, ends with NULL */
     char marker[HASH_HEX_SIZE];
     uint64_t started_ns, retry_ns;
-    bool is_due;      /* something may be handed out, or all is done: looked at before the loop waits */
-    bool has_started; /* what is not yet sent */
-    bool is_stopping; /* nothing new is started; what runs checkpoints */
-    bool is_paused;   /* nothing is started until it is resumed */
-    bool is_canceled; /* the sweep, by a person */
-    bool is_killing;  /* what runs is ended at once */
+    bool is_due;            /* something may be handed out, or all is done: looked at before the loop waits */
+    bool has_started;       /* what is not yet sent */
+    bool is_stopping;       /* nothing new is started; what runs checkpoints … */
+    const char *stop_cause; /* … for this: ATTEMPT_ASKED and the like */
+    bool is_paused;         /* nothing is started until it is resumed */
+    bool is_canceled;       /* the sweep, by a person */
+    bool is_killing;        /* what runs is ended at once */
     bool is_interrupted;
     bool is_quitting; /* all is done: the worker is told to go */
     bool is_held;     /* the store waits for room on the disk */
@@ -147,8 +148,9 @@ void coordinator_note_value(struct coordinator *c, double value);
 struct live_trial *coordinator_add_trial(struct coordinator *c, const struct store_trial *stored, const char *settings,
                                          const char *parameters, bool is_baseline);
 
-/* Nothing new is started, running trials write their checkpoints. */
-void coordinator_stop(struct coordinator *c, const char *kind, const char *message);
+/* Nothing new is started, running trials write their checkpoints. `cause`: of the attempts that end so
+ * (trial_state.h). */
+void coordinator_stop(struct coordinator *c, const char *cause, const char *kind, const char *message);
 
 /* coordinator_budget.c: stops the run when a budget of time is used up; call it several times a second. */
 void budget_watch(struct coordinator *c);
@@ -184,8 +186,9 @@ void attempt_complete(struct coordinator *c, struct coordinator_slot *slot, cons
                       struct optional_int steps, struct optional_int stored_bytes);
 /* Fails the attempt; the trial waits again or is FAILED. */
 void attempt_fail(struct coordinator *c, struct coordinator_slot *slot, enum trial_reason reason, const char *message);
-/* Stopped on request or interrupted with its worker: no fault of the trial, which waits again. */
-void attempt_suspend(struct coordinator *c, struct coordinator_slot *slot, enum attempt_state state,
+/* Stopped on request or interrupted with its worker: no fault of the trial, which waits again. `cause`: trial_state.h;
+ * NULL: a decision about the trial. */
+void attempt_suspend(struct coordinator *c, struct coordinator_slot *slot, enum attempt_state state, const char *cause,
                      const char *message);
 /* Removes the file of a checkpoint that counts no more, once that is committed. */
 void attempt_on_through(const struct store_result *result, void *context);

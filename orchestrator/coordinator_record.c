@@ -263,6 +263,7 @@ struct written {
     struct coordinator *c;
     struct live_trial *trial;
     int64_t step;
+    char sha256[HASH_HEX_SIZE];
     char path[];
 };
 
@@ -274,7 +275,8 @@ static void on_checkpoint_written(const struct store_result *result, void *conte
         free(written->trial->checkpoint);
         written->trial->checkpoint = strdup(written->path);
         written->trial->checkpoint_step = written->step;
-        written->trial->checkpoint_sha256 = NULL;
+        free(written->trial->checkpoint_sha256);
+        written->trial->checkpoint_sha256 = written->sha256[0] ? strdup(written->sha256) : NULL;
         crash_at(CRASH_CHECKPOINT_REPLACED);
         if (result->replaced_path && file_remove_tree(result->replaced_path, &err) < 0)
             log_debug("coordinator", "%s", err.message);
@@ -327,6 +329,8 @@ static int on_checkpoint(struct coordinator *c, struct coordinator_slot *slot, c
         return err_set(err, ERR_NOMEM, "no memory for a checkpoint's path");
     *written = (struct written){.c = c, .trial = slot->trial, .step = checkpoint->step};
     memcpy(written->path, checkpoint->path, size);
+    if (strlen(checkpoint->sha256) + 1 == HASH_HEX_SIZE)
+        memcpy(written->sha256, checkpoint->sha256, HASH_HEX_SIZE);
     if (!study_report_held(c, slot, &op, on_checkpoint_written, written))
         coordinator_submit(c, &op, 1, on_checkpoint_written, written);
     return 0;
@@ -398,7 +402,7 @@ static int on_stopped(struct coordinator *c, struct coordinator_slot *slot, cons
     if (slot->held_report)
         attempt_fail(c, slot, REASON_CRASHED, "no checkpoint could be written at the end of its generation");
     else
-        attempt_suspend(c, slot, ATTEMPT_STOPPED, "stopped as asked; goes on from its checkpoint");
+        attempt_suspend(c, slot, ATTEMPT_STOPPED, c->stop_cause, "stopped as asked; goes on from its checkpoint");
     return 0;
 }
 

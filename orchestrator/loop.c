@@ -24,8 +24,7 @@ static void on_tick(uv_timer_t *timer)
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct loop *loop = handle->data;
-    (void)number;
-    loop->options.on_signal(loop->options.context);
+    loop->options.on_signal(loop->options.context, number);
 }
 
 static void on_idle(uv_prepare_t *idle)
@@ -43,7 +42,7 @@ static bool is_hangup_ignored(void)
 
 int loop_open(struct loop *loop, const struct loop_options *options, struct err *err)
 {
-    static const int numbers[LOOP_SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
+    static const int numbers[LOOP_SIGNALS] = {SIGINT, SIGTERM, SIGUSR1, SIGHUP};
     int rc = file_check_descriptors(LOOP_DESCRIPTORS, err); /* without them libuv ends the process */
     int status = rc == 0 ? uv_loop_init(&loop->uv) : 0;
     if (rc < 0)

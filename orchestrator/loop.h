@@ -12,15 +12,16 @@
 
 #include "common/err.h"
 
-enum { LOOP_SIGNALS = 3 };
+enum { LOOP_SIGNALS = 4 };
 
 struct loop_options {
     void *context;
     uint64_t tick_ms;
-    void (*on_news)(void *context);   /* after loop_wake */
-    void (*on_tick)(void *context);   /* every tick_ms */
-    void (*on_signal)(void *context); /* SIGINT, SIGTERM or SIGHUP (unless ignored) came */
-    void (*on_idle)(void *context);   /* all that came is looked at, the loop is about to wait */
+    void (*on_news)(void *context); /* after loop_wake */
+    void (*on_tick)(void *context); /* every tick_ms */
+    /* SIGINT, SIGTERM, SIGUSR1 or SIGHUP (unless ignored) came. */
+    void (*on_signal)(void *context, int number);
+    void (*on_idle)(void *context); /* all that came is looked at, the loop is about to wait */
 };
 
 struct loop {

@@ -186,7 +186,8 @@ static const char *const recovery[] = {
     "CASE COUNT(*) WHEN 1 THEN '1 trial that was running goes on from its checkpoint' "
     "ELSE COUNT(*) || ' trials that were running go on from their checkpoints' END, ?1 "
     "FROM trial WHERE state = 'RUNNING' GROUP BY sweep_id",
-    "UPDATE attempt SET state = 'INTERRUPTED', ended_at = ?1, message = 'its coordinator ended without closing it' "
+    "UPDATE attempt SET state = 'INTERRUPTED', reason = 'coordinator_lost', ended_at = ?1, "
+    "message = 'its coordinator ended without closing it' "
     "WHERE state = 'RUNNING'",
 };
 

@@ -43,7 +43,7 @@ const struct store_op_row store_op_rows[STORE_OP_KINDS] = {
                                    AT(start_attempt.environment.tokenizer_sha256),
                                    AT(start_attempt.environment.data_sha256),
                                    AT(start_attempt.environment.definition_sha256))},
-    [STORE_END_ATTEMPT] = {"end_attempt", store_run_end_attempt, TEXTS(AT(end_attempt.message))},
+    [STORE_END_ATTEMPT] = {"end_attempt", store_run_end_attempt, TEXTS(AT(end_attempt.cause), AT(end_attempt.message))},
     [STORE_EXIT_ATTEMPT] = {"exit_attempt", store_run_exit_attempt, TEXTS(AT(exit_attempt.log_tail))},
     [STORE_POINTS] = {"points", store_run_points, NULL},
     [STORE_EVALUATION] = {"evaluation", store_run_evaluation,

@@ -138,6 +138,7 @@ struct store_end_attempt {
     int64_t attempt_id;
     enum attempt_state state; /* not RUNNING */
     enum trial_reason reason; /* exactly with ATTEMPT_FAILED */
+    const char *cause;        /* without a reason: what took it away, ATTEMPT_PREEMPTED and the like, or NULL */
     const char *message;      /* or NULL */
     struct optional_real seconds, tokens_per_second;
     struct optional_int peak_bytes;

@@ -257,8 +257,9 @@ int store_run_end_attempt(struct store *store, const struct store_op *op, struct
         "UPDATE attempt SET state = ?2, reason = ?3, message = ?4, seconds = ?5, tokens_per_second = ?6, "
         "peak_bytes = ?7, ended_at = ?8 WHERE id = ?1 AND state = 'RUNNING'",
         BINDS(bind_int(end->attempt_id), bind_text(attempt_state_name(end->state)),
-              bind_text(trial_reason_name(end->reason)), bind_text(end->message), bind_optional_real(end->seconds),
-              bind_optional_real(end->tokens_per_second), bind_optional_int(end->peak_bytes), bind_text(store->now)),
+              bind_text(end->reason != REASON_NONE ? trial_reason_name(end->reason) : end->cause),
+              bind_text(end->message), bind_optional_real(end->seconds), bind_optional_real(end->tokens_per_second),
+              bind_optional_int(end->peak_bytes), bind_text(store->now)),
         &changes, err);
     return rc == 0 ? expect_running(store, end->attempt_id, changes, err) : rc;
 }

@@ -17,6 +17,14 @@ enum trial_state { TRIAL_WAITING, TRIAL_RUNNING, TRIAL_PAUSED, TRIAL_COMPLETE, T
  * asked to end (deadline, stopping rule, Ctrl-C); only a failed one counts as a retry. */
 enum attempt_state { ATTEMPT_RUNNING, ATTEMPT_COMPLETE, ATTEMPT_INTERRUPTED, ATTEMPT_STOPPED, ATTEMPT_FAILED };
 
+/* What took an attempt away that is INTERRUPTED or STOPPED: its reason in the store, and a counter of its own in
+ * `nightsweep status`. None of them is a fault of the trial. */
+#define ATTEMPT_PREEMPTED        "preempted"        /* a signal from elsewhere: a batch system wants the machine */
+#define ATTEMPT_WORKER_LOST      "worker_lost"      /* worker or node gone, or silent */
+#define ATTEMPT_COORDINATOR_LOST "coordinator_lost" /* found RUNNING by the next run */
+#define ATTEMPT_TIME_LIMIT       "time_limit"       /* of the batch system, the run or its budget */
+#define ATTEMPT_ASKED            "asked"            /* Ctrl-C, a command */
+
 enum trial_reason {
     REASON_NONE,
     REASON_DIVERGED,

@@ -23,7 +23,11 @@ run() { # part
     population) KILLS=100 tests/e2e/population.sh ;;
     resumes) KILLS=200 tests/e2e/trainer_resume.sh ;;
     recover) RECOVER_STRIDE=1 tests/e2e/faults.sh ;;
-    faults) make -s "$BUILD/unit/test_faults" && FAULTS_STRIDE=1 tests/support/run.sh "$BUILD/unit/test_faults" ;;
+    faults)
+        local programs=()
+        for source in tests/unit/test_faults*.c; do programs+=("$BUILD/unit/$(basename "$source" .c)"); done
+        make -s "${programs[@]}" && FAULTS_STRIDE=1 tests/support/run.sh "${programs[@]}"
+        ;;
     simulate) SEEDS=${SEEDS:-20000} FROM=1001 tests/e2e/simulate.sh ;;
     cuts) CUTS=${CUTS:-100} tests/e2e/power.sh ;;
     slurm) make -s check-slurm ;;

@@ -68,6 +68,8 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,requeue_setup_env_fail
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 SlurmdTimeout=10
 SlurmctldTimeout=30
 InactiveLimit=0
@@ -84,7 +86,8 @@ CONF
     for ((i = 1; i <= $1; i++)); do
         echo "NodeName=n$i NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + i)) CPUs=$2 State=UNKNOWN"
     done
-    echo "PartitionName=all Nodes=n[1-$1] Default=YES MaxTime=INFINITE State=UP"
+    echo "PartitionName=all Nodes=n[1-$1] Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=10"
+    echo "PartitionName=urgent Nodes=n[1-$1] MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF"
 }
 start_controller() {
     [ -n "$(pid_of "$folder/controller.pid")" ] && return 0

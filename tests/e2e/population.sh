@@ -69,3 +69,19 @@ done
 cmp -s "$folder/one.trials" "$folder/two.trials" || fail "two slots decided otherwise: $(diff "$folder/one.trials" "$folder/two.trials")"
 cmp -s "$folder/one.trials" "$folder/killed.trials" ||
     fail "the killed run decided otherwise: $(diff "$folder/one.trials" "$folder/killed.trials")"
+
+# The checkpoint that an heir goes on from is damaged from outside: that trial fails and says whose it was, the others go on.
+define damaged 1
+NIGHTSWEEP_CRASH_AT=inherited:1 NIGHTSWEEP_CRASH_MARK="$folder/mark" sweep damaged
+parent=$(sqlite3 "$folder/damaged.db" "SELECT substr(message, instr(message, 'from trial ') + 11) + 0 FROM trial
+    WHERE message LIKE 'generation 1: goes on from trial %'")
+path=$(sqlite3 "$folder/damaged.db" "SELECT path FROM checkpoint c JOIN trial t ON t.id = c.trial_id
+    WHERE t.number = '$parent' AND c.step = 30")
+[ -s "$path" ] || fail "trial '$parent' has no checkpoint of step 30"
+echo damaged >"$path"
+sweep damaged
+[ $? = 1 ] || fail 'a damaged checkpoint of a parent ends with another status than 1'
+expect damaged "SELECT number, state, reason, message FROM trial WHERE state = 'FAILED'" \
+    "7|FAILED|bad_data|it goes on from step 30 of trial $parent, whose checkpoint of that step is damaged"
+expect damaged "SELECT count(*) FROM event WHERE kind = 'checkpoint_lost'" 1
+expect damaged "SELECT state FROM trial WHERE number = $parent" COMPLETE

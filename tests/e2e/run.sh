@@ -91,7 +91,7 @@ kill -INT "$runner"
 wait "$runner"
 says 'stopping'
 expect "SELECT state FROM sweep" STOPPED
-expect "SELECT count(*) FROM attempt WHERE state = 'STOPPED'" 2
+expect "SELECT count(*), min(reason), max(reason) FROM attempt WHERE state = 'STOPPED'" '2|asked|asked'
 expect "SELECT count(*) FROM trial WHERE state IN ('RUNNING', 'FAILED')" 0
 unset FAKE_STEP_MS
 run 0 "$folder/slow.json"
@@ -117,6 +117,7 @@ begin deadline
 export FAKE_STEP_MS=200
 run 1 "$folder/slow.json" --for 1s
 expect "SELECT state FROM sweep" STOPPED
+expect "SELECT min(reason), max(reason) FROM attempt WHERE state = 'STOPPED'" 'time_limit|time_limit'
 expect "SELECT count(*) > 0 FROM trial WHERE state = 'WAITING'" 1
 unset FAKE_STEP_MS
 run 0 "$folder/slow.json"
@@ -176,8 +177,44 @@ pkill -KILL -P "$runner"
 wait "$runner" || fail "the run ended with status $?"
 expect "SELECT count(*) FROM trial WHERE state = 'COMPLETE'" 4
 expect "SELECT count(*) FROM attempt WHERE state = 'FAILED'" 0
-expect "SELECT count(*) FROM attempt WHERE state = 'INTERRUPTED'" 2
+expect "SELECT count(*), min(reason), max(reason) FROM attempt WHERE state = 'INTERRUPTED'" '2|worker_lost|worker_lost'
 expect "SELECT count(*) FROM event WHERE kind = 'worker_lost'" 1
+"$bin/nightsweep" status --store "$db" >"$folder/out" 2>&1
+says 'elsewhere +worker_lost +2 +2'
+
+# A batch system's signals: the time limit is near, the machine is wanted, a trainer is ended. Counted apart, none a retry.
+begin taken-away
+define s "${ranks/\"steps\":6/\"steps\":40},\"resources\":{\"slots\":2}" >"$folder/long.json"
+for signal in USR1 TERM; do
+    export FAKE_STEP_MS=100
+    "$bin/nightsweep" run --store "$db" --quiet "$folder/long.json" >>"$folder/out" 2>&1 &
+    runner=$!
+    await "SELECT count(*) FROM trial WHERE state = 'RUNNING'" 2
+    sleep 0.3
+    kill "-$signal" "$runner"
+    wait "$runner"
+    [ $? = 1 ] || fail "after SIG$signal it ends with another status than 1"
+done
+expect "SELECT reason, count(*) FROM attempt WHERE state = 'STOPPED' GROUP BY 1" $'preempted|2\ntime_limit|2'
+"$bin/nightsweep" run --store "$db" --quiet "$folder/long.json" >>"$folder/out" 2>&1 &
+runner=$!
+await "SELECT count(*) FROM trial WHERE state = 'RUNNING'" 2
+sleep 0.3
+pkill -TERM -f "$bin/nightsweep-trainer" || fail 'no trainer runs'
+await "SELECT count(*) FROM attempt WHERE state = 'INTERRUPTED'" 2
+await "SELECT count(*) FROM trial WHERE state = 'RUNNING'" 2
+sleep 0.3
+kill -KILL "$runner"
+wait "$runner" 2>/dev/null
+unset FAKE_STEP_MS
+run 0 "$folder/long.json"
+expect "SELECT reason, count(*) FROM attempt WHERE state = 'INTERRUPTED' GROUP BY 1" $'coordinator_lost|2\npreempted|2'
+expect "SELECT count(*) FROM attempt WHERE state = 'FAILED'" 0
+expect "SELECT count(*) FROM trial WHERE state = 'COMPLETE'" 4
+"$bin/nightsweep" status --store "$db" >"$folder/out" 2>&1
+says 'elsewhere +time_limit +2 +2'
+"$bin/nightsweep" show 1 --store "$db" >"$folder/out" 2>&1
+says 'STOPPED +time_limit'
 
 begin launcher
 run 0 "$folder/s.json" --launcher 'env LAUNCHED=1'
@@ -252,6 +289,24 @@ unset FAKE_STEP_MS
 run 0 "$folder/slow.json"
 expect "SELECT count(*) FROM event WHERE kind = 'checkpoint_lost'" 1
 expect "SELECT count(*) FROM trial WHERE state = 'COMPLETE'" 4
+
+# The same while the run goes on: what was committed is looked at again before a trial goes on from it.
+begin checkpoint-damaged-at-work
+export FAKE_STEP_MS=100
+"$bin/nightsweep" run --store "$db" --quiet --checkpoint-every 0s "$folder/slow.json" >>"$folder/out" 2>&1 &
+runner=$!
+await "SELECT count(*) FROM checkpoint WHERE step >= 2" 2
+worker=$(pgrep -P "$runner")
+kill -STOP "$worker"
+pkill -STOP -P "$worker"
+sleep 0.3
+for path in $(sql 'SELECT path FROM checkpoint LIMIT 1'); do echo damaged >"$path"; done
+kill -KILL "$worker"
+wait "$runner" || fail "the run ended with status $?"
+unset FAKE_STEP_MS
+expect "SELECT count(*) FROM event WHERE kind = 'checkpoint_lost' AND message LIKE '%is damaged: the trial starts again'" 1
+expect "SELECT count(*) FROM trial WHERE state = 'COMPLETE'" 4
+expect "SELECT count(*) FROM attempt WHERE state = 'FAILED'" 0
 
 begin bad
 run 2 "$folder/none.json"

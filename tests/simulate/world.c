@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -256,7 +257,7 @@ static void interrupt(void *context)
     if (is_stopped)
         return;
     world_trace("SIGINT");
-    running->options.on_signal(running->options.context);
+    running->options.on_signal(running->options.context, SIGINT);
 }
 
 static void kill_now(void *context)
