@@ -216,7 +216,7 @@ static int copy_files(const struct merging *m, struct err *err)
 static int write_gguf_template(const struct merging *m, const struct gguf *gguf, struct err *err)
 {
     const char *jinja = NULL;
-    char *path = file_join(m->folder, "chat_template.jinja");
+    char *path = file_join(m->output, "chat_template.jinja");
     int rc = path ? 0 : err_set(err, ERR_NOMEM, "no memory to merge");
     if (rc == 0 && gguf_text(gguf, "tokenizer.chat_template", &jinja) && !file_exists(path))
         rc = file_write_atomic(path, jinja, strlen(jinja), err);
