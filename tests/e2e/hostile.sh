@@ -127,7 +127,7 @@ expect "SELECT count(*) FROM attempt WHERE state = 'INTERRUPTED' AND reason = 'w
 # Memory is limited where it is allocated, never where it is mapped.
 begin limits
 define ',"resources":{"slots":1,"memory":"300MiB"}' >"$folder/s.json"
-FAKE_STEP_MS=200 run
+FAKE_STEP_MS=2000 run
 await "SELECT count(*) FROM trial WHERE state = 'RUNNING'" 1
 case $BUILD in
 *asan | *tsan) ;;
@@ -142,7 +142,8 @@ case $BUILD in
     [ "$(awk '/^Max address space/ { print $4 }' "/proc/$trainer/limits")" = unlimited ] || fail 'its address space is limited'
     ;;
 esac
-ends 0
+kill -TERM "$runner"
+ends 1
 
 # Links that somebody laid where a trial writes lead nowhere.
 begin links

@@ -184,7 +184,7 @@ says 'elsewhere +worker_lost +2 +2'
 
 # A batch system's signals: the time limit is near, the machine is wanted, a trainer is ended. Counted apart, none a retry.
 begin taken-away
-define s "${ranks/\"steps\":6/\"steps\":40},\"resources\":{\"slots\":2}" >"$folder/long.json"
+define s "${ranks/\"steps\":6/\"steps\":400},\"resources\":{\"slots\":2}" >"$folder/long.json"
 for signal in USR1 TERM; do
     export FAKE_STEP_MS=100
     "$bin/nightsweep" run --store "$db" --quiet "$folder/long.json" >>"$folder/out" 2>&1 &
