@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the coordinator carries (docs/scale.md): durable points a second, empty trials a second, memory, restart, start.
 
-    bench.py [CASE ...]        all cases, or points trials latency processes memory restart start noticed
+    bench.py [CASE ...]        all cases, or points trials latency wide processes memory restart start noticed
 
 Each case is a run of nightsweep beside a worker that trains nothing (bench_worker.c), in a
 store of its own under BENCH_FOLDER (default: a temporary folder). Processor times are those of nightsweep's own process, both
@@ -186,6 +186,18 @@ def latency(folder):
         median_ms_of_each_worker="/".join(f"{x:.1f}" for x in run.gaps_ms), cpu_us_each=round(1e6 * run.cpu_between(run.first, run.last) / n, 1))
 
 
+def wide(folder):
+    """10,000 slots of ten workers whose trials take two seconds and no processor."""
+    n = int(os.environ.get("BENCH_TRIALS", "50000"))
+    programs = Programs(folder, "bench-worker")
+    programs.define(n // 100, 100)
+    run = Run(programs, "--workers", "10", "--slots", "1000", BENCH_MS="2000").run()
+    assert run.ask("SELECT count(*) FROM trial WHERE state = 'COMPLETE'") == n == run.trials
+    say("wide", trials=n, a_second=round(n / (run.last - run.first)), cpu_us_each=round(1e6 * run.cpu_between(run.first, run.last) / n, 1),
+        median_ms_from_an_end_to_the_next_start="/".join(f"{x:.0f}" for x in run.gaps_ms), peak_MB=round(run.peak),
+        first_start_ms=round(1000 * (run.first - run.begun)))
+
+
 def processes(folder):
     """The smallest trials there are (a tiny BERT, one step), beside starting the same trainer with the same job as often:
     A B A B. The trainer gets what its worker gives it: one thread, and a session of its own, by which Linux shares out processors."""
@@ -331,7 +343,7 @@ def noticed(folder):
         killed_worker_ms="/".join(f"{x:.0f}" for x in sorted(workers)), hung_worker_ms=round(hung))
 
 
-CASES = {case.__name__: case for case in (points, trials, latency, processes, memory, restart, start, noticed)}
+CASES = {case.__name__: case for case in (points, trials, latency, wide, processes, memory, restart, start, noticed)}
 
 
 def main():
