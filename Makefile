@@ -133,6 +133,8 @@ models-all: models      ## brings a language model too, SmolLM2-135M-Instruct (a
 	@tools/fetch.py smollm2 instructions
 data:                   ## brings the data of the ready sweeps into data/
 	@tools/fetch.py data
+	@tools/make_multitask.py
+	@tools/make_mixture.py
 demo: deps              ## trains a real sweep of five methods in a few minutes and leaves its page in runs/
 	@$(MAKE) --no-print-directory -s all models data
 	@tools/demo.sh
@@ -215,6 +217,7 @@ check-interop: all      ## our store and exports in the tools people have; more 
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/peft_adapters.py
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/exported_adapters.py
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/language_adapters.py
+	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/mixture.py
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/measures.py
 	@BUILD=$(BUILD) nice build/interop/bin/python bench/tokenizer/kinds.py --texts 10000
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/checks.py

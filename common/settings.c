@@ -7,8 +7,9 @@
 #include <string.h>
 
 static const char *const methods[] = {
-    "full", "partial", "linear_probe", "bitfit", "layer_norm", "lora",     "dora",   "pissa",      "vera", "adalora",
-    "ia3",  "adapter", "compacter",    "fusion", "prompt",     "p_tuning", "prefix", "hyper_lora", "smoe", NULL};
+    "full",   "partial",  "linear_probe", "bitfit",     "layer_norm",    "lora",      "dora",
+    "pissa",  "vera",     "adalora",      "ia3",        "adapter",       "compacter", "fusion",
+    "prompt", "p_tuning", "prefix",       "hyper_lora", "hyper_adapter", "smoe",      NULL};
 static const char *const optimizers[] = {"adamw", "sgd", NULL};
 static const char *const schedules[] = {"constant", "linear", "cosine", "inverse_sqrt", NULL};
 static const char *const placements[] = {"houlsby", "pfeiffer", "parallel", "sequential", NULL};
@@ -34,6 +35,9 @@ static const char *const orders[] = {"shuffle", "file", NULL};
 static const char *const computes[] = {"fp32", "bf16", NULL};
 static const char *const storages[] = {"float32", "file", NULL};
 static const char *const frozen_prefixes[] = {"none", "shared", NULL};
+static const char *const hyper_trainings[] = {"all", "task", NULL};
+static const char *const expert_kinds[] = {"adapter", "lora", "feed_forward", NULL};
+static const char *const expert_inits[] = {"copied", "seeded", NULL};
 
 #define LARGE              1e15
 #define NUMBER(low, high)  .types = SETTING_NUMBER, .min = (low), .max = (high)
@@ -42,6 +46,7 @@ static const char *const frozen_prefixes[] = {"none", "shared", NULL};
 #define CHOICE(names)      .types = SETTING_CHOICE, .choices = (names)
 #define WHEN(name, values) .when = (name), .when_values = (values)
 #define LORA               WHEN("method", "lora dora pissa adalora hyper_lora")
+#define HYPER              WHEN("method", "hyper_lora hyper_adapter")
 #define ADAPTER            WHEN("method", "adapter compacter")
 
 const struct setting settings_table[] = {
@@ -81,19 +86,22 @@ const struct setting settings_table[] = {
     {"feed_forward_targets", "method", .types = SETTING_TEXT_LIST, WHEN("method", "ia3"),
      .help = "those of IA3's targets whose input is scaled instead of their output"},
     {"layers", "method", .types = SETTING_INT_LIST, .min = 0, .max = 65535,
-     WHEN("method", "lora dora pissa adalora vera ia3 adapter compacter prefix bitfit layer_norm hyper_lora smoe"),
+     WHEN("method",
+          "lora dora pissa adalora vera ia3 adapter compacter prefix bitfit layer_norm hyper_lora hyper_adapter smoe"),
      .help = "layers that get the method, counted from 0 (default: all)"},
     {"top_layers", "method", INT(0, 65535), .default_json = "2", WHEN("method", "partial"),
      .help = "how many of the highest layers are trained whole; methods beside it go to the layers below"},
     {"bias_terms", "method", .types = SETTING_TEXT_LIST, WHEN("method", "bitfit"),
      .help = "modules whose biases are trained, by the end of their name (default: all)"},
-    {"adapter_size", "method", INT(1, 65536), .default_json = "64", ADAPTER, .help = "bottleneck size of an adapter"},
+    {"adapter_size", "method", INT(1, 65536), .default_json = "64", WHEN("method", "adapter compacter hyper_adapter"),
+     .help = "bottleneck size of an adapter"},
     {"adapter_placement", "method", CHOICE(placements), .default_json = "\"pfeiffer\"", ADAPTER,
      .help = "houlsby: after attention and after the feed-forward; pfeiffer: after the feed-forward, on the norm of "
              "the sum; "
              "sequential: on the feed-forward's own output; parallel: beside it"},
-    {"activation", "method", CHOICE(activations), ADAPTER,
-     .help = "non-linearity of an adapter (default: the placement's paper: houlsby silu, pfeiffer and parallel relu)"},
+    {"activation", "method", CHOICE(activations), WHEN("method", "adapter compacter hyper_adapter"),
+     .help = "non-linearity of an adapter (default: the placement's paper: houlsby and hyper_adapter silu, pfeiffer "
+             "and parallel relu)"},
     {"adapter_scaling", "method", .types = SETTING_NUMBER | SETTING_CHOICE, .min = 0, .max = LARGE, .min_is_open = true,
      .choices = scalings, ADAPTER,
      .help =
@@ -119,20 +127,38 @@ const struct setting settings_table[] = {
     {"gating", "method", CHOICE(gatings), .default_json = "\"none\"", WHEN("method", "lora adapter compacter prefix"),
      .help = "gates of UniPELT: masked means over a sequence's own tokens (in causal models: so far), or as AdapterHub "
              "over padding and later tokens too"},
-    {"hyper_tasks", "method", INT(1, 65536), .default_json = "1", WHEN("method", "hyper_lora"),
-     .help = "tasks that one hypernetwork knows"},
-    {"hyper_task", "method", INT(0, 65535), .default_json = "0", WHEN("method", "hyper_lora"),
-     .help = "the task that is trained, counted from 0"},
-    {"hyper_embedding_size", "method", INT(1, 65536), .default_json = "64", WHEN("method", "hyper_lora"),
+    {"hyper_tasks", "method", INT(1, 65536), HYPER,
+     .help = "tasks that one hypernetwork knows (default: those of the data, or one)"},
+    {"hyper_task", "method", INT(0, 65535), HYPER,
+     .help = "the task of all rows, counted from 0 (default: each row's own, where the data names tasks)"},
+    {"hyper_embedding_size", "method", INT(1, 65536), .default_json = "64", HYPER,
      .help = "size of the hypernetwork's embeddings of task, layer and place"},
-    {"hyper_hidden_size", "method", INT(1, 65536), .default_json = "128", WHEN("method", "hyper_lora"),
+    {"hyper_hidden_size", "method", INT(1, 65536), .default_json = "128", HYPER,
      .help = "hidden size of the hypernetwork"},
-    {"first_experts", "method", INT(1, 1024), .default_json = "4", WHEN("method", "smoe"),
-     .help = "experts of the mixture's first stratum, whose tokens go on to the second"},
-    {"second_experts", "method", INT(1, 1024), .default_json = "4", WHEN("method", "smoe"),
-     .help = "experts of the second stratum"},
-    {"expert_size", "method", INT(1, 65536), .default_json = "16", WHEN("method", "smoe"),
-     .help = "bottleneck size of an expert"},
+    {"hyper_projected_size", "method", INT(1, 65536), HYPER,
+     .help = "size of what its generators read (default: hyper_embedding_size)"},
+    {"strata", "method", .types = SETTING_SIZE_LIST, .min = 1, .max = 1024, .default_json = "[4,4]",
+     WHEN("method", "smoe"),
+     .help = "experts of each stratum of the mixture; tokens of a lower one go on to the next. One stratum: a plain "
+             "mixture"},
+    {"expert_kind", "method", CHOICE(expert_kinds), .default_json = "\"adapter\"", WHEN("method", "smoe"),
+     .help = "bottlenecks or LoRA pairs behind each layer, or experts in the place of feed-forwards"},
+    {"expert_size", "method", INT(1, 65536), .default_json = "16", WHEN("expert_kind", "adapter lora"),
+     .help = "bottleneck size or rank of an expert"},
+    {"expert_alpha", "method", NUMBER(0, LARGE), .min_is_open = true, .default_json = "16", WHEN("expert_kind", "lora"),
+     .help = "scaling numerator of a LoRA expert: alpha/expert_size"},
+    {"expert_inner_size", "method", INT(1, 1048576), WHEN("expert_kind", "feed_forward"),
+     .help = "inner width of an expert (default: the feed-forward's)"},
+    {"expert_init", "method", CHOICE(expert_inits), .default_json = "\"copied\"", WHEN("expert_kind", "feed_forward"),
+     .help = "experts start as copies of the feed-forward, or from the seed"},
+    {"expert_interval", "method", INT(1, 65535), WHEN("method", "smoe"),
+     .help = "experts in every so manieth layer (default: feed_forward every 2nd, the others every one)"},
+    {"expert_top", "method", INT(1, 2), .default_json = "1", WHEN("method", "smoe"),
+     .help = "experts that a gate sends a token to"},
+    {"expert_capacity", "method", NUMBER(0, LARGE), .default_json = "0", WHEN("method", "smoe"),
+     .help = "in training an expert takes at most so many times its even share of a gate's tokens; 0: all"},
+    {"expert_masking", "method", NUMBER(0, 1), .max_is_open = true, .default_json = "0", WHEN("method", "smoe"),
+     .help = "share of the tokens that get nothing from the experts in training"},
     {"balance_weight", "method", NUMBER(0, LARGE), .default_json = "0.01", WHEN("method", "smoe"),
      .help = "weight of the loss that spreads tokens over experts"},
     {"prompt_length", "method", INT(1, 65536), .default_json = "10", WHEN("method", "prompt p_tuning prefix"),
@@ -157,7 +183,7 @@ const struct setting settings_table[] = {
     {"prompt_hidden_size", "method", INT(1, 65536), WHEN("method", "p_tuning prefix"),
      .help = "hidden size of the network that makes the prompt or prefix (default: the model's)"},
     {"method_dropout", "method", NUMBER(0, 1), .max_is_open = true, .default_json = "0",
-     WHEN("method", "lora dora pissa adalora vera adapter compacter hyper_lora"),
+     WHEN("method", "lora dora pissa adalora vera adapter compacter hyper_lora hyper_adapter"),
      .help = "dropout inside the method (LoRA and its kind: on its input; adapter: on its output)"},
 
     {"learning_rate", "optimisation", NUMBER(0, LARGE), .min_is_open = true, .default_json = "0.001",
@@ -170,6 +196,8 @@ const struct setting settings_table[] = {
      .help = "learning rate of the LoRA B matrices, as a multiple of learning_rate (LoRA+ uses 16)"},
     {"method_learning_rate_factors", "optimisation", .types = SETTING_NUMBER_MAP, .min = 0, .max = LARGE,
      .help = "learning rate of each method of a list, as multiples of learning_rate: {\"lora\": 2}"},
+    {"hyper_trained", "optimisation", CHOICE(hyper_trainings), .default_json = "\"all\"", HYPER,
+     .help = "all of a hypernetwork, or the embeddings of the tasks alone"},
     {"optimizer", "optimisation", CHOICE(optimizers), .default_json = "\"adamw\"", .help = "optimiser"},
     {"weight_decay", "optimisation", NUMBER(0, LARGE), .default_json = "0.01", .help = "decoupled weight decay"},
     {"decay_biases", "optimisation", BOOL, .default_json = "false",
@@ -244,6 +272,8 @@ const struct setting settings_table[] = {
     {"init_head", "model", CHOICE(heads), .default_json = "\"seeded\"",
      .help = "a new head drawn from the seed, or the one the model carries"},
     {"init_adapter", "model", .types = SETTING_TEXT, .help = "a saved adapter (folder) to start from"},
+    {"hyper_start", "model", .types = SETTING_TEXT, HYPER,
+     .help = "task of init_adapter that a new one's embedding starts from (default: the mean of all)"},
     {"compute", "model", CHOICE(computes), .default_json = "\"fp32\"", .help = "arithmetic of the matrix products"},
     {"weight_storage", "model", CHOICE(storages), .default_json = "\"float32\"",
      .help = "frozen weights in memory: as float32, or as the file stores them (quantised, bfloat16)"},
@@ -337,6 +367,7 @@ static int type_error(const struct setting *setting, const cJSON *value, const c
                  {SETTING_TEXT, "a text"},
                  {SETTING_TEXT_LIST, "a list of texts"},
                  {SETTING_INT_LIST, "a list of whole numbers"},
+                 {SETTING_SIZE_LIST, "a list of whole numbers"},
                  {SETTING_NUMBER_MAP, "an object of numbers"}};
     struct text expected = {0};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -360,14 +391,15 @@ static int check_list(const struct setting *setting, const cJSON *list, const ch
         if ((setting->types & SETTING_CHOICES) && cJSON_IsString(item)) {
             if (!is_choice(setting, item->valuestring))
                 return choice_error(setting, item->valuestring, place, err);
-        } else if ((setting->types & SETTING_INT_LIST) && cJSON_IsNumber(item)) {
+        } else if ((setting->types & (SETTING_INT_LIST | SETTING_SIZE_LIST)) && cJSON_IsNumber(item)) {
             rc = check_int(setting, item->valuedouble, place, err);
         } else if (!((setting->types & SETTING_TEXT_LIST) && cJSON_IsString(item))) {
             return type_error(setting, item, place, err);
         }
         if (rc < 0)
             return rc;
-        for (const cJSON *other = list->child; other != item; other = other->next)
+        for (const cJSON *other = setting->types & SETTING_SIZE_LIST ? item : list->child; other != item;
+             other = other->next)
             if (json_equal(other, item))
                 return err_set(err, ERR_USAGE, "%s: the same entry stands in the list twice", place);
     }
@@ -402,7 +434,8 @@ int settings_check(const struct setting *setting, const cJSON *value, const char
         return value->valuestring[0] ? 0 : err_set(err, ERR_USAGE, "%s: the text is empty", where);
     if (cJSON_IsString(value) && (setting->types & SETTING_CHOICE))
         return is_choice(setting, value->valuestring) ? 0 : choice_error(setting, value->valuestring, where, err);
-    if (cJSON_IsArray(value) && (setting->types & (SETTING_CHOICES | SETTING_TEXT_LIST | SETTING_INT_LIST)))
+    if (cJSON_IsArray(value) &&
+        (setting->types & (SETTING_CHOICES | SETTING_TEXT_LIST | SETTING_INT_LIST | SETTING_SIZE_LIST)))
         return check_list(setting, value, where, err);
     if (cJSON_IsObject(value) && (setting->types & SETTING_NUMBER_MAP))
         return check_map(setting, value, where, err);

@@ -21,10 +21,11 @@ enum setting_type {
     SETTING_CHOICE = 1 << 3,  /* one of `choices` */
     SETTING_CHOICES = 1 << 4, /* a list of `choices` without repeats */
     SETTING_TEXT = 1 << 5,
-    SETTING_TEXT_LIST = 1 << 6, /* a text or a list of texts */
-    SETTING_INT_LIST = 1 << 7,
+    SETTING_TEXT_LIST = 1 << 6,  /* a text or a list of texts */
+    SETTING_INT_LIST = 1 << 7,   /* without repeats */
     SETTING_NUMBER_MAP = 1 << 8, /* an object of numbers */
-    SETTING_ANY = 1 << 9         /* whatever JSON has: names of a definition without a model */
+    SETTING_SIZE_LIST = 1 << 9,  /* whole numbers in order, repeats allowed */
+    SETTING_ANY = 1 << 10        /* whatever JSON has: names of a definition without a model */
 };
 
 struct setting {

@@ -19,6 +19,10 @@
     {                                                                                                                  \
         "label", TASK_LABEL, VALUE_LABEL, true                                                                         \
     }
+#define TASKS_KEY                                                                                                      \
+    {                                                                                                                  \
+        "tasks", TASK_NAME, VALUE_TEXT, false                                                                          \
+    }
 #define CLASS_METRICS                                                                                                  \
     {                                                                                                                  \
         {"accuracy", true, true}, {"macro_f1", true, true}, {"loss", false, true}, {"ece", false, true},               \
@@ -37,17 +41,17 @@
 
 const struct task_info tasks_table[] = {
     {.name = "classification",
-     .keys = {TEXT_KEY, PAIR_KEY, LABEL_KEY},
+     .keys = {TEXT_KEY, PAIR_KEY, LABEL_KEY, TASKS_KEY},
      .metrics = CLASS_METRICS,
      .has_classes = true,
      .has_head = true},
     {.name = "causal",
-     .keys = {TEXT_KEY, {"target", TASK_PAIR, VALUE_TEXT, false}},
+     .keys = {TEXT_KEY, {"target", TASK_PAIR, VALUE_TEXT, false}, TASKS_KEY},
      .metrics = TOKEN_METRICS,
      .is_labelled = true,
      .takes_chat = true},
     {.name = "seq2seq",
-     .keys = {TEXT_KEY, {"target", TASK_PAIR, VALUE_TEXT, true}},
+     .keys = {TEXT_KEY, {"target", TASK_PAIR, VALUE_TEXT, true}, TASKS_KEY},
      .metrics = TOKEN_METRICS,
      .is_labelled = true},
     {.name = "cloze",

@@ -7,8 +7,9 @@
 
 enum { TASK_MAX_KEYS = 6, TASK_MAX_METRICS = 8 };
 
-/* Where a row keeps what a column holds (trainer/rows.h); TASK_OPTION: no column, but a member of the task. */
-enum task_slot { TASK_TEXT, TASK_PAIR, TASK_LABEL, TASK_LIST, TASK_OPTION };
+/* Where a row keeps what a column holds (trainer/rows.h); TASK_NAME: which of several tasks, trained
+ * together, it belongs to; TASK_OPTION: no column, but a member of the task. */
+enum task_slot { TASK_TEXT, TASK_PAIR, TASK_LABEL, TASK_LIST, TASK_NAME, TASK_OPTION };
 
 /* What stands in a column, or in an option. */
 enum task_value {

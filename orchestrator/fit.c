@@ -110,6 +110,7 @@ static const char *size_setting(const char *method)
                  {"prompt", "prompt_length"},
                  {"p_tuning", "prompt_length"},
                  {"prefix", "prompt_length"},
+                 {"hyper_adapter", "adapter_size"},
                  {"smoe", "expert_size"}};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
         if (text_equal(sizes[i].method, method))

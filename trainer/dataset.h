@@ -46,6 +46,7 @@ struct example {
     uint8_t *type_ids;
     int n_tokens;
     int32_t label; /* classification */
+    int32_t task;  /* which of the tasks that are trained together (token_kinds.h); 0 */
     /* Language models: a label a token, of the decoder's tokens when there are any (seq2seq). See language_data.h. */
     int32_t *targets, *decoder_ids;
     int n_targets;

@@ -111,7 +111,7 @@ static int fold_site(struct merging *m, struct site *site, struct err *err)
 {
     bool is_linear = false, is_embedding = false;
     for (const struct hook *hook = site->hooks; hook; hook = hook->next) {
-        if (hook->sublayer || hook->attention || hook->insert || hook->replace)
+        if (hook->sublayer || hook->feed_forward || hook->attention || hook->insert || hook->replace)
             return refuse(site, "what the method does there is not part of a weight", err);
         is_linear = is_linear || hook->weight || hook->input || hook->output;
         is_embedding = is_embedding || hook->embed;

@@ -12,11 +12,13 @@
 #include "common/settings.h"
 #include "trainer/methods/method_file.h"
 
-const struct method_kind *const method_kinds[] = {
-    &method_full,   &method_partial,    &method_linear_probe, &method_bitfit,        &method_layer_norm,
-    &method_lora,   &method_dora,       &method_vera,         &method_adalora,       &method_ia3,
-    &method_pissa,  &method_hyper_lora, &method_smoe,         &method_adapter,       &method_compacter,
-    &method_fusion, &method_prompt,     &method_p_tuning,     &method_prefix_tuning, NULL};
+const struct method_kind *const method_kinds[] = {&method_full,          &method_partial,       &method_linear_probe,
+                                                  &method_bitfit,        &method_layer_norm,    &method_lora,
+                                                  &method_dora,          &method_vera,          &method_adalora,
+                                                  &method_ia3,           &method_pissa,         &method_hyper_lora,
+                                                  &method_hyper_adapter, &method_smoe,          &method_adapter,
+                                                  &method_compacter,     &method_fusion,        &method_prompt,
+                                                  &method_p_tuning,      &method_prefix_tuning, NULL};
 
 enum { MAX_METHODS = 8 };
 
@@ -133,6 +135,26 @@ int methods_step(struct model *model, const cJSON *settings, int64_t step, int64
     return rc;
 }
 
+bool methods_count(const cJSON *settings)
+{
+    const struct method_kind *kinds[MAX_METHODS];
+    int n, rc = list_methods(settings, kinds, &n, NULL);
+    for (int m = 0; rc == 0 && m < n; m++)
+        if (kinds[m]->measure)
+            return true;
+    return false;
+}
+
+void methods_measure(const cJSON *settings, struct model *const *models, int n_models, bool is_detailed,
+                     method_measure_fn add, void *context)
+{
+    const struct method_kind *kinds[MAX_METHODS];
+    int n, rc = list_methods(settings, kinds, &n, NULL);
+    for (int m = 0; rc == 0 && m < n; m++)
+        if (kinds[m]->measure)
+            kinds[m]->measure(models, n_models, is_detailed, add, context);
+}
+
 /* Folder of a method: the trial's own, or one below it when there are several. */
 static char *method_folder(const char *folder, const struct method_kind *kind, int n)
 {
@@ -149,13 +171,21 @@ static int default_save(const struct model *model, const struct method_kind *kin
     return rc;
 }
 
-static int write_description(const cJSON *settings, const char *const *labels, const char *folder, struct err *err)
+static int write_description(const struct token_kinds *kinds, const cJSON *settings, const char *const *labels,
+                             const char *folder, struct err *err)
 {
     struct text json = {0};
     text_add(&json, "{\"format\":1,\"labels\":[");
     for (size_t i = 0; labels[i]; i++) {
         text_add(&json, i ? "," : "");
         text_add_json(&json, labels[i]);
+    }
+    if (kinds && kinds->n_tasks > 0) {
+        text_add(&json, "],\"tasks\":[");
+        for (int i = 0; i < kinds->n_tasks; i++) {
+            text_add(&json, i ? "," : "");
+            text_add_json(&json, kinds->tasks[i]);
+        }
     }
     text_add(&json, "],\"settings\":");
     /* Where it started from is a path of this machine; the trial's identity holds its hash. */
@@ -204,7 +234,7 @@ int methods_save(const struct model *model, const cJSON *settings, const char *c
     if (rc == 0 && n > 1)
         rc = head ? method_file_write(model, NULL, "", true, head, err) : err_set(err, ERR_NOMEM, "no memory to save");
     free(head);
-    return rc < 0 ? rc : write_description(settings, labels, folder, err);
+    return rc < 0 ? rc : write_description(model->token_kinds, settings, labels, folder, err);
 }
 
 static int default_load(struct model *model, const struct method_kind *kind, const char *folder, struct err *err)

@@ -6,6 +6,9 @@
 
 #include "trainer/model.h"
 
+/* Takes a value that a method measured, under its name below the split ("capacity"). */
+typedef void (*method_measure_fn)(void *context, const char *name, double value);
+
 struct method_kind {
     const char *name; /* as in the settings table */
     const char *paper;
@@ -24,6 +27,9 @@ struct method_kind {
     int (*loaded)(struct model *model, const cJSON *settings, struct err *err);
     /* After optimiser step `step` (from 1) of `total`, with values and gradients as they are then, or NULL. */
     int (*step)(struct model *model, const cJSON *settings, int64_t step, int64_t total, struct err *err);
+    /* What it counted in the passes since it was last asked, in all of the models (lanes) together, for the store; the
+     * counts start anew. `is_detailed`: layer by layer and by kinds of tokens too. NULL: it counts nothing. */
+    void (*measure)(struct model *const *models, int n_models, bool is_detailed, method_measure_fn add, void *context);
     /* Writes what it trained into `folder` in the ecosystem's format (Hugging Face PEFT for LoRA, AdapterHub for
      * adapters, a safetensors file of the changed base tensors for the others); NULL: the default, the changed base
      * tensors. */
@@ -34,8 +40,9 @@ struct method_kind {
 
 extern const struct method_kind *const method_kinds[]; /* NULL-terminated */
 extern const struct method_kind method_full, method_partial, method_linear_probe, method_bitfit, method_layer_norm,
-    method_lora, method_dora, method_vera, method_adalora, method_ia3, method_pissa, method_hyper_lora, method_smoe,
-    method_adapter, method_compacter, method_fusion, method_prompt, method_p_tuning, method_prefix_tuning;
+    method_lora, method_dora, method_vera, method_adalora, method_ia3, method_pissa, method_hyper_lora,
+    method_hyper_adapter, method_smoe, method_adapter, method_compacter, method_fusion, method_prompt, method_p_tuning,
+    method_prefix_tuning;
 
 const struct method_kind *method_find(const char *name); /* NULL when unknown */
 /* Attaches the settings' method or methods in list order; the head is trained with all of them. */
@@ -51,6 +58,10 @@ const char *methods_spanning_layers(const cJSON *settings);
 /* Tells all attached methods that their starting values were replaced; that a step was taken. */
 int methods_loaded(struct model *model, const cJSON *settings, struct err *err) MUST_CHECK;
 int methods_step(struct model *model, const cJSON *settings, int64_t step, int64_t total, struct err *err) MUST_CHECK;
+/* Asks those of the attached methods that count something; whether there are any. */
+void methods_measure(const cJSON *settings, struct model *const *models, int n_models, bool is_detailed,
+                     method_measure_fn add, void *context);
+bool methods_count(const cJSON *settings);
 /* Saves adapter, head and labels (label names in order of their class) into `folder` (made if missing). */
 int methods_save(const struct model *model, const cJSON *settings, const char *const *labels, const char *folder,
                  struct err *err) MUST_CHECK;

@@ -475,8 +475,11 @@ struct value *pass_layer(struct pass *pass, pass_layer_fn forward, int index, st
 double model_forward_flops(const struct model *model, int n_tokens)
 {
     double linear = 0;
-    for (size_t i = 0; i < model->n_sites; i++)
-        if (model->sites[i]->kind == SITE_LINEAR && model->sites[i]->layer >= 0)
-            linear += 2.0 * model->sites[i]->in * model->sites[i]->out;
+    for (size_t i = 0; i < model->n_sites; i++) {
+        const struct site *site = model->sites[i];
+        if (site->kind == SITE_LINEAR && site->layer >= 0 && !site->is_replaced)
+            linear += 2.0 * site->in * site->out;
+        linear += site->method_flops;
+    }
     return n_tokens * (linear + 4.0 * n_tokens * model->hidden_size * model->n_layers);
 }

@@ -36,6 +36,16 @@ struct batch {
     const int32_t *places; /* rows of the batch that are asked for: the gap of each sequence, both ends of its answer */
     const int32_t *words;  /* cloze: the token of each class, n_words of them */
     int n_words;
+    const int32_t *tasks; /* of each sequence, where several are trained together (token_kinds); NULL: all 0 */
+};
+
+/* What tokens are told apart by, for methods that count them or go by the task. Bands of frequency: those of the most
+ * frequent tokens that make a quarter of the training data, and so on; band 3 has the rarest. */
+enum { TOKEN_BANDS = 4 };
+struct token_kinds {
+    int n_tasks; /* 0: the data does not name any */
+    const char *const *tasks;
+    const uint8_t *bands; /* of each id, or NULL */
 };
 
 struct model;
@@ -133,8 +143,9 @@ struct model {
     struct frozen_prefix *prefix; /* of its lowest layers, or NULL: they are computed like all others */
     bool forgets_layers;  /* of a layer's values only the result stays; backward computes it again (tape_recompute) */
     bool carries_padding; /* sequences are padded to the longest of their batch, as a method's compatibility asks for */
-    struct method_state *method_states; /* what methods keep for the steps of training (trial arena) */
-    void *state;                        /* the family's own: layers and their sites (trial arena) */
+    struct method_state *method_states;    /* what methods keep for the steps of training (trial arena) */
+    const struct token_kinds *token_kinds; /* NULL: nothing is known */
+    void *state;                           /* the family's own: layers and their sites (trial arena) */
 };
 
 extern const struct model_kind *const model_kinds[]; /* NULL-terminated */

@@ -246,3 +246,52 @@ struct value *op_embedding_columns(struct tape *tape, struct value *table, const
             value_row(y, i)[k] = value_row(table, k)[ids[i]];
     return record_rows(tape, "embedding_columns", y, table, NULL, ids, embedding_columns_backward);
 }
+
+struct sum_node {
+    struct tape_node node;
+    struct value *const *parts;
+    const int32_t *const *rows;
+    int n_parts;
+};
+
+static void sum_at_rows_backward(struct tape *tape, struct tape_node *base)
+{
+    const struct sum_node *node = (struct sum_node *)base;
+    for (int part = 0; part < node->n_parts; part++) {
+        struct value *x = node->parts[part];
+        if (!needs(x) || !zeroed_grad(tape, x))
+            continue;
+        for (int i = 0; i < x->rows; i++) {
+            real *row = grad_row(x, i);
+            kernels()->add(row, row, grad_row(base->output, node->rows[part][i]), (size_t)x->cols);
+        }
+    }
+}
+
+struct value *op_sum_at_rows(struct tape *tape, struct value *const *parts, const int32_t *const *rows, int n_parts,
+                             int n_rows, int n_cols, const struct layout *layout)
+{
+    bool needs_any = false;
+    struct value *y = tape_value(tape, "sum_at_rows", n_rows, n_cols, layout);
+    if (!y)
+        return NULL;
+    memset(y->data, 0, value_size(y) * sizeof(real));
+    for (int part = 0; part < n_parts; part++) {
+        const struct value *x = parts[part];
+        if (!x)
+            return NULL;
+        assert(x->cols == n_cols);
+        needs_any = needs_any || needs(x);
+        for (int i = 0; i < x->rows; i++)
+            kernels()->add(value_row(y, rows[part][i]), value_row(y, rows[part][i]), value_row(x, i), (size_t)n_cols);
+    }
+    if (!tape->is_recording || !needs_any)
+        return y;
+    struct sum_node *node = op_node(tape, "sum_at_rows", sizeof(*node), y, sum_at_rows_backward);
+    if (!node)
+        return NULL;
+    node->parts = parts;
+    node->rows = rows;
+    node->n_parts = n_parts;
+    return y;
+}

@@ -120,6 +120,10 @@ struct value *op_pick(struct tape *tape, struct value *x, const int32_t *cols);
 /* base with x (n, m) added to columns [first, first + m); the given rows of x (they may repeat). */
 struct value *op_add_at_columns(struct tape *tape, struct value *base, struct value *x, int first);
 struct value *op_take_rows(struct tape *tape, struct value *x, const int32_t *rows, int n_rows);
+/* (n_rows, n_cols), 0 but for the sum of the parts: row i of parts[k] is added at row rows[k][i]. Both lists are kept
+ * for the step. */
+struct value *op_sum_at_rows(struct tape *tape, struct value *const *parts, const int32_t *const *rows, int n_parts,
+                             int n_rows, int n_cols, const struct layout *layout);
 struct value *op_embedding_columns(struct tape *tape, struct value *table, const int32_t *ids, int n_ids,
                                    const struct layout *layout);
 /* x + s v for every row (v: (1, d)); row i times v_i (v: (n, 1)); softmax of each row. */

@@ -127,9 +127,18 @@ int param_expand(struct params *params, struct param *param, struct err *err)
     return 0;
 }
 
+void param_replace(struct param *param)
+{
+    param->is_replaced = true;
+    param->is_trained = param->value.needs_grad = false;
+    param->method = NULL;
+}
+
 int param_train(struct params *params, struct param *param, const char *method, struct err *err)
 {
     size_t n = param_size(param);
+    if (param->is_replaced)
+        return 0;
     param->method = method ? method : param->method;
     if (param->is_trained)
         return 0;

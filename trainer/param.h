@@ -30,6 +30,7 @@ struct param {
     bool is_bias_or_norm; /* biases and layer-norm weights: no weight decay unless decay_biases */
     bool never_decays;    /* methods whose values must not be pulled to zero (IA3) */
     bool is_state;        /* not trained, but changes in training: a checkpoint carries it, an adapter file does not */
+    bool is_replaced;     /* something else took its place: nobody reads it, and it is not trained */
     double learning_rate_factor;
     real *moment1, *moment2; /* optimiser state, sized like data; NULL until the optimiser starts */
 };
@@ -71,6 +72,8 @@ void params_each_block(const struct params *params, struct work_share share,
 size_t params_count_blocks(const struct params *params);
 /* Whether any gradient of the block may be other than zero (ROW_TOUCHED). */
 bool param_block_is_touched(const struct value *value, const struct param_block *block);
+/* Marks it replaced: whoever trains it trains nothing. */
+void param_replace(struct param *param);
 /* Number of elements of the trained ones. */
 size_t params_count_trained(const struct params *params);
 /* Hash over names and data of those that are not trained: must be the same after training as before. */

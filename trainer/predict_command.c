@@ -67,6 +67,24 @@ static int read_adapter(struct predicting *p, struct err *err)
     return rc;
 }
 
+/* The tasks that were trained together: rows say which they belong to. */
+static int read_tasks(struct predicting *p, struct err *err)
+{
+    const cJSON *list = json_get(p->saved.description, "tasks");
+    int n = cJSON_IsArray(list) ? cJSON_GetArraySize(list) : 0;
+    const char **names = n ? arena_alloc(&p->arena, (size_t)n * sizeof(*names)) : NULL;
+    if (n && !names)
+        return err_set(err, ERR_NOMEM, "no memory for tasks");
+    n = 0;
+    for (const cJSON *item = names ? list->child : NULL; item; item = item->next) {
+        if (!cJSON_IsString(item))
+            return err_set(err, ERR_FORMAT, "'%s': nightsweep.json: tasks: a list of texts was expected", p->adapter);
+        names[n++] = item->valuestring;
+    }
+    p->trial.token_kinds = (struct token_kinds){.n_tasks = n, .tasks = names};
+    return 0;
+}
+
 static int write_line(struct text *line, FILE *out, struct err *err)
 {
     text_add(line, "}\n");
@@ -133,6 +151,8 @@ int predict_command(FILE *in, FILE *out, struct err *err)
     int rc = read_request(p, in, err);
     if (rc == 0)
         rc = read_adapter(p, err);
+    if (rc == 0)
+        rc = read_tasks(p, err);
     if (rc == 0)
         rc = trial_open_to_predict(&p->trial, &p->job, p->input, err);
     if (rc == 0)

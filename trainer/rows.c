@@ -99,7 +99,10 @@ static int put_text(struct reader *r, struct row *row, const struct column *colu
             return wrong(r, column, err, "a list of at most 64 texts");
         r->list[row->list_count++] = kept;
     } else {
-        *(column->slot == TASK_TEXT ? &row->text : column->slot == TASK_PAIR ? &row->pair : &row->label) = kept;
+        *(column->slot == TASK_TEXT   ? &row->text
+          : column->slot == TASK_PAIR ? &row->pair
+          : column->slot == TASK_NAME ? &row->task
+                                      : &row->label) = kept;
     }
     return 0;
 }
@@ -247,6 +250,8 @@ static int add_row(struct reader *r, struct row row, struct err *err)
             return fail(r, row.line, err, "the label is empty", NULL);
         if (column->slot == TASK_PAIR && column->is_target && row.pair[0] == '\0')
             return fail(r, row.line, err, "the target is empty", NULL);
+        if (column->slot == TASK_NAME && row.task[0] == '\0')
+            return fail(r, row.line, err, "the name of the task is empty", NULL);
     }
     if (row.list_count > 0) {
         const char **list = arena_calloc(&r->rows->arena, (size_t)row.list_count + 1, sizeof(*list));

@@ -15,6 +15,7 @@ struct row {
     const char *text, *pair; /* pair: NULL without a second text column; language models: the target */
     const char *label;       /* as text: an integer label 1 is "1", true is "true", a list of words has spaces between
                               * them; tasks without one: "" */
+    const char *task;        /* which of several this row belongs to; NULL: the data does not say */
     uint32_t line;           /* where it starts, from 1 */
     const char *const *list; /* choices, answers: NULL-terminated; NULL: the task has none */
     int list_count;

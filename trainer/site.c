@@ -9,6 +9,8 @@
 
 int site_hook(struct site *site, struct arena *trial, const struct hook *hook, struct err *err)
 {
+    if (site->is_replaced && (site->kind == SITE_LINEAR || hook->feed_forward))
+        return err_set(err, ERR_UNSUPPORTED, "'%s' is adapted by one method, but another takes its place", site->name);
     struct hook *copy = arena_alloc(trial, sizeof(*copy));
     if (!copy)
         return err_set(err, ERR_NOMEM, "no memory for a hook at '%s'", site->name);
@@ -16,6 +18,18 @@ int site_hook(struct site *site, struct arena *trial, const struct hook *hook, s
     copy->next = NULL;
     *site->hooks_end = copy;
     site->hooks_end = &copy->next;
+    site->is_replaced = site->is_replaced || hook->feed_forward;
+    return 0;
+}
+
+int site_replace_linear(struct site *site, struct err *err)
+{
+    if (site->hooks || site->is_replaced)
+        return err_set(err, ERR_UNSUPPORTED, "'%s' is adapted by one method, but another takes its place", site->name);
+    site->is_replaced = true;
+    param_replace(site->weight);
+    if (site->bias)
+        param_replace(site->bias);
     return 0;
 }
 
@@ -47,6 +61,14 @@ struct value *site_sublayer(struct pass *pass, struct site *site, struct value *
     if (!site->norm_weight)
         return op_add(pass->tape, h, z);
     return op_add_layer_norm(pass->tape, h, z, &site->norm_weight->value, &site->norm_bias->value, site->norm_epsilon);
+}
+
+struct value *site_feed_forward(struct pass *pass, struct site *site, struct value *x, struct value *z)
+{
+    const struct hook *hook = site->hooks;
+    while (!hook->feed_forward)
+        hook = hook->next;
+    return hook->feed_forward(hook->state, pass, x, z);
 }
 
 void site_attention(struct pass *pass, struct site *site, struct value *x, struct attention *attention)

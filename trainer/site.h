@@ -30,6 +30,9 @@ struct hook {
     struct value *(*output)(void *state, struct pass *pass, struct value *x, struct value *y);
     /* sublayer: h' from h (the sublayer's dense output, after dropout) and z (the residual), before h' + z and norm. */
     struct value *(*sublayer)(void *state, struct pass *pass, struct value *h, struct value *z);
+    /* sublayer: h itself instead of the feed-forward that the model has there, from its input (normalised in front) and
+     * the residual stream. The linear sites inside are replaced (site_replace_linear). */
+    struct value *(*feed_forward)(void *state, struct pass *pass, struct value *x, struct value *z);
     /* attention: may set extra_keys, extra_values and extra_gate. x is what queries are made from. */
     void (*attention)(void *state, struct pass *pass, struct value *x, struct attention *attention);
     /* embedding: the rows that go on instead of the table's rows `ids`. */
@@ -60,16 +63,29 @@ struct site {
      * here */
     struct param *norm_weight, *norm_bias;
     double norm_epsilon;
+    /* sublayer: a feed-forward that a method may take the place of: its inner width (0: it may not), its activation */
+    int inner;
+    enum activation activation;
+    bool
+        is_replaced; /* linear: nobody computes it, see site_replace_linear; sublayer: its feed-forward is a method's */
+    int method_width;    /* values that a method computes here a token, where that is not about the site's own width */
+    double method_flops; /* and what they take a token, forward */
     struct hook *hooks, **hooks_end;
 };
 
 /* Adds a hook (copied into the trial arena) behind those that are there. */
 int site_hook(struct site *site, struct arena *trial, const struct hook *hook, struct err *err) MUST_CHECK;
 
+/* For methods that take the place of what a linear site is part of: its tensors are not trained, later hooks are
+ * refused. ERR_UNSUPPORTED when another method is there already. */
+int site_replace_linear(struct site *site, struct err *err) MUST_CHECK;
+
 /* What models call. */
 struct value *site_linear(struct pass *pass, struct site *site, struct value *x);
 /* LN(h' + z) for post-norm sublayers, h' + z for others. */
 struct value *site_sublayer(struct pass *pass, struct site *site, struct value *h, struct value *z);
+/* What a method gives in the feed-forward's place; only where the sublayer is_replaced. */
+struct value *site_feed_forward(struct pass *pass, struct site *site, struct value *x, struct value *z);
 void site_attention(struct pass *pass, struct site *site, struct value *x, struct attention *attention);
 /* The rows `ids` of the embedding, with the rows that methods insert. The result's layout is the one of all hidden
  * states behind it: positions start at position_shift, and `origin` tells inserted rows. */

@@ -21,6 +21,7 @@
 #include "trainer/safetensors.h"
 #include "trainer/task.h"
 #include "trainer/token_cache.h"
+#include "trainer/token_kinds.h"
 
 void fingerprint_take(struct fingerprint *fingerprint)
 {
@@ -168,6 +169,20 @@ static int encode(struct trial *trial, struct err *err)
     return rc;
 }
 
+/* Tasks of the examples, and what methods count tokens by. */
+static int find_kinds(struct trial *trial, struct err *err)
+{
+    struct token_kinds *kinds = &trial->token_kinds;
+    int rc = token_kinds_assign(kinds, &trial->train, &trial->train_rows, err);
+    if (rc == 0)
+        rc = token_kinds_assign(kinds, &trial->validation, &trial->validation_rows, err);
+    if (rc == 0)
+        rc = token_kinds_assign(kinds, &trial->test, &trial->test_rows, err);
+    if (rc == 0 && methods_count(trial->job->settings))
+        rc = token_kinds_count(kinds, &trial->train, trial->model.vocab_size, &trial->arena, err);
+    return rc;
+}
+
 /* Model ------------------------------------------------------------------------------------------------------------ */
 
 /* A head of the model's own keeps its classes and their order. */
@@ -213,6 +228,7 @@ int trial_open_model(struct trial *trial, struct model *model, struct arena *are
     };
     const char *init = setting_text(settings, "init_adapter", NULL);
     int rc = model_open(model, trial->job->model, &options, arena, err);
+    model->token_kinds = &trial->token_kinds;
     if (rc == 0)
         rc = methods_attach(model, settings, trial->job->seed, err);
     if (rc == 0 && init)
@@ -379,7 +395,7 @@ static size_t layer_width(const struct trial *trial, int layer, size_t *widest)
             own = (size_t)site->out > own ? (size_t)site->out : own;
             sites += (size_t)site->out * (site->hooks ? 3 : 1);
         } else if (site->hooks) {
-            sites += 2 * hidden;
+            sites += 2 * hidden + (size_t)site->method_width;
         }
     }
     *widest = own > *widest ? own : *widest;
@@ -538,9 +554,13 @@ int trial_open(struct trial *trial, struct trial_job *job, struct records *recor
     if (rc == 0)
         rc = read_rows(trial, err);
     if (rc == 0)
+        rc = token_kinds_read(&trial->token_kinds, &trial->train_rows, &trial->arena, err);
+    if (rc == 0)
         rc = open_model(trial, err);
     if (rc == 0)
         rc = encode(trial, err);
+    if (rc == 0)
+        rc = find_kinds(trial, err);
     if (rc == 0)
         rc = trial_check_fits(trial, err);
     if (rc < 0)
@@ -573,6 +593,8 @@ int trial_open_to_predict(struct trial *trial, struct trial_job *job, const char
         rc = open_model(trial, err);
     if (rc == 0)
         rc = encode(trial, err);
+    if (rc == 0)
+        rc = token_kinds_assign(&trial->token_kinds, &trial->test, &trial->test_rows, err);
     if (rc == 0)
         rc = lanes_open(trial, err);
     if (rc == 0)

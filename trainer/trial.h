@@ -52,6 +52,7 @@ struct trial {
     void *task_state;                       /* what the task keeps for the trial (trial arena) */
     struct dataset train, validation, test; /* test.count 0: none */
     real *class_weights;
+    struct token_kinds token_kinds;
     struct model model;
     struct tape tape;      /* lane 0's */
     struct halves *halves; /* of both lanes; NULL: computes in fp32 */

@@ -21,7 +21,7 @@ const struct batch *trial_pack(const struct task_kind *task, const struct packin
     struct batch *batch = arena_alloc(arena, sizeof(*batch));
     struct segment *segments = arena_alloc(arena, n_segments * sizeof(*segments)), *segment = segments;
     int32_t *ids = arena_alloc(arena, 2 * n_tokens * sizeof(*ids)), *types = ids ? ids + n_tokens : NULL;
-    int32_t *labels = arena_alloc(arena, n * sizeof(*labels));
+    int32_t *labels = arena_alloc(arena, 2 * n * sizeof(*labels)), *tasks = labels ? labels + n : NULL;
     if (!batch || !segments || !ids || !labels)
         return NULL;
     int at = 0;
@@ -37,6 +37,7 @@ const struct batch *trial_pack(const struct task_kind *task, const struct packin
         for (int k = 0; k < example->n_tokens; k++)
             types[at + k] = example->type_ids[k];
         labels[i] = example->label;
+        tasks[i] = example->task;
         at += example->n_tokens;
     }
     *batch = (struct batch){
@@ -45,6 +46,7 @@ const struct batch *trial_pack(const struct task_kind *task, const struct packin
         .ids = ids,
         .type_ids = types,
         .labels = labels,
+        .tasks = tasks,
     };
     return !task->pack || task->pack(packing, batch) ? batch : NULL;
 }
@@ -171,6 +173,88 @@ static void send_evaluation(struct trial *trial, const char *split, bool is_fina
     records_send(trial->records);
 }
 
+/* What methods counted in a prediction, as curve points. */
+struct measured {
+    struct trial *trial;
+    const char *split;
+    int64_t step;
+    bool is_repeated; /* a final validation repeats a point of the curve: only the details are new */
+};
+
+static void send_measured(void *context, const char *name, double value)
+{
+    const struct measured *measured = context;
+    char full[256];
+    if (!measured->trial || (measured->is_repeated && !strchr(name, '/')))
+        return;
+    snprintf(full, sizeof(full), "%s/%s", measured->split, name);
+    records_point(measured->trial->records, full, measured->step, value);
+}
+
+static void measure(struct trial *trial, bool is_final, struct measured *measured)
+{
+    struct model *const models[TRIAL_LANES] = {&trial->model, &trial->lanes.second};
+    methods_measure(trial->job->settings, models, TRIAL_LANES, is_final, send_measured, measured);
+}
+
+/* Those of the examples of one task; its arrays in `arena`. */
+static int take_task(const struct predictions *all, const struct dataset *dataset, int task, struct predictions *own,
+                     struct arena *arena, struct err *err)
+{
+    size_t classes = (size_t)all->n_classes;
+    *own = (struct predictions){.n_classes = all->n_classes};
+    own->labels = arena_alloc(arena, all->n * sizeof(*own->labels));
+    own->predicted = arena_alloc(arena, all->n * sizeof(*own->predicted));
+    own->losses = arena_alloc(arena, all->n * sizeof(*own->losses));
+    own->n_tokens = all->n_tokens ? arena_alloc(arena, all->n * sizeof(*own->n_tokens)) : NULL;
+    own->probabilities = all->probabilities ? arena_alloc(arena, all->n * classes * sizeof(*own->probabilities)) : NULL;
+    if (!own->labels || !own->predicted || !own->losses || (all->n_tokens && !own->n_tokens) ||
+        (all->probabilities && !own->probabilities))
+        return err_set(err, ERR_NOMEM, "no memory for the predictions of a task");
+    for (size_t i = 0; i < all->n; i++) {
+        if (dataset->examples[i].task != task)
+            continue;
+        own->labels[own->n] = all->labels[i];
+        own->predicted[own->n] = all->predicted[i];
+        own->losses[own->n] = all->losses[i];
+        if (own->n_tokens)
+            own->n_tokens[own->n] = all->n_tokens[i];
+        if (own->probabilities)
+            memcpy(own->probabilities + own->n * classes, all->probabilities + i * classes,
+                   classes * sizeof(*own->probabilities));
+        own->n++;
+    }
+    return 0;
+}
+
+/* Each task's metrics, as curve points "test/task/NAME/loss". */
+static int measure_tasks(const struct measured *measured, const struct dataset *dataset, const struct predictions *all,
+                         struct arena *arena, struct err *err)
+{
+    const struct token_kinds *kinds = &measured->trial->token_kinds;
+    const struct task_kind *kind = measured->trial->job->task_kind;
+    bool is_ours = kind->measure == task_class_measure || kind->measure == task_token_measure;
+    bool is_new = is_ours && !measured->is_repeated; /* the curve has them */
+    int rc = 0;
+    for (int task = 0; is_new && rc == 0 && task < kinds->n_tasks; task++) {
+        struct predictions own;
+        struct metrics metrics;
+        const struct evaluated evaluated = {.trial = measured->trial, .dataset = dataset, .predictions = &own};
+        metrics_begin(&metrics, kind->name);
+        rc = take_task(all, dataset, task, &own, arena, err);
+        if (rc == 0 && own.n == 0)
+            continue;
+        if (rc == 0)
+            rc = kind->measure(&evaluated, &metrics, arena, err);
+        for (const struct task_metric *metric = metrics.task->metrics; rc == 0 && metric->name; metric++) {
+            char name[256];
+            snprintf(name, sizeof(name), "%s/task/%s/%s", measured->split, kinds->tasks[task], metric->name);
+            records_point(measured->trial->records, name, measured->step, metrics_get(&metrics, metric->name));
+        }
+    }
+    return rc;
+}
+
 int trial_evaluate(struct trial *trial, const char *split, bool is_final, struct arena *arena, struct metrics *metrics,
                    struct err *err)
 {
@@ -181,10 +265,17 @@ int trial_evaluate(struct trial *trial, const char *split, bool is_final, struct
                                         .rows = is_test ? &trial->test_rows : &trial->validation_rows,
                                         .predictions = &predictions};
     metrics_begin(metrics, trial->job->task_kind->name);
+    struct measured nobody = {0}, measured = {.trial = trial,
+                                              .split = split,
+                                              .step = is_final ? trial->progress.best_step : trial->progress.step,
+                                              .is_repeated = is_final && strcmp(split, "test") != 0};
+    measure(trial, is_final, &nobody); /* of checks, and whatever else ran before */
     int rc = trial_predict(trial, evaluated.dataset, &predictions, arena, err);
     if (rc == 0)
         rc = trial->job->task_kind->measure(&evaluated, metrics, arena, err);
     if (rc == 0)
         send_evaluation(trial, split, is_final, evaluated.dataset, &predictions, metrics);
-    return rc;
+    if (rc == 0)
+        measure(trial, is_final, &measured);
+    return rc < 0 ? rc : measure_tasks(&measured, evaluated.dataset, &predictions, arena, err);
 }

@@ -83,6 +83,14 @@ static const char *not_finite(const struct params *params)
     return "all parameters together";
 }
 
+static void send_counted(void *context, const char *name, double value)
+{
+    struct trial *trial = context;
+    char full[256];
+    snprintf(full, sizeof(full), "train/%s", name);
+    records_point(trial->records, full, trial->progress.step + 1, value);
+}
+
 static int train_step(struct trial *trial, struct err *err)
 {
     int64_t step = trial->progress.step;
@@ -106,6 +114,8 @@ static int train_step(struct trial *trial, struct err *err)
     records_point(trial->records, "train/loss", step + 1, loss);
     records_point(trial->records, "train/grad_norm", step + 1, norm);
     records_point(trial->records, "train/learning_rate", step + 1, rate);
+    struct model *const models[TRIAL_LANES] = {&trial->model, &trial->lanes.second};
+    methods_measure(trial->job->settings, models, TRIAL_LANES, false, send_counted, trial);
     if (!isfinite(loss))
         return err_set(err, ERR_NUMERIC, "the loss is not finite at step %lld", (long long)step + 1);
     if (!isfinite(norm))
@@ -206,7 +216,7 @@ static void send_started(struct trial *trial, int64_t resumed_step, bool bit_exa
     records_add_int(line, "total_steps", trial->total_steps);
     records_add_int(line, "steps_per_epoch", trial->steps_per_epoch);
     for (size_t i = 0; i < params->count; i++)
-        total += param_size(params->items[i]);
+        total += params->items[i]->is_replaced ? 0 : param_size(params->items[i]);
     records_add_int(line, "trained_parameters", (int64_t)params_count_trained(params));
     records_add_int(line, "total_parameters", (int64_t)total);
     text_add(line, ",\"parameters_by_method\":{");

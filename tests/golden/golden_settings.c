@@ -280,8 +280,8 @@ static int smoe_method(cJSON *settings, const cJSON *hp, struct err *err)
 {
     cJSON_AddStringToObject(settings, "method", "smoe");
     golden_copy_as(settings, "expert_size", hp, "bottleneck");
-    golden_copy_as(settings, "first_experts", hp, "E1");
-    golden_copy_as(settings, "second_experts", hp, "E2");
+    const int strata[2] = {(int)golden_number_of(hp, "E1", 0), (int)golden_number_of(hp, "E2", 0)};
+    cJSON_AddItemToObject(settings, "strata", cJSON_CreateIntArray(strata, 2));
     cJSON_AddNumberToObject(settings, "balance_weight", golden_number_of(hp, "aux_weight", 0));
     return golden_check_keys(hp, "bottleneck E1 E2 aux_weight ", err);
 }

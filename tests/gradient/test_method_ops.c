@@ -59,6 +59,29 @@ Test(gradient, shape)
     arena_done(&arena);
 }
 
+static struct value *build_sum_at_rows(struct tape *tape, struct problem *p)
+{
+    static const int32_t first[] = {4, 0, 4}, second[] = {1, 4};
+    const int32_t **rows = tape_alloc(tape, "test", 2 * sizeof(*rows));
+    struct value **parts = tape_alloc(tape, "test", 2 * sizeof(*parts));
+    rows[0] = first;
+    rows[1] = second;
+    parts[0] = &p->inputs[0];
+    parts[1] = &p->inputs[1];
+    return op_sum_at_rows(tape, parts, rows, 2, 6, 5, NULL);
+}
+
+Test(gradient, sum_at_rows)
+{
+    struct arena arena = {0};
+    struct problem p;
+    begin(&p, build_sum_at_rows, 0);
+    add_input(&p, &arena, 3, 5, false);
+    add_input(&p, &arena, 2, 5, false);
+    check(&p, "sum_at_rows");
+    arena_done(&arena);
+}
+
 static struct value *build_gate(struct tape *tape, struct problem *p)
 {
     struct value *a = &p->inputs[0], *b = &p->inputs[1];

@@ -47,6 +47,23 @@ Test(gradient, weights_smoothing_pooling_and_activations)
         cr_assert(check("bert", settings[i]));
 }
 
+/* Experts in the place of feed-forwards, of one and of several strata, with every way to choose and to drop. */
+Test(gradient, experts_in_the_place_of_feed_forwards)
+{
+    static const char *const settings[] = {
+        "\"method\":[\"full\",\"smoe\"],\"expert_kind\":\"feed_forward\",\"strata\":[2,2],\"expert_top\":2",
+        "\"method\":[\"smoe\",\"full\"],\"expert_kind\":\"feed_forward\",\"strata\":[3],\"expert_interval\":1,"
+        "\"expert_init\":\"seeded\",\"expert_inner_size\":7",
+        "\"method\":\"smoe\",\"expert_kind\":\"feed_forward\",\"strata\":[2,1,2],\"expert_top\":2,\"dropout\":0.2,"
+        "\"expert_capacity\":1,\"expert_masking\":0.3,\"balance_weight\":0.5",
+        "\"method\":[\"smoe\",\"adapter\"],\"expert_kind\":\"feed_forward\",\"strata\":[1],\"adapter_size\":3,"
+        "\"layers\":[0,3]",
+        "\"method\":\"smoe\",\"strata\":[2,3],\"expert_size\":3",
+    };
+    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
+        cr_assert(check("m2m", settings[i]), "%s", settings[i]);
+}
+
 /* The check itself must be able to fail: a backward pass that is off by 1 % in one tensor. */
 static struct value *crooked(void *state, struct pass *pass, struct value *x, struct value *y)
 {

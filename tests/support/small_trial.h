@@ -43,7 +43,14 @@ static const char *const small_methods[] = {
     "\"method\":\"prefix\",\"prompt_length\":2,\"prefix_mlp\":true,\"prompt_hidden_size\":4",
     "\"method\":[\"lora\",\"prefix\",\"adapter\"],\"rank\":2,\"adapter_size\":3,\"prompt_length\":2,"
     "\"prefix_positions\":\"kept\",\"gating\":\"adapterhub\"",
-    "\"method\":\"smoe\",\"first_experts\":2,\"second_experts\":2,\"expert_size\":4",
+    "\"method\":\"hyper_lora\",\"rank\":2,\"hyper_embedding_size\":4,\"hyper_hidden_size\":5,\"method_dropout\":0.2",
+    "\"method\":\"hyper_lora\",\"rank\":2,\"hyper_tasks\":2,\"hyper_task\":1,\"hyper_embedding_size\":4",
+    "\"method\":\"hyper_adapter\",\"adapter_size\":3,\"hyper_embedding_size\":4,\"hyper_hidden_size\":5,"
+    "\"hyper_projected_size\":3,\"method_dropout\":0.2",
+    "\"method\":\"smoe\",\"strata\":[2,2],\"expert_size\":4",
+    "\"method\":\"smoe\",\"strata\":[2,1,2],\"expert_kind\":\"lora\",\"expert_size\":3,\"expert_top\":2,"
+    "\"expert_capacity\":1.5,\"expert_masking\":0.2",
+    "\"method\":\"smoe\",\"strata\":[3],\"expert_size\":2,\"expert_top\":2",
 };
 enum { N_SMALL_METHODS = sizeof(small_methods) / sizeof(small_methods[0]) };
 
@@ -64,9 +71,18 @@ static inline void small_write(const char *folder, const char *name, int n)
     FILE *file = fopen(path, "w");
     cr_assert_not_null(file);
     for (int i = 0; i < n; i++)
-        fprintf(file, "{\"text\":\"w%d w%d w%d%s\",\"label\":%d}\n", 6 + i, 20 + 3 * i % 40, 9 + 7 * i % 50,
-                i % 2 ? " w11 w12 w13" : "", i % 3);
+        fprintf(file, "{\"text\":\"w%d w%d w%d%s\",\"label\":%d,\"answer\":\"w%d w%d\",\"task\":\"%s\"}\n", 6 + i,
+                20 + 3 * i % 40, 9 + 7 * i % 50, i % 2 ? " w11 w12 w13" : "", i % 3, 8 + i, 7 + 5 * i % 40,
+                i % 3 ? "first" : "second");
     fclose(file);
+}
+
+/* What a model's family is for, as members of `task`. */
+static inline const char *small_task(const char *model)
+{
+    bool is_seq2seq = strncmp(model, "m2m", 3) == 0;
+    return is_seq2seq ? "\"kind\":\"seq2seq\",\"target\":\"answer\""
+                      : "\"kind\":\"classification\",\"label\":\"label\"";
 }
 
 /* Opens it; what trial_open says. `settings` are members, behind those every small trial has. Closed in any case. */
@@ -82,9 +98,9 @@ static inline int small_open(struct small_trial *small, const char *model, const
         &text,
         "{\"v\":1,\"type\":\"job\",\"output\":\"%s/out\",\"seed\":5,\"model\":{\"path\":\"tests/golden/cases/models/"
         "%s\"},"
-        "\"task\":{\"kind\":\"classification\",\"train\":\"%s/train.jsonl\",\"validation\":\"%s/validation.jsonl\","
-        "\"text\":\"text\",\"label\":\"label\"},\"settings\":{\"batch_size\":4,\"epochs\":1,\"warmup\":0,%s}}",
-        small->folder, model, small->folder, small->folder, settings);
+        "\"task\":{%s,\"train\":\"%s/train.jsonl\",\"validation\":\"%s/validation.jsonl\","
+        "\"text\":\"text\",\"tasks\":\"task\"},\"settings\":{\"batch_size\":4,\"epochs\":1,\"warmup\":0,%s}}",
+        small->folder, model, small_task(model), small->folder, small->folder, settings);
     small->out = fopen("/dev/null", "w");
     records_init(&small->records, small->out, 1);
     int rc = trial_job_parse(&small->job, text.data, text.len, err);

@@ -1,97 +1,62 @@
 /* LoRA whose matrices a network makes from what they are for: task, layer and place,
- *     e = LN(W₂ ReLU(W₁ [z_task; z_layer; z_place])),   A = view(H_A e) (r, in),   B = view(H_B e) (out, r),
+ *     e = hyper_embedding(task, layer, place),   A = view(H_A e) (r, in),   B = view(H_B e) (out, r),
  * one network for all of them. H_B starts at 0, so training starts at the model.
  * After HyperFormer++: Karimi Mahabadi et al. 2021, arXiv:2106.04489, 3.2, which makes adapters instead. */
 #include <math.h>
 #include <string.h>
 
 #include "common/json.h"
-#include "trainer/methods/lora.h"
+#include "trainer/methods/hyper.h"
 
-#define NORM_EPSILON 1e-5
-
-struct hyper {
-    struct param *task, *layer, *place; /* embeddings (n, size) */
-    struct param *proj1, *proj1_bias, *proj2, *proj2_bias, *norm, *norm_bias;
+struct hyper_lora {
+    struct hyper hyper;
     struct param *a, *a_bias, *b, *b_bias; /* (r·in, size), (out·r, size) */
-    int current_task, rank, in, out;
+    int rank, in, out;
     double scaling, dropout;
 };
 
 struct hyper_site {
-    const struct hyper *hyper;
+    const struct hyper_lora *own;
     int layer, place;
     uint32_t dropout_site;
 };
 
-static struct value *linear(struct tape *tape, struct value *x, struct param *w, struct param *b)
+/* B A x of a task. */
+static struct value *update(const void *context, struct pass *pass, int task, struct value *x)
 {
-    return op_linear(tape, x, &w->value, &b->value);
-}
-
-static struct value *row(struct tape *tape, struct param *table, int index)
-{
-    return op_row_range(tape, &table->value, index, 1);
+    const struct hyper_site *site = context;
+    const struct hyper_lora *own = site->own;
+    struct tape *tape = pass->tape;
+    struct value *e = hyper_embedding(&own->hyper, tape, task, site->layer, site->place);
+    struct value *a = hyper_generate(tape, e, own->a, own->a_bias, own->rank, own->in);
+    struct value *b = hyper_generate(tape, e, own->b, own->b_bias, own->out, own->rank);
+    return op_linear(tape, op_linear(tape, x, a, NULL), b, NULL);
 }
 
 static struct value *hyper_output(void *state, struct pass *pass, struct value *x, struct value *y)
 {
     const struct hyper_site *site = state;
-    const struct hyper *hyper = site->hyper;
-    struct tape *tape = pass->tape;
-    struct value *z =
-        op_beside(tape, row(tape, hyper->task, hyper->current_task), row(tape, hyper->layer, site->layer));
-    z = op_beside(tape, z, row(tape, hyper->place, site->place));
-    struct value *e = op_activation(tape, linear(tape, z, hyper->proj1, hyper->proj1_bias), ACTIVATION_RELU);
-    e = op_layer_norm(tape, linear(tape, e, hyper->proj2, hyper->proj2_bias), &hyper->norm->value,
-                      &hyper->norm_bias->value, NORM_EPSILON);
-    struct value *a = op_reshape(tape, linear(tape, e, hyper->a, hyper->a_bias), hyper->rank, hyper->in);
-    struct value *b = op_reshape(tape, linear(tape, e, hyper->b, hyper->b_bias), hyper->out, hyper->rank);
-    struct value *low = op_linear(tape, op_dropout(tape, x, hyper->dropout, site->dropout_site), a, NULL);
-    return op_add_scaled(tape, y, op_linear(tape, low, b, NULL), hyper->scaling);
+    const struct hyper_lora *own = site->own;
+    x = op_dropout(pass->tape, x, own->dropout, site->dropout_site);
+    x = hyper_by_task(&own->hyper, pass, x, own->out, update, site);
+    return op_add_scaled(pass->tape, y, x, own->scaling);
 }
 
-static int add_tensors(struct model *model, struct hyper *hyper, const cJSON *settings, struct err *err)
+static int add_tensors(struct model *model, struct hyper_lora *own, struct err *err)
 {
-    int size = (int)setting_number(settings, "hyper_embedding_size", 64);
-    int hidden = (int)setting_number(settings, "hyper_hidden_size", 128);
-    int tasks = (int)setting_number(settings, "hyper_tasks", 1);
+    int size = own->hyper.projected, rc = 0;
     struct {
         struct param **param;
         int rows, cols;
         const char *name;
-    } const parts[] = {{&hyper->task, tasks, size, "task.weight"},
-                       {&hyper->layer, model->n_layers, size, "layer.weight"},
-                       {&hyper->place, 2, size, "pos.weight"},
-                       {&hyper->proj1, hidden, 3 * size, "proj1.weight"},
-                       {&hyper->proj1_bias, 0, hidden, "proj1.bias"},
-                       {&hyper->proj2, size, hidden, "proj2.weight"},
-                       {&hyper->proj2_bias, 0, size, "proj2.bias"},
-                       {&hyper->norm, 0, size, "ln.weight"},
-                       {&hyper->norm_bias, 0, size, "ln.bias"},
-                       {&hyper->a, hyper->rank * hyper->in, size, "hA.weight"},
-                       {&hyper->a_bias, 0, hyper->rank * hyper->in, "hA.bias"},
-                       {&hyper->b, hyper->out * hyper->rank, size, "hB.weight"},
-                       {&hyper->b_bias, 0, hyper->out * hyper->rank, "hB.bias"}};
-    int rc = 0;
+    } const parts[] = {{&own->a, own->rank * own->in, size, "hA.weight"},
+                       {&own->a_bias, 0, own->rank * own->in, "hA.bias"},
+                       {&own->b, own->out * own->rank, size, "hB.weight"},
+                       {&own->b_bias, 0, own->out * own->rank, "hB.bias"}};
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && rc == 0; i++)
-        rc = method_add(model, parts[i].param,
-                        (struct method_param){"hyper_lora", -1, parts[i].rows, parts[i].cols, false}, err, "hyper.%s",
-                        parts[i].name);
+        rc = hyper_add_tensor(&own->hyper, model, parts[i].param, "hyper_lora", "hyper", parts[i].rows, parts[i].cols,
+                              parts[i].name, err);
     return rc;
-}
-
-static void init(struct hyper *hyper, uint64_t seed)
-{
-    method_init_normal(hyper->task, seed, 1);
-    method_init_normal(hyper->layer, seed, 1);
-    method_init_normal(hyper->place, seed, 1);
-    method_init_linear(hyper->proj1, hyper->proj1_bias, seed);
-    method_init_linear(hyper->proj2, hyper->proj2_bias, seed);
-    method_init_fill(hyper->norm, 1);
-    /* A as LoRA's, whatever e is; small differences between sites. */
-    method_init_normal(hyper->a, seed, 1e-2);
-    method_init_uniform(hyper->a_bias, seed, 1 / sqrt((double)hyper->in));
 }
 
 /* Queries are place 0, values place 1; −1: neither, or not wanted. */
@@ -103,59 +68,73 @@ static int place_of(const struct model *model, const cJSON *settings, const stru
 }
 
 /* One network gives one shape. */
-static int read_shape(const struct model *model, const cJSON *settings, struct hyper *hyper, struct err *err)
+static int read_shape(const struct model *model, const cJSON *settings, struct hyper_lora *own, struct err *err)
 {
     for (size_t i = 0; i < model->n_sites; i++) {
         const struct site *site = model->sites[i];
         if (place_of(model, settings, site) < 0)
             continue;
-        if (hyper->in && (hyper->in != site->in || hyper->out != site->out))
+        if (own->in && (own->in != site->in || own->out != site->out))
             return err_set(err, ERR_UNSUPPORTED,
                            "hyper_lora makes matrices of one shape, but '%s' is %d x %d and others are %d x %d",
-                           site->name, site->out, site->in, hyper->out, hyper->in);
-        hyper->in = site->in;
-        hyper->out = site->out;
+                           site->name, site->out, site->in, own->out, own->in);
+        own->in = site->in;
+        own->out = site->out;
     }
-    return hyper->in ? 0
-                     : err_set(err, ERR_UNSUPPORTED,
-                               "hyper_lora: this model has no query and value projections of their own");
+    return own->in ? 0
+                   : err_set(err, ERR_UNSUPPORTED,
+                             "hyper_lora: this model has no query and value projections of their own");
 }
 
-static int hook_site(struct model *model, struct site *site, const struct hyper *hyper, int place, struct err *err)
+static int hook_site(struct model *model, struct site *site, const struct hyper_lora *own, int place, struct err *err)
 {
     struct hyper_site *made = arena_calloc(model->params.arena, 1, sizeof(*made));
     if (!made)
         return err_set(err, ERR_NOMEM, "no memory for hyper_lora at '%s'", site->name);
-    *made = (struct hyper_site){hyper, site->layer, place, rng_site(site->name) + 2};
+    *made = (struct hyper_site){own, site->layer, place, rng_site(site->name) + 2};
     const struct hook hook = {.output = hyper_output, .state = made};
     return site_hook(site, model->params.arena, &hook, err);
 }
 
 static int hyper_attach(struct model *model, const cJSON *settings, uint64_t seed, struct err *err)
 {
-    struct hyper *hyper = arena_calloc(model->params.arena, 1, sizeof(*hyper));
-    if (!hyper)
+    struct hyper_lora *own = arena_calloc(model->params.arena, 1, sizeof(*own));
+    if (!own)
         return err_set(err, ERR_NOMEM, "no memory for hyper_lora");
-    hyper->rank = (int)setting_number(settings, "rank", 8);
-    hyper->scaling = setting_number(settings, "alpha", 16) / hyper->rank;
-    hyper->dropout = setting_number(settings, "method_dropout", 0);
-    hyper->current_task = (int)setting_number(settings, "hyper_task", 0);
-    if (hyper->current_task >= (int)setting_number(settings, "hyper_tasks", 1))
-        return err_set(err, ERR_UNSUPPORTED, "settings.hyper_task: %d, but hyper_tasks is %d (tasks count from 0)",
-                       hyper->current_task, (int)setting_number(settings, "hyper_tasks", 1));
-    int rc = read_shape(model, settings, hyper, err);
+    own->rank = (int)setting_number(settings, "rank", 8);
+    own->scaling = setting_number(settings, "alpha", 16) / own->rank;
+    own->dropout = setting_number(settings, "method_dropout", 0);
+    int rc = read_shape(model, settings, own, err);
     if (rc == 0)
-        rc = add_tensors(model, hyper, settings, err);
+        rc = hyper_add(&own->hyper, model, "hyper_lora", "hyper", settings, seed, err);
+    if (rc == 0)
+        rc = add_tensors(model, own, err);
     if (rc < 0)
         return rc;
-    init(hyper, seed);
+    /* A as LoRA's, whatever e is; small differences between sites. */
+    method_init_normal(own->a, seed, 1e-2);
+    method_init_uniform(own->a_bias, seed, 1 / sqrt((double)own->in));
     for (size_t i = 0; i < model->n_sites && rc == 0; i++) {
         int place = place_of(model, settings, model->sites[i]);
         if (place >= 0)
-            rc = hook_site(model, model->sites[i], hyper, place, err);
+            rc = hook_site(model, model->sites[i], own, place, err);
     }
     return rc;
 }
 
-const struct method_kind method_hyper_lora = {
-    .name = "hyper_lora", .paper = "arXiv:2106.04489", .attach = hyper_attach};
+static int hyper_lora_save(const struct model *model, const cJSON *settings, const char *folder, struct err *err)
+{
+    (void)settings;
+    return hyper_save(model, "hyper_lora", folder, err);
+}
+
+static int hyper_lora_load(struct model *model, const cJSON *settings, const char *folder, struct err *err)
+{
+    return hyper_load(model, "hyper", settings, folder, err);
+}
+
+const struct method_kind method_hyper_lora = {.name = "hyper_lora",
+                                              .paper = "arXiv:2106.04489",
+                                              .attach = hyper_attach,
+                                              .save = hyper_lora_save,
+                                              .load = hyper_lora_load};

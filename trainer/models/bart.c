@@ -272,9 +272,12 @@ static int load_feed_forward(struct model *model, const struct bart *bart, const
         rc = load_norm(model, &sublayer->norm, layer, layer_name, "final_layer_norm", err);
     if (rc == 0)
         rc = add_sublayer_site(model, bart, stack, sublayer, "feed_forward", layer, layer_name, "output_adapters", err);
-    if (rc == 0)
-        sublayer->inner_dropout_site = rng_site(sublayer->up->name);
-    return rc;
+    if (rc < 0)
+        return rc;
+    sublayer->inner_dropout_site = rng_site(sublayer->up->name);
+    sublayer->sublayer->inner = stack->inner;
+    sublayer->sublayer->activation = bart->activation;
+    return 0;
 }
 
 static int load_layer(struct model *model, const struct bart *bart, const struct stack *stack, int index,
@@ -423,6 +426,8 @@ static struct value *feed_forward(struct pass *pass, const struct bart *bart, co
 {
     struct tape *tape = pass->tape;
     struct value *h = bart->variant->is_post_norm ? x : normalise(tape, &sublayer->norm, x);
+    if (sublayer->sublayer->is_replaced)
+        return site_sublayer(pass, sublayer->sublayer, site_feed_forward(pass, sublayer->sublayer, h, x), x);
     h = op_activation(tape, site_linear(pass, sublayer->up, h), bart->activation);
     h = op_dropout(tape, h, bart->activation_dropout, sublayer->inner_dropout_site);
     h = op_dropout(tape, site_linear(pass, sublayer->down, h), pass->model->dropout, sublayer->dropout_site);

@@ -90,7 +90,9 @@ def resumes(base):
     causal, pairs = write_task(base, "causal"), write_task(base, "seq2seq")
     for task, model, settings in (({**causal, "target": "answer"}, "gpt2", {"method": "lora", "rank": 2, "method_dropout": 0.2}),
                                   ({**causal, "text": "all"}, "llama", {"method": "prefix", "prompt_length": 3}),
-                                  (pairs, "m2m", {"method": "adapter", "adapter_size": 4, "method_dropout": 0.1})):
+                                  (pairs, "m2m", {"method": "adapter", "adapter_size": 4, "method_dropout": 0.1}),
+                                  (pairs, "m2m", {"method": ["full", "smoe"], "expert_kind": "feed_forward", "strata": [2, 2], "expert_top": 2,
+                                                  "expert_capacity": 1, "expert_masking": 0.1})):
         resume.same(base, task, settings, model, draw)
 
 
