@@ -21,7 +21,7 @@ const struct batch *trial_pack(const struct task_kind *task, const struct packin
     struct batch *batch = arena_alloc(arena, sizeof(*batch));
     struct segment *segments = arena_alloc(arena, n_segments * sizeof(*segments)), *segment = segments;
     int32_t *ids = arena_alloc(arena, 2 * n_tokens * sizeof(*ids)), *types = ids ? ids + n_tokens : NULL;
-    int32_t *labels = arena_alloc(arena, 2 * n * sizeof(*labels)), *tasks = labels ? labels + n : NULL;
+    int32_t *labels = arena_alloc(arena, (n + n_segments) * sizeof(*labels)), *tasks = labels ? labels + n : NULL;
     if (!batch || !segments || !ids || !labels)
         return NULL;
     int at = 0;
@@ -30,6 +30,7 @@ const struct batch *trial_pack(const struct task_kind *task, const struct packin
         for (int part = 0, first = at; part == 0 || part < example->n_parts; part++) {
             int rows = example->n_parts ? example->parts[part] : example->n_tokens;
             uint32_t number = example->n_parts ? index * ROWS_MAX_LIST + (uint32_t)part : index;
+            tasks[segment - segments] = example->task;
             *segment++ = (struct segment){first, rows, rows, 0, number};
             first += rows;
         }
@@ -37,7 +38,6 @@ const struct batch *trial_pack(const struct task_kind *task, const struct packin
         for (int k = 0; k < example->n_tokens; k++)
             types[at + k] = example->type_ids[k];
         labels[i] = example->label;
-        tasks[i] = example->task;
         at += example->n_tokens;
     }
     *batch = (struct batch){

@@ -17,17 +17,13 @@ static void write_empty(struct temp *temp, const char *name)
 /* What sweeps of other models and of made data ask for. */
 static void make_language_project(struct temp *temp)
 {
-    static const char *const names[][2] = {{"models/smollm2", "model.gguf"},
-                                           {"data/instructions", "train.jsonl"},
-                                           {"models/mixture", "config.json"},
-                                           {"models/mixture", "tokenizer.json"},
-                                           {"data/mixture", "train.jsonl"},
-                                           {"data/mixture", "validation.jsonl"},
-                                           {"data/mixture", "test.jsonl"},
-                                           {"data/multitask", "train.jsonl"},
-                                           {"data/multitask", "validation.jsonl"},
-                                           {"data/multitask", "test.jsonl"},
-                                           {"data/instructions", "validation.jsonl"}};
+    static const char *const names[][2] = {
+        {"models/smollm2", "model.gguf"},         {"data/instructions", "train.jsonl"},
+        {"models/mixture", "config.json"},        {"models/mixture", "tokenizer.json"},
+        {"data/mixture", "train.jsonl"},          {"data/mixture", "validation.jsonl"},
+        {"data/mixture", "test.jsonl"},           {"data/multitask", "train.jsonl"},
+        {"data/multitask", "validation.jsonl"},   {"data/multitask", "test.jsonl"},
+        {"data/instructions", "validation.jsonl"}};
     struct err err;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         char *path = file_join(names[i][0], names[i][1]);
