@@ -4,6 +4,9 @@
 static int propose(const struct definition *definition, int64_t index, cJSON **configuration, struct err *err)
 {
     int64_t size = space_grid_size(&definition->space);
+    int rc = json_check_memory(err); /* a value that could not be put would not have been counted */
+    if (rc < 0)
+        return rc;
     bool is_limited = definition->configurations > 0 && index >= definition->configurations;
     if (size >= 0 && (index >= size || is_limited)) {
         *configuration = NULL;

@@ -206,7 +206,9 @@ int study_new(struct study **study, const struct definition *definition, bool ca
         .kind = search_find(definition->search),
         .grid_size = space_grid_size(&definition->space),
     };
-    int rc = codec_init(&made->codec, &definition->space, &made->arena, err);
+    int rc = json_check_memory(err); /* of the grid: a value that could not be put would not have been counted */
+    if (rc == 0)
+        rc = codec_init(&made->codec, &definition->space, &made->arena, err);
     if (rc == 0)
         rc = grow_index(made, err);
     if (rc == 0)

@@ -120,8 +120,10 @@ static const struct fault_path paths[] = {
 #ifndef NIGHTSWEEP_ASAN /* the sanitizers have a malloc of their own */
 Test(faults, every_allocation_of_reading_and_planning)
 {
-    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
-        cr_expect_geq(fault_each(&paths[i], FAULT_ALLOCATION, ENOMEM, 400), 5);
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        cr_expect_geq(fault_each(&paths[i], FAULT_ALLOCATION, ENOMEM, 200), 5);
+        cr_expect_geq(fault_each(&paths[i], FAULT_OWN_ALLOCATION, ENOMEM, 2000), 5);
+    }
 }
 #endif
 

@@ -108,12 +108,12 @@ static struct call calls[] = {
 Test(faults_commands, every_allocation)
 {
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
-        each_call(&calls[i], FAULT_OWN_ALLOCATION, ENOMEM, 60);
+        each_call(&calls[i], FAULT_OWN_ALLOCATION, ENOMEM, 250);
 }
 #endif
 
 Test(faults_commands, every_call_to_the_file_system)
 {
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
-        each_call(&calls[i], FAULT_IO, EIO, 40);
+        each_call(&calls[i], FAULT_IO, EIO, 150);
 }

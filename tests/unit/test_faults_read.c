@@ -336,7 +336,7 @@ enum { N_PATHS = sizeof(paths) / sizeof(paths[0]) };
 Test(faults_read, every_allocation)
 {
     for (int i = 0; i < N_PATHS; i++)
-        cr_expect_geq(fault_each(&paths[i], FAULT_OWN_ALLOCATION, ENOMEM, 250), 1);
+        cr_expect_geq(fault_each(&paths[i], FAULT_OWN_ALLOCATION, ENOMEM, 1000), 1);
 }
 #endif
 
