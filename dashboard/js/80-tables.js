@@ -148,6 +148,9 @@ function statisticsSection() {
     rows: c.non_inferiority.methods.map((q) => [q.method, q.inferior_p, q.tost_p, span(q.low90, q.high90), said(q)]) }, "Non-inferiority")));
   parts.push(...titled("Traditional and parameter-efficient fine-tuning", plainTable({ columns: columns("method", "kind", ["parameters updated", count], ["FLOPs", short], ["time", seconds], ["memory", bytes], ["overfitting", signed], ["stored size", bytes], ["knowledge kept", (x) => percent(x, 1)], "fit"),
     rows: c.methods.map((m) => [m.method, m.traditional ? "traditional" : "parameter-efficient", m.trained_parameters, m.flops, m.seconds, m.peak_bytes, m.overfitting.mean, m.stored_bytes, m.knowledge_kept, m.fit_words]) }, "Costs")));
+  const sizes = c.overfitting_by_size || [], named = [...new Set(sizes.flatMap((z) => Object.keys(z.gaps)))];
+  if (sizes.length) parts.push(...titled("Overfitting by the size of the training set", plainTable({ columns: columns("training rows", ...named.map((title) => [title, signed])),
+    rows: sizes.map((z) => [z.training_rows, ...named.map((m) => z.gaps[m])]) }, "Overfitting by size"), element("p", { class: "note" }, "Validation loss − training loss at the best checkpoint.")));
   const tries = [1, 2, 4, 8, 16, 32, 64].filter((k) => c.methods.some((m) => m.expected_best.length >= k));
   if (tries.length > 1) parts.push(...titled("Expected best validation score of so many configurations", plainTable({ columns: columns("method", ...tries.map((k) => [String(k), score])),
     rows: c.methods.map((m) => [m.method, ...tries.map((k) => m.expected_best[k - 1])]) }, "Expected best")));

@@ -106,7 +106,7 @@ def refusals(base):
             ({**pairs, "kind": "translation"}, "m2m", {}, {}, "classification, causal or seq2seq was expected"),
             ({k: v for k, v in pairs.items() if k != "target"}, "m2m", {}, {}, "'target'"),
             ({**pairs, "target": "anwser"}, "m2m", {}, {}, "nearest is 'answer'"),
-            (causal, "gpt2", {}, {"checks": [{"name": "0", "kind": "counterfactual", "file": "x"}]}, "measures a classification"),
+            (causal, "gpt2", {}, {"checks": [{"name": "0", "kind": "counterfactual", "file": "x"}]}, "measures the task classification"),
             (causal, "gpt2", {}, {"objective": {"metric": "validation/accuracy", "goal": "maximize"}}, "validation/accuracy"),
             ({**causal, "target": "answer"}, "gpt2", {"max_tokens": 1}, {}, "nothing is left of it to predict")):
         run = Run(job(base / "out", task, {"method": "full", "epochs": 1, **settings}, model, **more))
