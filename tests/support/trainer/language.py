@@ -103,7 +103,7 @@ def refusals(base):
             (causal, "m2m", {}, {}, "causal language modelling is not built in for 'm2m_100'"),
             (causal, "bert", {}, {}, "causal language modelling is not built in for 'bert'"),
             ({**pairs, "kind": "classification", "label": "answer"}, "m2m", {}, {}, "classification is not built in"),
-            ({**pairs, "kind": "translation"}, "m2m", {}, {}, "classification, causal or seq2seq was expected"),
+            ({**pairs, "kind": "translation"}, "m2m", {}, {}, "classification, causal, seq2seq, "),
             ({k: v for k, v in pairs.items() if k != "target"}, "m2m", {}, {}, "'target'"),
             ({**pairs, "target": "anwser"}, "m2m", {}, {}, "nearest is 'answer'"),
             (causal, "gpt2", {}, {"checks": [{"name": "0", "kind": "counterfactual", "file": "x"}]}, "measures the task classification"),
