@@ -525,7 +525,7 @@ static rlim_t reserved_bytes(const struct trial *trial)
 static int limit_memory(const struct trial *trial, struct err *err)
 {
     rlim_t most = trial->job->memory_bytes + reserved_bytes(trial);
-    struct rlimit limit = {most, most};
+    struct rlimit before, limit = {most, most};
     const char *spanning = methods_spanning_layers(trial->job->settings);
     if (trial->job->memory_bytes == 0)
         return 0;
@@ -535,6 +535,9 @@ static int limit_memory(const struct trial *trial, struct err *err)
                        trial->model.forgets_layers ? " even when layers are computed again in backward" : "",
                        spanning ? ", since layers cannot be computed again with method " : "", spanning ? spanning : "",
                        (size_t)(trial->job->memory_bytes >> 20));
+    /* The worker's own limit, or the shell's, may be lower already: it cannot be raised, and need not be. */
+    if (getrlimit(RLIMIT_DATA, &before) == 0 && before.rlim_max < most)
+        limit.rlim_cur = limit.rlim_max = before.rlim_max;
     if (setrlimit(RLIMIT_DATA, &limit) < 0)
         return err_set_errno(err, "the memory limit cannot be set");
     return 0;
