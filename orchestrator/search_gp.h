@@ -50,7 +50,7 @@ struct gp_search {
     double weights[OBJECTIVES_MAX], lows[OBJECTIVES_MAX], widths[OBJECTIVES_MAX]; /* of more than two objectives */
     double best; /* of the first objective, warped; what must be improved */
     bool has_best;
-    bool is_end;        /* of a noisy search: the expected value decides */
+    bool is_end;        /* of a noisy search: the sure value decides */
     double (*front)[2]; /* of two objectives, warped */
     int n_front;
     double reference[2];

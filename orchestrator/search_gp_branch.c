@@ -77,4 +77,7 @@ void gp_enter_branch(struct study *study, struct gp_search *search)
     search->branch = j;
     search->branch_value = chosen;
     search->best = isinf(best[chosen]) ? 0 : best[chosen];
+    /* What is not the best branch is there to be explored, at the end too. */
+    for (int k = 0; k < n; k++)
+        search->is_end = search->is_end && best[chosen] <= best[k];
 }

@@ -35,15 +35,17 @@ static double gain(const struct gp_search *search, const double mean[2], const d
     return log(value + 1e-300);
 }
 
-/* What a point is worth at the end of a noisy search: its mean, on the scale of the log of a gain. */
-static double expected_value(double mean, double *by_mean, double *by_deviation)
+/* What a point is worth at the end of a noisy search: its value, a deviation worse than expected, on the scale of the
+ * log of a gain. The least mean alone lies where noise or the end of a range promised it, in directions that matter
+ * less than the noise; where points lie around it is less in doubt. */
+static double sure_value(double mean, double deviation, double *by_mean, double *by_deviation)
 {
     static const double scale = 0.02;
     if (by_mean)
         *by_mean = -1 / scale;
     if (by_deviation)
-        *by_deviation = 0;
-    return -mean / scale;
+        *by_deviation = -1 / scale;
+    return -(mean + deviation) / scale;
 }
 
 /* The value from predictions of every usable quantity, and the derivatives by each prediction. */
@@ -55,7 +57,7 @@ static double combine(const struct study *study, const struct gp_search *search,
     if (search->has_best && is_pair)
         value = gain(search, mean, deviation, by_mean, by_deviation);
     else if (search->has_best && search->is_end)
-        value = expected_value(mean[0], by_mean, by_deviation);
+        value = sure_value(mean[0], deviation[0], by_mean, by_deviation);
     else if (search->has_best)
         value = acquire_log_ei(mean[0], deviation[0], search->best, by_mean, by_deviation);
     for (int i = 0; i < search->n_quantities; i++) {

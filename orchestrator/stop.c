@@ -67,6 +67,19 @@ bool stop_is_better(const struct study *study, const struct study_point *a, cons
     return stop_values(study) > 1 ? dominates(a->scores, b->scores, study->n_objectives) : a->value < b->value;
 }
 
+/* Equal values, as accuracies on few examples often are: the earlier trial stands before, else all of them would be
+ * among the best. */
+static bool stands_before(const struct study *study, const struct study_trial *other, const struct study_point *point,
+                          const struct study_trial *trial, const struct study_point *own)
+{
+    if (!own || other->number > trial->number)
+        return false;
+    for (int k = 0; k < stop_values(study); k++)
+        if (stop_value(study, point, k) != stop_value(study, own, k))
+            return false;
+    return true;
+}
+
 int stop_count_better(const struct study *study, const struct study_trial *trial, double step, double bracket,
                       int *n_there)
 {
@@ -78,7 +91,7 @@ int stop_count_better(const struct study *study, const struct study_trial *trial
         if (!point)
             continue;
         n++;
-        if (other != trial && stop_is_better(study, point, own))
+        if (other != trial && (stop_is_better(study, point, own) || stands_before(study, other, point, trial, own)))
             better++;
     }
     *n_there = n;
