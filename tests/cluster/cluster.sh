@@ -68,8 +68,6 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,requeue_setup_env_fail
-PreemptType=preempt/partition_prio
-PreemptMode=REQUEUE
 SlurmdTimeout=10
 SlurmctldTimeout=30
 InactiveLimit=0
@@ -86,8 +84,7 @@ CONF
     for ((i = 1; i <= $1; i++)); do
         echo "NodeName=n$i NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + i)) CPUs=$2 State=UNKNOWN"
     done
-    echo "PartitionName=all Nodes=n[1-$1] Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=10"
-    echo "PartitionName=urgent Nodes=n[1-$1] MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF"
+    echo "PartitionName=all Nodes=n[1-$1] Default=YES MaxTime=INFINITE State=UP"
 }
 start_controller() {
     [ -n "$(pid_of "$folder/controller.pid")" ] && return 0
@@ -129,7 +126,7 @@ up)
     await 50 munge -n -S "$folder/munge.socket" || fail "munged does not answer"
     start_controller
     for ((i = 1; i <= $3; i++)); do start_node "n$i"; done
-    await 300 sh -c "[ \"\$(sinfo -h -N -o %t | grep -c idle)\" = $3 ]" || fail "not all of $3 nodes came up, see $folder"
+    await 300 sh -c "[ \"\$(sinfo -h -N -p all -o %t | grep -c idle)\" = $3 ]" || fail "not all of $3 nodes came up, see $folder"
     ;;
 kill-node)
     # shellcheck disable=SC2046 # lists of numbers

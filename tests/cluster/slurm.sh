@@ -121,24 +121,6 @@ expect "SELECT count(*) FROM attempt WHERE resumed_step > 0" 8
 expect "SELECT count(*) FROM attempt WHERE reason = 'time_limit'" 8
 echo 'slurm.sh: told that its time is up: checkpoints, back into the queue, went on'
 
-# Others want the machine: a job of a partition above ours takes all nodes. Ours goes back into the queue and on from the
-# store; what was running is counted as preempted, and no trial's fault.
-begin preempted 8 2 100
-submit --nodes=4
-await 60 "SELECT count(*) FROM trial WHERE state = 'RUNNING'" 16
-sbatch --partition=urgent --nodes=4 --exclusive --output=/dev/null --wrap 'sleep 3' >"$folder/submitted" || fail 'not submitted'
-await 60 "SELECT count(*) > 0 FROM attempt WHERE state = 'INTERRUPTED'" 1
-await_job 120
-all_once 16
-[ "$(scontrol show job "$job" | grep -oE 'Restarts=[0-9]+')" = Restarts=1 ] || fail "$(scontrol show job "$job")"
-expect "SELECT count(*) >= 16 FROM attempt WHERE reason = 'preempted'" 1
-expect "SELECT count(*) FROM attempt WHERE reason NOT IN ('preempted', 'worker_lost', 'coordinator_lost')" 0
-"$bin/nightsweep" status --store "$db" >"$folder/out"
-grep -qE 'elsewhere +preempted' "$folder/out" || fail "status does not count preemptions: $(cat "$folder/out")"
-printf 'slurm.sh: preempted by a job of another partition: went back into the queue and on, %s\n' \
-    "$(sql "SELECT group_concat(n || ' ' || reason, ', ') FROM (SELECT reason, count(*) AS n FROM attempt
-        WHERE reason IS NOT NULL GROUP BY 1)")"
-
 # The node of the coordinator is lost: Slurm starts the job again.
 begin first-node 4 2 40
 submit --nodes=1

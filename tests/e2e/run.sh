@@ -292,8 +292,9 @@ expect "SELECT count(*) FROM trial WHERE state = 'COMPLETE'" 4
 
 # The same while the run goes on: what was committed is looked at again before a trial goes on from it.
 begin checkpoint-damaged-at-work
+define s "${ranks/\"steps\":6/\"steps\":80},\"resources\":{\"slots\":2}" >"$folder/long.json"
 export FAKE_STEP_MS=100
-"$bin/nightsweep" run --store "$db" --quiet --checkpoint-every 0s "$folder/slow.json" >>"$folder/out" 2>&1 &
+"$bin/nightsweep" run --store "$db" --quiet --checkpoint-every 0s "$folder/long.json" >>"$folder/out" 2>&1 &
 runner=$!
 await "SELECT count(*) FROM checkpoint WHERE step >= 2" 2
 worker=$(pgrep -P "$runner")
