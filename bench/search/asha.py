@@ -131,7 +131,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--nightsweep", default=os.path.join(ROOT, "build/release/nightsweep"))
     parser.add_argument("--folder", default=os.path.join(ROOT, "build/asha"))
-    parser.add_argument("--seeds", type=int, nargs="*", default=[7, 8])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[7, 8, 9])
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--sides", nargs="*", default=[side[0] for side in SIDES], choices=[side[0] for side in SIDES])
     parser.add_argument("--picture")
