@@ -212,6 +212,7 @@ check-interop: all      ## our store and exports in the tools people have; more 
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/check.py
 	@BUILD=$(BUILD) PYTHON=build/interop/bin/python nice tests/interop/families.sh
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/gguf_models.py $(wildcard models/smollm2)
+	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/merged_gguf.py
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/generation.py
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/chat_templates.py
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/peft_adapters.py

@@ -52,7 +52,7 @@ static int merge(struct store *store, int64_t trial_id, const char *path, struct
     if (rc == 0)
         rc = trained_read(&trained, store, trial_id, err);
     if (rc == 0)
-        rc = trained_merge(&trained, path, err);
+        rc = trained_merge(&trained, path, NULL, NULL, err);
     trained_done(&trained);
     return rc;
 }

@@ -122,7 +122,8 @@ static int on_line(char *line, size_t n, void *context, struct err *err)
     return err_set(err, ERR_INTERNAL, "nightsweep-trainer gave an answer where none was expected");
 }
 
-static int ask_to_merge(const struct trained *t, const char *output, struct err *err)
+static int ask_to_merge(const struct trained *t, const char *output, const char *format, const char *type,
+                        struct err *err)
 {
     static const char *const argv[] = {"nightsweep-trainer", "--merge", NULL};
     struct text request = {0};
@@ -132,6 +133,10 @@ static int ask_to_merge(const struct trained *t, const char *output, struct err 
     text_add_json(&request, t->adapter);
     text_add(&request, ",\"output\":");
     text_add_json(&request, output);
+    text_add(&request, ",\"format\":");
+    text_add_json(&request, format ? format : "safetensors");
+    text_add(&request, ",\"type\":");
+    text_add_json(&request, type ? type : "f32");
     text_add(&request, ",\"task\":");
     json_add(&request, t->definition.task);
     text_add(&request, "}\n");
@@ -142,7 +147,7 @@ static int ask_to_merge(const struct trained *t, const char *output, struct err 
     return rc;
 }
 
-int trained_merge(const struct trained *t, const char *output, struct err *err)
+int trained_merge(const struct trained *t, const char *output, const char *format, const char *type, struct err *err)
 {
     struct text name = {0};
     text_printf(&name, "%s.tmp-merge", output);
@@ -150,7 +155,7 @@ int trained_merge(const struct trained *t, const char *output, struct err *err)
     if (rc == 0)
         rc = file_make_folders(name.data, err);
     if (rc == 0)
-        rc = ask_to_merge(t, name.data, err);
+        rc = ask_to_merge(t, name.data, format, type, err);
     if (rc == 0 && rename(name.data, output) < 0)
         rc = err_set_errno(err, "'%s' cannot be made", output);
     if (rc < 0 && name.data && file_remove_tree(name.data, NULL) < 0)

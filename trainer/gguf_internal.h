@@ -28,4 +28,9 @@ struct gguf {
 
 const struct entry *gguf_entry(const struct gguf *gguf, const char *key); /* NULL: none */
 
+/* Our name of a tensor as GGUF has it; false when it has none. */
+bool gguf_own_name(const char *name, char *out, size_t size);
+/* What tokenizer.ggml.pre calls the way a tokenizer.json cuts texts. ERR_UNSUPPORTED when it has no name. */
+int gguf_splitting_name(const cJSON *tokenizer, const char **name, struct err *err) MUST_CHECK;
+
 #endif

@@ -169,6 +169,42 @@ static int find_splitting(const struct gguf *gguf, const struct splitting **out,
                    name);
 }
 
+/* What a pre-tokenizer's steps do, as far as the known cuts differ in it. */
+static void read_steps(const cJSON *step, struct splitting *found)
+{
+    const cJSON *type = json_get(step, "type"), *list = json_get(step, "pretokenizers");
+    const cJSON *regex = json_get(json_get(step, "pattern"), "Regex");
+    for (const cJSON *item = list ? list->child : NULL; item; item = item->next)
+        read_steps(item, found);
+    if (cJSON_IsString(type) && strcmp(type->valuestring, "Digits") == 0)
+        found->splits_digits = cJSON_IsTrue(json_get(step, "individual_digits"));
+    if (cJSON_IsString(regex))
+        found->pattern = regex->valuestring;
+}
+
+static bool is_same(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+int gguf_splitting_name(const cJSON *tokenizer, const char **name, struct err *err)
+{
+    struct splitting found = {0};
+    const cJSON *normalizer = json_get(json_get(tokenizer, "normalizer"), "type");
+    read_steps(json_get(tokenizer, "pre_tokenizer"), &found);
+    found.composes = cJSON_IsString(normalizer) && strcmp(normalizer->valuestring, "NFC") == 0;
+    found.ignores_merges = cJSON_IsTrue(json_get(json_get(tokenizer, "model"), "ignore_merges"));
+    for (size_t i = 0; i < sizeof(splittings) / sizeof(splittings[0]); i++) {
+        const struct splitting *known = &splittings[i];
+        if (is_same(known->pattern, found.pattern) && known->splits_digits == found.splits_digits &&
+            known->composes == found.composes && known->ignores_merges == found.ignores_merges) {
+            *name = known->name;
+            return 0;
+        }
+    }
+    return err_set(err, ERR_UNSUPPORTED, "the tokenizer cuts texts in a way that has no name in GGUF");
+}
+
 static cJSON *step(const char *type)
 {
     cJSON *made = cJSON_CreateObject();
@@ -335,11 +371,12 @@ static const char *const names[][2] = {
     {"ffn_down", "mlp.down_proj"},
 };
 
+static const char *const outer[][2] = {
+    {"token_embd.", "model.embed_tokens."}, {"output_norm.", "model.norm."}, {"output.", "lm_head."}};
+
 /* "blk.3.attn_q.weight" → "model.layers.3.self_attn.q_proj.weight"; what is not known keeps its name. */
 static void put_name(const char *name, char *out, size_t size)
 {
-    static const char *const outer[][2] = {
-        {"token_embd.", "model.embed_tokens."}, {"output_norm.", "model.norm."}, {"output.", "lm_head."}};
     snprintf(out, size, "%s", name);
     for (size_t i = 0; i < sizeof(outer) / sizeof(outer[0]); i++)
         if (text_starts_with(name, outer[i][0])) {
@@ -353,6 +390,27 @@ static void put_name(const char *name, char *out, size_t size)
         if (rest[0] == '.' && strncmp(rest + 1, names[i][0], n) == 0 && rest[1 + n] == '.')
             snprintf(out, size, "model.layers.%.*s.%s%s", (int)digits, name + 4, names[i][1], rest + 1 + n);
     }
+}
+
+bool gguf_own_name(const char *name, char *out, size_t size)
+{
+    for (size_t i = 0; i < sizeof(outer) / sizeof(outer[0]); i++)
+        if (text_starts_with(name, outer[i][1])) {
+            snprintf(out, size, "%s%s", outer[i][0], name + strlen(outer[i][1]));
+            return true;
+        }
+    static const char layers[] = "model.layers.";
+    if (!text_starts_with(name, layers))
+        return false;
+    const char *number = name + sizeof(layers) - 1, *rest = number + strspn(number, "0123456789");
+    for (size_t i = 0; rest[0] == '.' && i < sizeof(names) / sizeof(names[0]); i++) {
+        size_t n = strlen(names[i][1]);
+        if (strncmp(rest + 1, names[i][1], n) == 0 && rest[1 + n] == '.') {
+            snprintf(out, size, "blk.%.*s.%s%s", (int)(rest - number), number, names[i][0], rest + 1 + n);
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Into how many heads the rows of a rotary projection fall; 0: it is none, or they lie apart already. */

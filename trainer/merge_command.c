@@ -9,18 +9,47 @@
 #include "common/file.h"
 #include "common/json.h"
 #include "trainer/gguf.h"
+#include "trainer/gguf_write.h"
 #include "trainer/saved_adapter.h"
 #include "trainer/trial.h"
 #include "trainer/weight_change.h"
 
 struct merging {
     const char *adapter, *output;
+    bool is_gguf;
+    enum tensor_type type; /* of what is written */
     struct saved_adapter saved;
     struct trial_job job;
     struct trial trial; /* only what trial_open_model needs */
     struct model model;
     struct arena arena;
 };
+
+/* "format" and "type", how the folder holds the weights. */
+static int read_form(struct merging *m, const cJSON *request, struct err *err)
+{
+    static const struct {
+        const char *name;
+        enum tensor_type type;
+    } types[] = {{"f32", TENSOR_F32}, {"f16", TENSOR_F16}, {"q8_0", TENSOR_Q8_0}};
+    const char *format = "safetensors", *type = "f32";
+    int rc = json_opt_string(request, "format", "request", &format, err);
+    if (rc == 0)
+        rc = json_opt_string(request, "type", "request", &type, err);
+    if (rc < 0)
+        return rc;
+    m->is_gguf = text_equal(format, "gguf");
+    if (!m->is_gguf && !text_equal(format, "safetensors"))
+        return err_set(err, ERR_USAGE, "format: '%s', safetensors or gguf was expected", format);
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+        if (text_equal(types[i].name, type)) {
+            m->type = types[i].type;
+            return m->is_gguf || m->type != TENSOR_Q8_0
+                       ? 0
+                       : err_set(err, ERR_USAGE, "type: q8_0 is for format gguf; safetensors have f32 or f16");
+        }
+    return err_set(err, ERR_USAGE, "type: '%s', f32, f16 or q8_0 was expected", type);
+}
 
 static int read_request(struct merging *m, const cJSON *request, struct err *err)
 {
@@ -33,6 +62,8 @@ static int read_request(struct merging *m, const cJSON *request, struct err *err
         rc = json_get_object(request, "task", "request", &m->job.task, err);
     if (rc == 0)
         rc = trial_job_read_kind(&m->job, err);
+    if (rc == 0)
+        rc = read_form(m, request, err);
     if (rc == 0 && !file_is_folder(m->output))
         rc = err_set(err, ERR_USAGE, "'%s': a folder was expected", m->output);
     return rc;
@@ -122,18 +153,34 @@ static int fold_site(struct merging *m, struct site *site, struct err *err)
 
 /* Writing ---------------------------------------------------------------------------------------------------------- */
 
+/* A half holds nothing beyond 65504. */
+static int check_range(const struct params *params, struct err *err)
+{
+    for (size_t i = 0; i < params->count; i++) {
+        const struct param *param = params->items[i];
+        for (size_t k = 0; param->origin != PARAM_METHOD && k < param_size(param); k++)
+            if (!(fabs((double)param->value.data[k]) <= 65504))
+                return err_set(err, ERR_NUMERIC, "tensor '%s' has %g, at most 65504 fits into half precision",
+                               param->name, (double)param->value.data[k]);
+    }
+    return 0;
+}
+
 static int write_weights(const struct merging *m, struct err *err)
 {
     const struct params *params = &m->model.params;
     struct tensor_source *tensors = calloc(params->count + 1, sizeof(*tensors));
     char *path = file_join(m->output, "model.safetensors");
     size_t n = 0;
+    int rc = m->type == TENSOR_F16 ? check_range(params, err) : 0;
     for (size_t i = 0; tensors && i < params->count; i++) {
         const struct param *param = params->items[i];
         if (param->origin != PARAM_METHOD)
             tensors[n++] = (struct tensor_source){param->name, param->n_dims, param->shape, param->value.data};
     }
-    int rc = tensors && path ? safetensors_write(path, tensors, n, err) : err_set(err, ERR_NOMEM, "no memory to merge");
+    if (rc == 0)
+        rc = tensors && path ? safetensors_write_as(path, tensors, n, m->type, err)
+                             : err_set(err, ERR_NOMEM, "no memory to merge");
     free(tensors);
     free(path);
     return rc;
@@ -151,14 +198,18 @@ static int write_config(const struct merging *m, struct err *err)
     const struct labels *labels = &m->saved.labels;
     cJSON *config = cJSON_Duplicate(m->model.config, true), *names = cJSON_CreateObject(), *ids = cJSON_CreateObject();
     struct text text = {0};
-    bool is_made = config && names && ids && set_item(config, "torch_dtype", cJSON_CreateString("float32"));
+    bool is_made = config && names && ids &&
+                   set_item(config, "torch_dtype", cJSON_CreateString(m->type == TENSOR_F16 ? "float16" : "float32"));
     for (int c = 0; is_made && c < labels->count; c++) {
         char number[16];
         snprintf(number, sizeof(number), "%d", c);
         is_made = cJSON_AddStringToObject(names, number, labels->names[c]) &&
                   cJSON_AddNumberToObject(ids, labels->names[c], c);
     }
-    if (is_made && labels->count > 0) {
+    int outputs = m->job.task_kind->n_outputs;
+    if (is_made && outputs == 1 && labels->count == 0) /* regression */
+        is_made = set_item(config, "num_labels", cJSON_CreateNumber(1));
+    if (is_made && labels->count > 0 && outputs == 0) {
         is_made = set_item(config, "id2label", names) && set_item(config, "label2id", ids) &&
                   set_item(config, "num_labels", cJSON_CreateNumber(labels->count));
         names = ids = NULL;
@@ -251,8 +302,77 @@ static int write_gguf_tokenizer(const struct merging *m, struct err *err)
     return rc;
 }
 
+/* The chat template of a folder: a file of its own, or an entry of tokenizer_config.json. */
+static int read_jinja(const struct merging *m, struct text *jinja, struct err *err)
+{
+    char *own = file_join(m->job.model, "chat_template.jinja"), *all = file_join(m->job.model, "tokenizer_config.json");
+    char *data = NULL;
+    cJSON *config = NULL;
+    size_t n = 0;
+    int rc = own && all ? 0 : err_set(err, ERR_NOMEM, "no memory to merge");
+    if (rc == 0 && file_exists(own)) {
+        rc = file_read(own, 1 << 20, &data, &n, err);
+        text_add_n(jinja, data ? data : "", rc == 0 ? n : 0);
+    } else if (rc == 0 && file_exists(all)) {
+        rc = json_read_file(all, &config, err);
+        const cJSON *entry = rc == 0 ? json_get(config, "chat_template") : NULL;
+        text_add(jinja, cJSON_IsString(entry) ? entry->valuestring : "");
+    }
+    json_free(config);
+    free(data);
+    free(own);
+    free(all);
+    return rc;
+}
+
+/* tokenizer.json, or what a GGUF file says; and the chat template of either. */
+static int read_tokenizer(const struct merging *m, cJSON **tokenizer, struct text *jinja, struct err *err)
+{
+    const char *own = NULL;
+    char *path = file_join(m->job.model, "tokenizer.json"), *found = NULL;
+    struct gguf *gguf = NULL;
+    bool is_folder = path && file_exists(path);
+    int rc = !path       ? err_set(err, ERR_NOMEM, "no memory to merge")
+             : is_folder ? json_read_file(path, tokenizer, err)
+                         : gguf_find(&found, m->job.model, err);
+    if (rc == 0 && is_folder)
+        rc = read_jinja(m, jinja, err);
+    if (rc == 0 && found)
+        rc = gguf_open(&gguf, found, err);
+    if (rc == 0 && gguf)
+        rc = gguf_tokenizer(gguf, tokenizer, err);
+    if (rc == 0 && gguf && gguf_text(gguf, "tokenizer.chat_template", &own))
+        text_add(jinja, own);
+    gguf_close(gguf);
+    free(found);
+    free(path);
+    return rc == 0 && !*tokenizer ? err_set(err, ERR_NOT_FOUND, "'%s' has no tokenizer", m->job.model) : rc;
+}
+
+/* One file that is all of the model. */
+static int write_gguf(const struct merging *m, struct err *err)
+{
+    cJSON *tokenizer = NULL;
+    struct text jinja = {0};
+    char *path = file_join(m->output, "model.gguf");
+    int rc = path ? read_tokenizer(m, &tokenizer, &jinja, err) : err_set(err, ERR_NOMEM, "no memory to merge");
+    const struct gguf_output output = {.path = path,
+                                       .model = &m->model,
+                                       .tokenizer = tokenizer,
+                                       .chat_template = jinja.len ? jinja.data : NULL,
+                                       .type = m->type};
+    if (rc == 0)
+        rc = gguf_write(&output, err);
+    json_free(tokenizer);
+    text_done(&jinja);
+    free(path);
+    return rc;
+}
+
 static int write_folder(const struct merging *m, struct err *err)
 {
+    if (m->is_gguf)
+        return write_gguf(m, err);
     int rc = copy_files(m, err);
     if (rc == 0)
         rc = write_gguf_tokenizer(m, err);

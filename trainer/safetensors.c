@@ -402,7 +402,7 @@ int safetensors_read(const struct tensor *tensor, real *out, struct err *err)
     return 0;
 }
 
-static void add_header(struct text *header, const struct tensor_source *tensors, size_t n)
+static void add_header(struct text *header, const struct tensor_source *tensors, size_t n, enum tensor_type type)
 {
     size_t at = 0;
     text_add(header, "{\"__metadata__\":{\"format\":\"pt\"}");
@@ -410,42 +410,49 @@ static void add_header(struct text *header, const struct tensor_source *tensors,
         size_t elements = 1;
         text_add(header, ",");
         text_add_json(header, tensors[i].name);
-        text_add(header, ":{\"dtype\":\"F32\",\"shape\":[");
+        const struct quant *quant = quant_of(type);
+        text_printf(header, ":{\"dtype\":\"%s\",\"shape\":[", quant->name);
         for (int d = 0; d < tensors[i].n_dims; d++) {
             elements *= (size_t)tensors[i].shape[d];
             text_printf(header, "%s%lld", d ? "," : "", (long long)tensors[i].shape[d]);
         }
-        text_printf(header, "],\"data_offsets\":[%zu,%zu]}", at, at + 4 * elements);
-        at += 4 * elements;
+        text_printf(header, "],\"data_offsets\":[%zu,%zu]}", at, at + quant->bytes * elements);
+        at += quant->bytes * elements;
     }
     text_add(header, "}");
     while (!header->failed && header->len % 8 != 0)
         text_add(header, " ");
 }
 
-static int write_tensor(struct file_write *file, const struct tensor_source *tensor, struct err *err)
+static int write_tensor(struct file_write *file, const struct tensor_source *tensor, enum tensor_type type,
+                        struct err *err)
 {
     enum { BLOCK = 4096 };
-    float block[BLOCK];
+    unsigned char block[BLOCK * sizeof(float)];
     size_t elements = 1;
     int rc = 0;
     for (int d = 0; d < tensor->n_dims; d++)
         elements *= (size_t)tensor->shape[d];
     for (size_t at = 0; at < elements && rc == 0; at += BLOCK) {
         size_t n = elements - at < BLOCK ? elements - at : BLOCK;
-        for (size_t i = 0; i < n; i++)
-            block[i] = (float)tensor->data[at + i];
-        rc = file_write_add(file, block, n * sizeof(float), err);
+        quant_pack(type, tensor->data + at, n, block);
+        rc = file_write_add(file, block, n * quant_of(type)->bytes, err);
     }
     return rc;
 }
 
 int safetensors_write(const char *path, const struct tensor_source *tensors, size_t n, struct err *err)
 {
+    return safetensors_write_as(path, tensors, n, TENSOR_F32, err);
+}
+
+int safetensors_write_as(const char *path, const struct tensor_source *tensors, size_t n, enum tensor_type type,
+                         struct err *err)
+{
     struct text header = {0};
     struct file_write file;
     unsigned char length[8];
-    add_header(&header, tensors, n);
+    add_header(&header, tensors, n, type);
     for (int i = 0; i < 8; i++)
         length[i] = (unsigned char)((uint64_t)header.len >> (8 * i) & 255);
     int rc = header.failed ? err_set(err, ERR_NOMEM, "'%s': no memory to write it", path) : 0;
@@ -459,7 +466,7 @@ int safetensors_write(const char *path, const struct tensor_source *tensors, siz
     if (rc == 0)
         rc = file_write_add(&file, header.data, header.len, err);
     for (size_t t = 0; t < n && rc == 0; t++)
-        rc = write_tensor(&file, &tensors[t], err);
+        rc = write_tensor(&file, &tensors[t], type, err);
     if (rc == 0)
         rc = file_write_commit(&file, err);
     file_write_abandon(&file);

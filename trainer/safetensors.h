@@ -77,5 +77,8 @@ struct tensor_source {
 };
 /* Writes an F32 file (atomically), tensors in the order given; no time, no path: equal content gives equal bytes. */
 int safetensors_write(const char *path, const struct tensor_source *tensors, size_t n, struct err *err) MUST_CHECK;
+/* The same of another type: F32 or F16. */
+int safetensors_write_as(const char *path, const struct tensor_source *tensors, size_t n, enum tensor_type type,
+                         struct err *err) MUST_CHECK;
 
 #endif
