@@ -41,7 +41,7 @@ $(LIBFILES): $(BUILD)/lib%.a: $$(call objs,$$(call srcs,$$*))
 	@rm -f $@; ar rcs $@ $^
 
 $(BUILD)/nightsweep: $(BUILD)/orchestrator/main.o $(BUILD)/liborchestrator.a $(BUILD)/libcommon.a
-	$(LINK) $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto yaml-0.1) -lm -lpthread -ldl
+	$(LINK) $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto yaml-0.1 libutf8proc) -lm -lpthread -ldl
 $(BUILD)/nightsweep-worker: $(BUILD)/worker/main.o $(BUILD)/libworker.a $(BUILD)/libcommon.a
 	$(LINK) $^ $(shell pkg-config --libs libuv libcjson libcrypto) -lm -lpthread
 $(BUILD)/nightsweep-trainer: $(BUILD)/trainer/main.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
@@ -124,7 +124,7 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(FUZZ_SUPPORT) $(LIBFILES)
 	$(CC) $(VFLAGS) -fsanitize=fuzzer -o $@ $< $(FUZZ_SUPPORT) $(BUILD)/liborchestrator.a $(BUILD)/libworker.a $(BUILD)/libtrainer.a $(BUILD)/libcommon.a $(LIBS)
 
 # Installing and fetching -------------------------------------------------------------------------------------------
-.PHONY: deps models models-all data demo
+.PHONY: deps models models-all data languages demo
 deps:                   ## installs what is missing to build and test (Debian 12, root or sudo)
 	@tools/deps.sh
 models:                 ## brings the model of the ready sweeps into models/
@@ -135,6 +135,8 @@ data:                   ## brings the data of the ready sweeps into data/
 	@tools/fetch.py data
 	@tools/make_multitask.py
 	@tools/make_mixture.py
+languages: all          ## makes four languages of our own and small models for them: data/languages, models/languages
+	@BUILD=$(BUILD) tools/make_languages.sh
 demo: deps              ## trains a real sweep of five methods in a few minutes and leaves its page in runs/
 	@$(MAKE) --no-print-directory -s all models data
 	@tools/demo.sh
@@ -215,6 +217,7 @@ check-interop: all      ## our store and exports in the tools people have; more 
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/merged_gguf.py
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/generation.py
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/chat_templates.py
+	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/translation.py
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/peft_adapters.py
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/exported_adapters.py
 	@BUILD=$(BUILD) nice build/interop/bin/python tests/interop/language_adapters.py

@@ -6,6 +6,7 @@
 #include "common/bleu.h"
 #include "common/chrf.h"
 #include "common/file.h"
+#include "common/normal_form.h"
 #include "orchestrator/command_kinds.h"
 
 enum { MAX_BYTES = 1 << 30 };
@@ -65,9 +66,30 @@ struct scores {
     struct chrf chrf, chrf_words;
 };
 
-static int add_all(struct scores *scores, const struct lines *files, int n_files, struct err *err)
+/* Segment i of all files, each in the normal form. */
+static int add_segment(struct scores *scores, const struct lines *files, int n_files, size_t i, const char *form,
+                       struct err *err)
 {
-    const char *references[BLEU_MAX_REFERENCES];
+    struct text texts[BLEU_MAX_REFERENCES + 1] = {0};
+    const char *segments[BLEU_MAX_REFERENCES + 1] = {0};
+    int rc = 0;
+    for (int f = 0; f < n_files && rc == 0; f++) {
+        rc = normal_form_add(&texts[f], form, files[f].items[i], err);
+        segments[f] = texts[f].data ? texts[f].data : "";
+    }
+    if (rc == 0)
+        rc = bleu_add(&scores->bleu, segments[0], segments + 1, n_files - 1, err);
+    if (rc == 0)
+        rc = chrf_add(&scores->chrf, segments[0], segments + 1, n_files - 1, err);
+    if (rc == 0)
+        rc = chrf_add(&scores->chrf_words, segments[0], segments + 1, n_files - 1, err);
+    for (int f = 0; f < n_files; f++)
+        text_done(&texts[f]);
+    return rc;
+}
+
+static int add_all(struct scores *scores, const struct lines *files, int n_files, const char *form, struct err *err)
+{
     int rc = 0;
     for (int f = 1; f < n_files; f++)
         if (files[f].n != files[0].n)
@@ -75,58 +97,84 @@ static int add_all(struct scores *scores, const struct lines *files, int n_files
                            files[0].n);
     if (files[0].n == 0)
         return err_set(err, ERR_DATA, "'%s' has no lines", files[0].path);
-    for (size_t i = 0; i < files[0].n && rc == 0; i++) {
-        for (int f = 1; f < n_files; f++)
-            references[f - 1] = files[f].items[i];
-        rc = bleu_add(&scores->bleu, files[0].items[i], references, n_files - 1, err);
-        if (rc == 0)
-            rc = chrf_add(&scores->chrf, files[0].items[i], references, n_files - 1, err);
-        if (rc == 0)
-            rc = chrf_add(&scores->chrf_words, files[0].items[i], references, n_files - 1, err);
-    }
+    for (size_t i = 0; i < files[0].n && rc == 0; i++)
+        rc = add_segment(scores, files, n_files, i, form, err);
     return rc;
 }
 
-static int print_json(const struct scores *scores, size_t segments, int references, struct err *err)
+static void add_json(struct text *out, const struct scores *scores)
+{
+    text_add(out, "\"bleu\":");
+    text_add_double(out, bleu_score(&scores->bleu));
+    text_add(out, ",\"chrf\":");
+    text_add_double(out, chrf_score(&scores->chrf));
+    text_add(out, ",\"chrf++\":");
+    text_add_double(out, chrf_score(&scores->chrf_words));
+    text_printf(out, ",\"hypothesis_words\":%lld,\"reference_words\":%lld", (long long)scores->bleu.hypothesis_length,
+                (long long)scores->bleu.reference_length);
+}
+
+/* `normalized` NULL: no form was asked for. */
+static int print_json(const struct scores *scores, const struct scores *normalized, const char *form, size_t segments,
+                      int references, struct err *err)
 {
     struct text out = {0};
-    text_printf(&out, "{\"v\":1,\"segments\":%zu,\"references\":%d,\"bleu\":", segments, references);
-    text_add_double(&out, bleu_score(&scores->bleu));
-    text_add(&out, ",\"chrf\":");
-    text_add_double(&out, chrf_score(&scores->chrf));
-    text_add(&out, ",\"chrf++\":");
-    text_add_double(&out, chrf_score(&scores->chrf_words));
-    text_printf(&out, ",\"hypothesis_words\":%lld,\"reference_words\":%lld}\n",
-                (long long)scores->bleu.hypothesis_length, (long long)scores->bleu.reference_length);
+    text_printf(&out, "{\"v\":1,\"segments\":%zu,\"references\":%d,", segments, references);
+    add_json(&out, scores);
+    if (normalized) {
+        text_printf(&out, ",\"form\":\"%s\",\"normalized\":{", form);
+        add_json(&out, normalized);
+        text_add(&out, "}");
+    }
+    text_add(&out, "}\n");
     return command_print(&out, "the scores", 0, err);
 }
 
-static void print_text(const struct scores *scores, size_t segments, int references)
+/* `form`: "|form:NFC", or "". */
+static void print_text(const struct scores *scores, const char *form, int references)
 {
-    printf("BLEU    %6.2f   nrefs:%d|case:mixed|eff:no|tok:13a|smooth:exp\n", bleu_score(&scores->bleu), references);
-    printf("chrF    %6.2f   nrefs:%d|case:mixed|eff:yes|nc:6|nw:0|space:no\n", chrf_score(&scores->chrf), references);
-    printf("chrF++  %6.2f   nrefs:%d|case:mixed|eff:yes|nc:6|nw:2|space:no\n", chrf_score(&scores->chrf_words),
-           references);
+    printf("BLEU    %6.2f   nrefs:%d|case:mixed|eff:no|tok:13a|smooth:exp%s\n", bleu_score(&scores->bleu), references,
+           form);
+    printf("chrF    %6.2f   nrefs:%d|case:mixed|eff:yes|nc:6|nw:0|space:no%s\n", chrf_score(&scores->chrf), references,
+           form);
+    printf("chrF++  %6.2f   nrefs:%d|case:mixed|eff:yes|nc:6|nw:2|space:no%s\n", chrf_score(&scores->chrf_words),
+           references, form);
+}
+
+static void print_all(const struct scores *scores, const struct scores *normalized, const char *form, size_t segments,
+                      int references)
+{
+    char ending[32] = "";
+    print_text(scores, "", references);
+    if (normalized) {
+        snprintf(ending, sizeof(ending), "|form:%s", form);
+        print_text(normalized, ending, references);
+    }
     printf("%zu segments, %lld words against %lld\n", segments, (long long)scores->bleu.hypothesis_length,
            (long long)scores->bleu.reference_length);
 }
 
 static int run(const struct command_line *line, struct err *err)
 {
-    struct scores scores = {.chrf_words.word_orders = CHRF_WORD_ORDERS};
+    struct scores scores = {.chrf_words.word_orders = CHRF_WORD_ORDERS}, normalized = scores;
+    const char *form = command_value(line, "form");
     struct lines files[BLEU_MAX_REFERENCES + 1] = {0};
     const char *hypotheses = command_value(line, "hypotheses"), *references = command_value(line, "references");
     int n_files = 2 + line->n_arguments, rc = 0;
     if (!hypotheses || !references)
         return err_set(err, ERR_USAGE, "score: --%s is missing", hypotheses ? "references" : "hypotheses");
+    if (form && (rc = normal_form_check(form, err)) < 0)
+        err_wrap(err, "--form");
     for (int f = 0; f < n_files && rc == 0; f++)
         rc = read_lines(&files[f], f == 0 ? hypotheses : f == 1 ? references : line->arguments[f - 2], err);
     if (rc == 0)
-        rc = add_all(&scores, files, n_files, err);
+        rc = add_all(&scores, files, n_files, "none", err);
+    if (rc == 0 && form)
+        rc = add_all(&normalized, files, n_files, form, err);
     if (rc == 0 && command_has(line, "json"))
-        rc = print_json(&scores, files[0].n, n_files - 1, err);
+        rc = print_json(&scores, form ? &normalized : NULL, form, files[0].n, n_files - 1, err);
     else if (rc == 0)
-        print_text(&scores, files[0].n, n_files - 1);
+        print_all(&scores, form ? &normalized : NULL, form, files[0].n, n_files - 1);
     for (int f = 0; f < n_files; f++)
         lines_done(&files[f]);
     return rc;
@@ -135,6 +183,7 @@ static int run(const struct command_line *line, struct err *err)
 static const struct command_option options[] = {
     {"hypotheses", "FILE", "the translations, a segment a line, UTF-8"},
     {"references", "FILE", "what they should have been, line by line"},
+    {"form", "NAME", "the same once more with all texts in a Unicode normal form: NFC, NFD, NFKC or NFKD"},
     {"json", NULL, "write one JSON object, numbers with all their digits"},
     {NULL, NULL, NULL},
 };
@@ -145,8 +194,9 @@ const struct command command_score = {
     .summary = "BLEU, chrF and chrF++ of translations",
     .description =
         "Of a file of translations against one file of references, or several (named behind the options): BLEU with "
-        "the 13a tokenizer and exponential smoothing, chrF and chrF++, equal to sacrebleu's to the ninth digit. No "
-        "text is normalised: compare files of the same Unicode form.",
+        "the 13a tokenizer and exponential smoothing, chrF and chrF++, equal to sacrebleu's to the ninth digit. Texts "
+        "are taken as they are; equal words in other Unicode forms count as different, which --form shows side by "
+        "side.",
     .options = options,
     .least_arguments = 0,
     .most_arguments = BLEU_MAX_REFERENCES - 1,

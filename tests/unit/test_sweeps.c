@@ -17,13 +17,29 @@ static void write_empty(struct temp *temp, const char *name)
 /* What sweeps of other models and of made data ask for. */
 static void make_language_project(struct temp *temp)
 {
-    static const char *const names[][2] = {
-        {"models/smollm2", "model.gguf"},         {"data/instructions", "train.jsonl"},
-        {"models/mixture", "config.json"},        {"models/mixture", "tokenizer.json"},
-        {"data/mixture", "train.jsonl"},          {"data/mixture", "validation.jsonl"},
-        {"data/mixture", "test.jsonl"},           {"data/multitask", "train.jsonl"},
-        {"data/multitask", "validation.jsonl"},   {"data/multitask", "test.jsonl"},
-        {"data/instructions", "validation.jsonl"}};
+    static const char *const names[][2] = {{"models/smollm2", "model.gguf"},
+                                           {"data/instructions", "train.jsonl"},
+                                           {"models/mixture", "config.json"},
+                                           {"models/mixture", "tokenizer.json"},
+                                           {"data/mixture", "train.jsonl"},
+                                           {"data/mixture", "validation.jsonl"},
+                                           {"data/mixture", "test.jsonl"},
+                                           {"data/multitask", "train.jsonl"},
+                                           {"data/multitask", "validation.jsonl"},
+                                           {"data/multitask", "test.jsonl"},
+                                           {"data/instructions", "validation.jsonl"},
+                                           {"models/languages/family", "config.json"},
+                                           {"models/languages/donor", "config.json"},
+                                           {"models/languages/whole", "config.json"},
+                                           {"data/languages", "related.jsonl"},
+                                           {"data/languages", "related-validation.jsonl"},
+                                           {"data/languages", "all.jsonl"},
+                                           {"data/languages", "validation.jsonl"},
+                                           {"data/languages", "tuning-validation.jsonl"},
+                                           {"data/languages", "pivot.jsonl"},
+                                           {"data/languages", "dovin.jsonl"},
+                                           {"data/languages", "test-alva-dovin.jsonl"},
+                                           {"data/languages", "test-dovin-alva.jsonl"}};
     struct err err;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         char *path = file_join(names[i][0], names[i][1]);
