@@ -48,8 +48,7 @@ static const char *const small_methods[] = {
     "\"method\":\"hyper_adapter\",\"adapter_size\":3,\"hyper_embedding_size\":4,\"hyper_hidden_size\":5,"
     "\"hyper_projected_size\":3,\"method_dropout\":0.2",
     "\"method\":\"smoe\",\"strata\":[2,2],\"expert_size\":4",
-    "\"method\":\"smoe\",\"strata\":[2,1,2],\"expert_kind\":\"lora\",\"expert_size\":3,\"expert_top\":2,"
-    "\"expert_capacity\":1.5,\"expert_masking\":0.2",
+    "\"method\":\"smoe\",\"strata\":[2,1,2],\"expert_kind\":\"lora\",\"expert_size\":3,\"expert_top\":2",
     "\"method\":\"smoe\",\"strata\":[3],\"expert_size\":2,\"expert_top\":2",
 };
 enum { N_SMALL_METHODS = sizeof(small_methods) / sizeof(small_methods[0]) };
