@@ -412,6 +412,12 @@ static int open_study(struct run_sweep *run, struct err *err)
         rc = replay(run, rows, &n, err);
     }
     sqlite3_finalize(rows);
+    if (rc == ERR_USAGE) /* the rules of a rung may change between versions; what was decided cannot */
+        rc = err_wrap(err,
+                      "record %d of its search does not follow from those before: another version began it, whose "
+                      "rules decided otherwise; go on with that one, or start again with --new NAME (equal trials "
+                      "are reused)",
+                      n);
     if (rc == 0 && n == 0 && run->definition.warm_start)
         rc = warm_up(run, err);
     if (rc == 0)

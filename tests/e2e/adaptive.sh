@@ -94,6 +94,11 @@ sed -e 's/"name": "a"/"name": "c"/' -e '/"stopping"/d' \
 expect "SELECT count(*) FROM decision d JOIN sweep s ON s.id = d.sweep_id WHERE s.name = 'c' AND d.reason LIKE 'warm start%'" 3
 expect "SELECT count(DISTINCT json_extract(message, '\$.sweep')) FROM event WHERE kind = 'study'
     AND json_extract(message, '\$.op') = 'observe'" 2
+# A history whose end does not follow from what stands before is not guessed at.
+sqlite3 "$db" "UPDATE event SET message = (SELECT message FROM event WHERE kind = 'study' ORDER BY id LIMIT 1) WHERE id =
+    (SELECT max(e.id) FROM event e JOIN sweep s ON s.id = e.sweep_id WHERE s.name = 'a' AND e.kind = 'study')"
+"$BUILD/nightsweep" run "$folder/a.json" --store "$db" --quiet 2>&1 | grep -q "does not follow from those before: another version" ||
+    fail "a history that does not follow was taken"
 sed -i 's/\["a", "b"\]/["a", "bb"]/; s/"name": "c"/"name": "d"/' "$folder/c.json"
 "$BUILD/nightsweep" run "$folder/c.json" --store "$db" --quiet 2>&1 | grep -q "there is no sweep 'bb' in .*, nearest is 'b'" ||
     fail "a sweep that is not there was taken"
