@@ -220,7 +220,7 @@ static int too_many(int64_t n, const char *more, struct err *err)
 }
 
 /* A list that is known to be too long is not begun. */
-static int check_length(const struct definition *definition, struct err *err)
+int plan_check_length(const struct definition *definition, struct err *err)
 {
     int64_t size = space_grid_size(&definition->space), n = strcmp(definition->search, "grid") == 0 ? size : 0;
     if (definition->configurations > 0 && (n <= 0 || definition->configurations < n))
@@ -239,7 +239,7 @@ static int add_proposals(struct plan *plan, struct err *err)
     int rc = 0;
     if (!search)
         return err_set(err, ERR_INTERNAL, "search algorithm '%s' is not in the table", plan->definition->search);
-    rc = check_length(plan->definition, err);
+    rc = plan_check_length(plan->definition, err);
     for (int64_t i = 0; rc == 0 && !is_budget_spent(plan); i++) {
         cJSON *configuration = NULL;
         int added;

@@ -49,6 +49,8 @@ enum { PLAN_MAX_TRIALS = 100000 };
  * configurations or a budget of steps. Such a sweep's plan has the baseline and what the store has; the rest is
  * proposed as it goes (coordinator_study.c). */
 bool plan_is_adaptive(const struct definition *definition);
+/* ERR_USAGE when the definition asks for a list of more than PLAN_MAX_TRIALS trials: a grid of a million points. */
+int plan_check_length(const struct definition *definition, struct err *err) MUST_CHECK;
 int plan_make(struct plan *plan, const struct definition *definition, const struct input_hashes *hashes,
               const struct store_loaded *stored, struct err *err) MUST_CHECK;
 void plan_done(struct plan *plan);

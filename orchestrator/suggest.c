@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/file.h"
+#include "orchestrator/plan.h"
 #include "orchestrator/stop.h"
 #include "orchestrator/study_log.h"
 #include "orchestrator/suggest_store.h"
@@ -63,6 +64,8 @@ static int make_study(struct suggest *suggest, const char *file, struct err *err
                      "elsewhere there are none: `nightsweep run` has it; asha, hyperband, median, patience, threshold "
                      "or predicted was expected",
                      rule->name);
+    if (rc == 0 && strcmp(suggest->definition.search, "grid") == 0 && suggest->definition.budget.steps == 0)
+        rc = plan_check_length(&suggest->definition, err);
     if (rc == 0)
         rc = study_new(&suggest->study, &suggest->definition, false, err);
     return rc < 0 && rc != ERR_NOMEM ? err_wrap(err, "'%s'", file) : rc;

@@ -98,4 +98,9 @@ cmp -s "$dir/a" "$dir/b" || fail "the imported definition proposes something els
 sed -i 's/log_uniform_values/log_uniform/' "$dir/Their Sweep.yaml"
 if "$BUILD/nightsweep" import "$dir/Their Sweep.yaml" >/dev/null 2>"$dir/err"; then fail "bounds that are values were taken"; fi
 grep -q "log_uniform_values with these bounds is likely meant" "$dir/err" || fail "$(cat "$dir/err")"
+# A grid of a million points is not begun by oversight.
+printf '{"parameters": {"a": {"values": [%s]}, "b": {"values": [%s]}}, "search": {"algorithm": "grid"}}' \
+    "$(seq -s , 1000)" "$(seq -s , 1000)" >"$dir/million.json"
+if "$BUILD/nightsweep" suggest --serve "$dir/million.json" </dev/null >/dev/null 2>"$dir/err"; then fail "a million points were taken"; fi
+grep -q "asks for 1000000 trials, 100000 can be listed" "$dir/err" || fail "$(cat "$dir/err")"
 echo "suggest.sh: passed"

@@ -667,6 +667,33 @@ Test(study, auto_chooses_by_what_the_steps_are_worth)
     }
 }
 
+/* Lists: gone through where that is meant or short, else the better part first. */
+Test(study, auto_goes_through_short_lists)
+{
+    static const struct {
+        int configurations;
+        const char *more, *name;
+    } cases[] = {{100, "", "grid:"},
+                 {101, "", "gp:"},
+                 {101, ", \"budget\": {\"trials\": 101}", "grid:"},
+                 {101, ", \"budget\": {\"trials\": 100}", "gp:"}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct definition definition;
+        struct text text = {0};
+        text_add(&text, "{\"parameters\": {\"a\": {\"values\": [0");
+        for (int k = 1; k < cases[i].configurations; k++)
+            text_printf(&text, ", %d", k);
+        text_printf(&text, "]}}%s}", cases[i].more);
+        read_definition(&definition, text.data);
+        text_done(&text);
+        struct study *study = make(&definition, false);
+        cr_expect_eq(strncmp(study_explain(study), cases[i].name, strlen(cases[i].name)), 0, "%zu: %s", i,
+                     study_explain(study));
+        study_free(study);
+        definition_done(&definition);
+    }
+}
+
 /* More dimensions than the Gaussian process takes: the Parzen estimator stands in. */
 Test(study, a_thousand_parameters)
 {
