@@ -23,6 +23,7 @@ VFLAGS  := $(VARIANT_FLAGS_$(VARIANT))
 LINK     = $(CC) $(VFLAGS) $(LDFLAGS) $(COUNTERS:%=% -Wl,-T,tests/support/coverage/counters.ld -Wl,--build-id --coverage) -o $@
 ALL_CFLAGS = $(STD) $(WARN) $(CFLAGS) $(VFLAGS) $(shell pkg-config --cflags $(PKGS))
 LIBS     = $(shell pkg-config --libs $(PKGS)) -lm -lpthread -ldl
+COORDINATOR_LIBS = $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto yaml-0.1 libutf8proc) -lm -lpthread -ldl
 
 srcs     = $(filter-out %/main.c,$(sort $(shell find $(1) -name '*.c')))
 objs     = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -41,7 +42,7 @@ $(LIBFILES): $(BUILD)/lib%.a: $$(call objs,$$(call srcs,$$*))
 	@rm -f $@; ar rcs $@ $^
 
 $(BUILD)/nightsweep: $(BUILD)/orchestrator/main.o $(BUILD)/liborchestrator.a $(BUILD)/libcommon.a
-	$(LINK) $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto yaml-0.1 libutf8proc) -lm -lpthread -ldl
+	$(LINK) $^ $(COORDINATOR_LIBS)
 $(BUILD)/nightsweep-worker: $(BUILD)/worker/main.o $(BUILD)/libworker.a $(BUILD)/libcommon.a
 	$(LINK) $^ $(shell pkg-config --libs libuv libcjson libcrypto) -lm -lpthread
 $(BUILD)/nightsweep-trainer: $(BUILD)/trainer/main.o $(BUILD)/libtrainer.a $(BUILD)/libcommon.a
@@ -55,11 +56,11 @@ $(BUILD)/fake-trainer: $(BUILD)/tests/support/fake/fake_trainer.o $(BUILD)/libco
 
 # The coordinator in a simulated world, which takes the place of loop.o, pool.o, control.o and crash.o.
 $(BUILD)/simulate: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/simulate/*.c)) $(BUILD)/tests/support/faults/faults.o $(BUILD)/liborchestrator.a $(BUILD)/libcommon.a
-	$(LINK) $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto yaml-0.1) -lm -lpthread -ldl
+	$(LINK) $^ $(COORDINATOR_LIBS)
 
 # The search algorithms on the test functions (docs/search.md).
 $(BUILD)/bench-search: $(patsubst %.c,$(BUILD)/%.o,$(wildcard bench/search/*.c)) $(BUILD)/liborchestrator.a $(BUILD)/libcommon.a
-	$(LINK) $^ $(shell pkg-config --libs libuv libcjson sqlite3 libcrypto yaml-0.1) -lm -lpthread -ldl
+	$(LINK) $^ $(COORDINATOR_LIBS)
 
 # What the coordinator carries (docs/scale.md).
 BENCH_COORDINATOR := $(BUILD)/bench-worker $(BUILD)/bench-spawn
