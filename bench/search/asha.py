@@ -39,8 +39,10 @@ def run(args, side, seed):
     if not os.path.exists(stem + ".json"):
         with open(stem + ".json", "w") as out:
             json.dump(definition_of(file, algorithm, seed), out, indent=1)
-    subprocess.run([args.nightsweep, "run", stem + ".json", "--store", stem + ".db", "--slots", str(args.slots), "--quiet"],
-                   check=True, stdout=subprocess.DEVNULL)
+    status = subprocess.run([args.nightsweep, "run", stem + ".json", "--store", stem + ".db", "--slots", str(args.slots), "--quiet"],
+                            stdout=subprocess.DEVNULL).returncode
+    if status not in (0, 1):  # 1: some trials failed, as those with a learning rate of 10 may
+        raise SystemExit(f"{stem}: `nightsweep run` ended with status {status}")
     return read(stem + ".db")
 
 
