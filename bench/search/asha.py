@@ -93,7 +93,7 @@ def draw_panel(index, seed, sides, longest):
         level = LOW + i * 0.05
         out.append(f'<path d="M{left} {y(level):.1f}h{width}" stroke="#ddd"/>'
                    f'<text x="{left - 6}" y="{y(level) + 4:.1f}" text-anchor="end">{level:.2f}</text>')
-    for steps in range(0, longest + 1, 500):
+    for steps in range(0, longest + 1, 500 if longest < 3000 else 2000):
         out.append(f'<path d="M{x(steps):.1f} {TOP + HEIGHT}v4" stroke="#444"/>'
                    f'<text x="{x(steps):.1f}" y="{TOP + HEIGHT + 18}" text-anchor="middle">{steps}</text>')
     goal = sides["random"][3][-1][1]
