@@ -155,6 +155,14 @@ static struct study_case studies[] = {
 };
 enum { N_STUDIES = sizeof(studies) / sizeof(studies[0]) };
 
+Test(faults_study, without_a_fault_the_same_twice)
+{
+    struct err problem = {0};
+    for (int i = 0; i < N_STUDIES; i++)
+        for (int time = 0; time < 2; time++)
+            cr_expect_eq(study_path(&studies[i], &problem), 0, "%s: %s", studies[i].definition, problem.message);
+}
+
 #ifndef NIGHTSWEEP_ASAN /* the sanitizers have a malloc of their own */
 Test(faults_study, every_allocation_of_searches_and_rules)
 {
