@@ -316,14 +316,16 @@ static void refuses(struct made c, const char *expected)
     cr_assert_eq(file_remove_tree(run.folder, NULL), 0);
 }
 
-Test(tasks, train_and_resume_to_the_same_bits, .timeout = 300)
+TestSuite(tasks, .timeout = 300);
+
+Test(tasks, train_and_resume_to_the_same_bits)
 {
     for (int i = 0; i < N_CASES; i++)
         trains_and_resumes((struct made){cases[i].name, cases[i].model, cases[i].task, cases[i].rows});
 }
 
 /* What transformers get, a model that is none gets unchanged; what needs attention is refused with the reason. */
-Test(tasks, methods_attach_to_models_that_are_no_transformers, .timeout = 300)
+Test(tasks, methods_attach_to_models_that_are_no_transformers)
 {
     static const struct {
         const char *settings, *refusal;
@@ -396,7 +398,7 @@ static const struct {
      "{\"t\":\"w7\",\"y\":0}\n{\"t\":\"w8\",\"y\":1}\n", "a causal model sees nothing behind {mask}"},
 };
 
-Test(tasks, refuse_rows_by_their_place, .timeout = 120)
+Test(tasks, refuse_rows_by_their_place)
 {
     for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
         struct run run;
