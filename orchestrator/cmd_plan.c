@@ -109,8 +109,8 @@ static int use_stand_in(struct preview *preview, struct store *store, struct err
         rc = err_set(err, ERR_NOMEM, "no memory for a name");
     bool is_there = d->model && file_is_folder(d->model); /* `run` makes it again */
     if (rc == 0 && !is_there && !(d->model = d->stand_in))
-        rc = err_set(err, ERR_NOT_FOUND, "model.from: there is no sweep '%s' in the file or in '%s'",
-                     d->from[ORIGIN_MODEL].sweep, store ? store_path(store) : "the store");
+        rc = err_set(err, ERR_NOT_FOUND, "model.from: there is no sweep '%s' in the file or in %s",
+                     d->from[ORIGIN_MODEL].sweep, store ? store_path(store) : "the store, which is not there yet");
     return rc;
 }
 
