@@ -76,9 +76,10 @@ static int read_cost(struct definition_reader *r, const cJSON *search)
 static void read_warm_start(struct definition_reader *r, const cJSON *search)
 {
     const cJSON *list = json_get(search, "warm_start");
+    const char *own = r->definition->name; /* NULL where it is missing */
     bool is_good = cJSON_IsTrue(list) || (cJSON_IsArray(list) && list->child);
     for (const cJSON *item = cJSON_IsArray(list) ? list->child : NULL; item; item = item->next)
-        is_good = is_good && cJSON_IsString(item) && strcmp(item->valuestring, r->definition->name) != 0;
+        is_good = is_good && cJSON_IsString(item) && !(own && strcmp(item->valuestring, own) == 0);
     if (is_good)
         r->definition->warm_start = list;
     else if (list && !cJSON_IsFalse(list))

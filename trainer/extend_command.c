@@ -306,10 +306,10 @@ static int write_configs(struct extending *e, struct err *err)
     char *path = file_join(e->model, "generation_config.json");
     cJSON *generation = NULL, *size = cJSON_CreateNumber(e->new.n);
     int rc = path && size ? move_ids(e, e->config, "config.json", err) : no_memory(err);
-    if (rc == 0 && !cJSON_ReplaceItemInObjectCaseSensitive(e->config, "vocab_size", size))
+    if (rc == 0 && cJSON_ReplaceItemInObjectCaseSensitive(e->config, "vocab_size", size))
+        size = NULL; /* the config has it */
+    else if (rc == 0)
         rc = no_memory(err);
-    else
-        size = NULL;
     if (rc == 0)
         rc = write_json(e, e->config, "config.json", err);
     if (rc == 0 && file_exists(path) && (rc = json_read_file(path, &generation, err)) == 0 &&
