@@ -165,6 +165,17 @@ int file_write_fleeting(const char *path, const void *data, size_t len, struct e
     return replace(path, data, len, false, err);
 }
 
+int file_copy(const char *from, const char *to, size_t max_bytes, struct err *err)
+{
+    char *data = NULL;
+    size_t n = 0;
+    int rc = file_read(from, max_bytes, &data, &n, err);
+    if (rc == 0)
+        rc = file_write_atomic(to, data, n, err);
+    free(data);
+    return rc;
+}
+
 int file_make_folders(const char *path, struct err *err)
 {
     char part[PATH_MAX];

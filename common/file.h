@@ -26,6 +26,8 @@ int file_write_begin(struct file_write *file, const char *path, struct err *err)
 int file_write_add(struct file_write *file, const void *data, size_t len, struct err *err) MUST_CHECK;
 int file_write_commit(struct file_write *file, struct err *err) MUST_CHECK;
 void file_write_abandon(struct file_write *file);
+/* Replaces `to` with the content of `from`, of at most max_bytes, as file_write_atomic does. */
+int file_copy(const char *from, const char *to, size_t max_bytes, struct err *err) MUST_CHECK;
 /* mkdir -p. */
 int file_make_folders(const char *path, struct err *err) MUST_CHECK;
 bool file_exists(const char *path);

@@ -118,7 +118,7 @@ static int hash_inputs(struct preview *preview, const char *store_path, struct e
 {
     char *folder = file_folder(store_path), *cache = NULL;
     if (folder && file_is_folder(folder)) /* a plan leaves nothing where nothing was */
-        cache = file_join(folder, ".nightsweep-hashes");
+        cache = job_hash_cache(store_path);
     int rc = job_hash_inputs(&preview->hashes, &preview->definition, cache, err);
     free(folder);
     free(cache);

@@ -14,6 +14,13 @@ static const char *task_file(const struct definition *definition, const char *ke
     return cJSON_IsString(item) ? item->valuestring : NULL;
 }
 
+char *job_hash_cache(const char *store_path)
+{
+    char *folder = file_folder(store_path), *cache = folder ? file_join(folder, ".nightsweep-hashes") : NULL;
+    free(folder);
+    return cache;
+}
+
 int job_hash_inputs(struct input_hashes *hashes, const struct definition *definition, const char *cache_path,
                     struct err *err)
 {

@@ -13,6 +13,8 @@ struct input_hashes {
     char init_adapters[INIT_ADAPTERS_MAX][HASH_HEX_SIZE];                      /* of the definition's, in its order */
     char checks[CHECKS_MAX][HASH_HEX_SIZE]; /* of each check's item file, "" where the kind has none */
 };
+/* The cache beside a store; heap, owned by the caller; NULL without memory. */
+char *job_hash_cache(const char *store_path);
 int job_hash_inputs(struct input_hashes *hashes, const struct definition *definition, const char *cache_path,
                     struct err *err) MUST_CHECK;
 

@@ -373,7 +373,7 @@ static int check_made(struct definition *d, struct store *store, const struct or
         if (rc == 0)
             rc = origin_make(d, store, origin->role, id, &path, sha256, err);
     } else if (rc == 0) {
-        rc = origin_hash(origin->role, path, sha256, err);
+        rc = origin_hash(origin->role, path, store, sha256, err);
     }
     if (rc == 0 && strcmp(sha256, origin->sha256) != 0)
         rc = err_set(err, ERR_DATA, "'%s' is not what the sweep began with (hash %.12s, %.12s was)", path, sha256,

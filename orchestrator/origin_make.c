@@ -6,6 +6,7 @@
 
 #include "common/file.h"
 #include "orchestrator/child.h"
+#include "orchestrator/job.h"
 #include "orchestrator/trained.h"
 
 static int no_memory(struct err *err)
@@ -130,11 +131,15 @@ static int find_adapter(struct store *store, int64_t trial_id, char **path, stru
     return rc;
 }
 
-int origin_hash(enum origin_role role, const char *path, char sha256[HASH_HEX_SIZE], struct err *err)
+int origin_hash(enum origin_role role, const char *path, const struct store *store, char sha256[HASH_HEX_SIZE],
+                struct err *err)
 {
-    return role == ORIGIN_MODEL     ? hash_model(path, NULL, sha256, err)
-           : role == ORIGIN_ADAPTER ? hash_folder(path, NULL, sha256, err)
-                                    : hash_file(path, sha256, err);
+    char *cache = job_hash_cache(store_path(store)); /* NULL: nothing is kept */
+    int rc = role == ORIGIN_MODEL     ? hash_model(path, cache, sha256, err)
+             : role == ORIGIN_ADAPTER ? hash_folder(path, cache, sha256, err)
+                                      : hash_file_cached(path, cache, sha256, err);
+    free(cache);
+    return rc;
 }
 
 int origin_make(const struct definition *d, struct store *store, enum origin_role role, int64_t trial_id, char **path,
@@ -144,5 +149,5 @@ int origin_make(const struct definition *d, struct store *store, enum origin_rol
              : role == ORIGIN_TRAIN     ? make_rows(d, store, trial_id, *path, err)
              : d->from[role].vocabulary ? make_extended(&d->from[role], store, trial_id, *path, err)
                                         : merge(store, trial_id, *path, err);
-    return rc < 0 ? rc : origin_hash(role, *path, sha256, err);
+    return rc < 0 ? rc : origin_hash(role, *path, store, sha256, err);
 }

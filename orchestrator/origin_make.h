@@ -10,8 +10,9 @@
  * after a kill has ".tmp-" in its name. Errors of the merge, the extension or the translation. */
 int origin_make(const struct definition *definition, struct store *store, enum origin_role role, int64_t trial_id,
                 char **path, char sha256[HASH_HEX_SIZE], struct err *err) MUST_CHECK;
-/* Hash of the content of what was made. */
-int origin_hash(enum origin_role role, const char *path, char sha256[HASH_HEX_SIZE], struct err *err) MUST_CHECK;
+/* Hash of the content of what was made, kept in the store's cache: a model is read once and not at every start. */
+int origin_hash(enum origin_role role, const char *path, const struct store *store, char sha256[HASH_HEX_SIZE],
+                struct err *err) MUST_CHECK;
 /* Id of the best trial of a sweep (origin_choose without seeds). */
 int origin_find_best(struct store *store, const char *sweep, int64_t *trial_id, struct err *err) MUST_CHECK;
 

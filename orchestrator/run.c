@@ -592,10 +592,8 @@ static int set_state(struct run_sweep *run, enum sweep_state state, struct err *
 
 static int hash_inputs(struct run_sweep *run, struct err *err)
 {
-    char *folder = file_folder(store_path(run->store)),
-         *cache = folder ? file_join(folder, ".nightsweep-hashes") : NULL;
+    char *cache = job_hash_cache(store_path(run->store));
     int rc = cache ? job_hash_inputs(&run->hashes, &run->definition, cache, err) : no_memory(err);
-    free(folder);
     free(cache);
     return rc;
 }

@@ -326,15 +326,20 @@ static int encode_row(struct dataset *dataset, const struct rows *rows, const st
     return 0;
 }
 
-int dataset_encode(struct dataset *dataset, const struct rows *rows, const struct labels *labels,
-                   const struct tokenizer *tokenizer, int max_tokens, struct err *err)
+int dataset_begin(struct dataset *dataset, const struct rows *rows, struct err *err)
 {
     *dataset = (struct dataset){0};
     dataset->examples = arena_calloc(&dataset->arena, rows->count ? rows->count : 1, sizeof(*dataset->examples));
-    int rc = dataset->examples ? 0 : err_set(err, ERR_NOMEM, "no memory for %zu examples", rows->count);
+    dataset_hash(rows, dataset->sha256);
+    return dataset->examples ? 0 : err_set(err, ERR_NOMEM, "no memory for %zu examples", rows->count);
+}
+
+int dataset_encode(struct dataset *dataset, const struct rows *rows, const struct labels *labels,
+                   const struct tokenizer *tokenizer, int max_tokens, struct err *err)
+{
+    int rc = dataset_begin(dataset, rows, err);
     for (size_t i = 0; i < rows->count && rc == 0; i++)
         rc = encode_row(dataset, rows, &rows->items[i], labels, tokenizer, max_tokens, err);
-    dataset_hash(rows, dataset->sha256);
     return rc;
 }
 

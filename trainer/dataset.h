@@ -67,6 +67,8 @@ struct dataset {
     char sha256[HASH_HEX_SIZE];
 };
 
+/* Opens an empty data set with room for an example of each row, and the rows' hash. ERR_NOMEM. */
+int dataset_begin(struct dataset *dataset, const struct rows *rows, struct err *err) MUST_CHECK;
 /* Tokens and classes of all rows; without labels (count 0) class 0. ERR_DATA for a label that training has not seen
  * (file and line), and for a text of which nothing is left (only characters that the tokenizer drops). Done also after
  * a failure. */

@@ -323,12 +323,8 @@ static int write_configs(struct extending *e, struct err *err)
 
 static int copy_tokenizer(const struct extending *e, struct err *err)
 {
-    char *from = file_join(e->donor, "tokenizer.json"), *to = file_join(e->folder, "tokenizer.json"), *data = NULL;
-    size_t n = 0;
-    int rc = from && to ? file_read(from, MAX_FILE, &data, &n, err) : no_memory(err);
-    if (rc == 0)
-        rc = file_write_atomic(to, data, n, err);
-    free(data);
+    char *from = file_join(e->donor, "tokenizer.json"), *to = file_join(e->folder, "tokenizer.json");
+    int rc = from && to ? file_copy(from, to, MAX_FILE, err) : no_memory(err);
     free(from);
     free(to);
     return rc;

@@ -166,10 +166,8 @@ int language_encode(struct dataset *dataset, const struct rows *rows, const stru
                     enum model_task task, const struct language_ids *ids, const struct chat *chat, int max_tokens,
                     struct err *err)
 {
-    *dataset = (struct dataset){0};
     const struct encoder e = {dataset, tokenizer, ids, chat, max_tokens};
-    dataset->examples = arena_calloc(&dataset->arena, rows->count + 1, sizeof(*dataset->examples));
-    int rc = dataset->examples ? 0 : err_set(err, ERR_NOMEM, "no memory for %zu examples", rows->count);
+    int rc = dataset_begin(dataset, rows, err);
     for (size_t i = 0; i < rows->count && rc == 0; i++) {
         struct example *example = &dataset->examples[dataset->count];
         const struct row *row = &rows->items[i];
@@ -179,7 +177,6 @@ int language_encode(struct dataset *dataset, const struct rows *rows, const stru
         dataset->count++;
         dataset->n_tokens += (size_t)example->n_tokens + (example->decoder_ids ? (size_t)example->n_targets : 0);
     }
-    dataset_hash(rows, dataset->sha256);
     return rc;
 }
 

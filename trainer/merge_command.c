@@ -232,12 +232,8 @@ enum { MAX_COPIED_BYTES = 256 << 20 };
 
 static int copy_file(const struct merging *m, const char *name, struct err *err)
 {
-    char *from = file_join(m->job.model, name), *to = file_join(m->output, name), *data = NULL;
-    size_t n = 0;
-    int rc = from && to ? file_read(from, MAX_COPIED_BYTES, &data, &n, err) : err_set(err, ERR_NOMEM, "no memory");
-    if (rc == 0)
-        rc = file_write_atomic(to, data, n, err);
-    free(data);
+    char *from = file_join(m->job.model, name), *to = file_join(m->output, name);
+    int rc = from && to ? file_copy(from, to, MAX_COPIED_BYTES, err) : err_set(err, ERR_NOMEM, "no memory");
     free(from);
     free(to);
     return rc;

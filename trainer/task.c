@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "trainer/trial.h"
+#include "trainer/word_pieces.h"
 
 extern const struct task_kind task_classification, task_causal, task_seq2seq, task_cloze, task_regression,
     task_multiple_choice, task_token_classification, task_question_answering, task_masked;
@@ -36,6 +37,36 @@ struct value *task_loss(const struct task_kind *task, struct pass *pass, const s
     if (extra && pass->extra_share > 0 && pass->extra_share < 1)
         extra = op_scale(pass->tape, extra, pass->extra_share);
     return extra ? op_add(pass->tape, loss, extra) : loss;
+}
+
+int task_begin_words(struct trial *trial, struct err *err)
+{
+    struct word_pieces *pieces = arena_calloc(&trial->arena, 1, sizeof(*pieces));
+    trial->task_state = pieces;
+    return pieces ? word_pieces_open(pieces, trial->tokenizer, &trial->arena, err)
+                  : err_set(err, ERR_NOMEM, "no memory for a tokenizer");
+}
+
+int task_encode_rows(const struct trial *trial, struct dataset *dataset, const struct rows *rows,
+                     int (*encode_row)(struct row_encoding *e, struct err *err), struct err *err)
+{
+    struct row_encoding e = {.trial = trial, .dataset = dataset, .rows = rows};
+    int rc = dataset_begin(dataset, rows, err);
+    for (size_t i = 0; i < rows->count && rc == 0; i++) {
+        e.row = &rows->items[i];
+        rc = encode_row(&e, err);
+        arena_reset(&e.scratch);
+    }
+    arena_done(&e.scratch);
+    return rc;
+}
+
+double task_weight_one(const struct packing *packing, const struct example *example, uint32_t index)
+{
+    (void)packing;
+    (void)example;
+    (void)index;
+    return 1;
 }
 
 const struct example *packing_example(const struct packing *packing, size_t i, uint32_t *index)

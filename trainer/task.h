@@ -85,6 +85,21 @@ struct value *task_loss(const struct task_kind *task, struct pass *pass, const s
 
 /* The example at place i of the batch, and its index. */
 const struct example *packing_example(const struct packing *packing, size_t i, uint32_t *index);
+/* The `begin` of tasks that cut texts into words: trial->task_state becomes their struct word_pieces. */
+int task_begin_words(struct trial *trial, struct err *err) MUST_CHECK;
+/* A row on its way to tokens. */
+struct row_encoding {
+    const struct trial *trial;
+    struct dataset *dataset; /* the row's example is examples[count], which `encode_row` fills and counts */
+    const struct rows *rows;
+    const struct row *row;
+    struct arena scratch; /* emptied behind each row */
+};
+/* A task's `encode` row by row. */
+int task_encode_rows(const struct trial *trial, struct dataset *dataset, const struct rows *rows,
+                     int (*encode_row)(struct row_encoding *e, struct err *err), struct err *err) MUST_CHECK;
+/* The `weight` of tasks in which every example counts as much: 1. */
+double task_weight_one(const struct packing *packing, const struct example *example, uint32_t index);
 /* Hidden states of the batch: of the last layer (encoders), or what goes into the output embedding (decoders). */
 struct value *task_hidden(struct pass *pass);
 

@@ -199,18 +199,19 @@ static int find_gap(const struct trial *trial, const struct rows *rows, const st
                          rows->path, row->line, n);
 }
 
-static int encode_row(const struct trial *trial, struct dataset *dataset, const struct rows *rows,
-                      const struct row *row, struct err *err)
+static int encode_row(struct row_encoding *e, struct err *err)
 {
+    const struct trial *trial = e->trial;
+    struct dataset *dataset = e->dataset;
     struct example *example = &dataset->examples[dataset->count];
     struct encoding tokens;
-    int label = row->label[0] ? labels_find(&trial->labels, row->label) : 0;
+    int label = e->row->label[0] ? labels_find(&trial->labels, e->row->label) : 0;
     if (label < 0)
-        return labels_unknown(rows, row, &trial->labels, err);
-    int rc = encode_fitting(trial, row, &dataset->arena, &tokens, err);
+        return labels_unknown(e->rows, e->row, &trial->labels, err);
+    int rc = encode_fitting(trial, e->row, &dataset->arena, &tokens, err);
     *example = (struct example){.label = label};
     if (rc == 0)
-        rc = find_gap(trial, rows, row, &tokens, &example->answer[0], err);
+        rc = find_gap(trial, e->rows, e->row, &tokens, &example->answer[0], err);
     if (rc < 0)
         return rc;
     example->ids = tokens.ids;
@@ -224,13 +225,7 @@ static int encode_row(const struct trial *trial, struct dataset *dataset, const 
 
 static int encode(const struct trial *trial, struct dataset *dataset, const struct rows *rows, struct err *err)
 {
-    *dataset = (struct dataset){0};
-    dataset->examples = arena_calloc(&dataset->arena, rows->count + 1, sizeof(*dataset->examples));
-    int rc = dataset->examples ? 0 : err_set(err, ERR_NOMEM, "no memory for %zu examples", rows->count);
-    for (size_t i = 0; i < rows->count && rc == 0; i++)
-        rc = encode_row(trial, dataset, rows, &rows->items[i], err);
-    dataset_hash(rows, dataset->sha256);
-    return rc;
+    return task_encode_rows(trial, dataset, rows, encode_row, err);
 }
 
 static bool pack(const struct packing *packing, struct batch *batch)

@@ -64,27 +64,28 @@ static int append(struct arena *arena, struct example *example, const struct enc
     return 0;
 }
 
-static int encode_row(const struct trial *trial, struct dataset *dataset, const struct rows *rows,
-                      const struct row *row, struct err *err)
+static int encode_row(struct row_encoding *e, struct err *err)
 {
+    const struct trial *trial = e->trial;
+    const struct row *row = e->row;
+    struct dataset *dataset = e->dataset;
     struct example *example = &dataset->examples[dataset->count];
-    struct arena *arena = &dataset->arena, scratch = {0};
+    struct arena *arena = &dataset->arena;
     *example = (struct example){.parts = arena_alloc(arena, ((size_t)row->list_count + 1) * sizeof(int32_t))};
-    int rc = example->parts ? find_label(trial, rows, row, &example->label, err)
+    int rc = example->parts ? find_label(trial, e->rows, row, &example->label, err)
                             : err_set(err, ERR_NOMEM, "no memory for %d choices", row->list_count);
     bool is_cut = false;
     for (int c = 0; c < row->list_count && rc == 0; c++) {
         struct encoding part;
         const char *choice = row->list[c];
         if (row->pair) /* the choices go on behind the second text, as SWAG's endings do */
-            choice = arena_printf(&scratch, "%s %s", row->pair, choice);
-        rc = choice ? tokenizer_encode(trial->tokenizer, row->text, choice, trial->max_tokens, &scratch, &part, err)
+            choice = arena_printf(&e->scratch, "%s %s", row->pair, choice);
+        rc = choice ? tokenizer_encode(trial->tokenizer, row->text, choice, trial->max_tokens, &e->scratch, &part, err)
                     : err_set(err, ERR_NOMEM, "no memory for a choice");
         if (rc == 0)
             rc = append(arena, example, &part, err);
         is_cut = is_cut || (rc == 0 && part.is_truncated);
     }
-    arena_done(&scratch);
     dataset->count++;
     dataset->n_tokens += (size_t)example->n_tokens;
     dataset->n_truncated += is_cut;
@@ -93,21 +94,7 @@ static int encode_row(const struct trial *trial, struct dataset *dataset, const 
 
 static int encode(const struct trial *trial, struct dataset *dataset, const struct rows *rows, struct err *err)
 {
-    *dataset = (struct dataset){0};
-    dataset->examples = arena_calloc(&dataset->arena, rows->count + 1, sizeof(*dataset->examples));
-    int rc = dataset->examples ? 0 : err_set(err, ERR_NOMEM, "no memory for %zu examples", rows->count);
-    for (size_t i = 0; i < rows->count && rc == 0; i++)
-        rc = encode_row(trial, dataset, rows, &rows->items[i], err);
-    dataset_hash(rows, dataset->sha256);
-    return rc;
-}
-
-static double weight(const struct packing *packing, const struct example *example, uint32_t index)
-{
-    (void)packing;
-    (void)example;
-    (void)index;
-    return 1;
+    return task_encode_rows(trial, dataset, rows, encode_row, err);
 }
 
 /* Sequences of an item follow each other, and all items have as many. */
@@ -126,7 +113,7 @@ const struct task_kind task_multiple_choice = {
     .n_outputs = 1,
     .read_labels = read_labels,
     .encode = encode,
-    .weight = weight,
+    .weight = task_weight_one,
     .loss = loss,
     .start = task_class_start,
     .keep = task_class_keep,

@@ -14,27 +14,10 @@
 
 enum { MAX_ANSWER_TOKENS = 30 };
 
-static int begin(struct trial *trial, struct err *err)
-{
-    struct word_pieces *pieces = arena_calloc(&trial->arena, 1, sizeof(*pieces));
-    trial->task_state = pieces;
-    return pieces ? word_pieces_open(pieces, trial->tokenizer, &trial->arena, err)
-                  : err_set(err, ERR_NOMEM, "no memory for a tokenizer");
-}
-
 /* Rows to tokens --------------------------------------------------------------------------------------------------- */
 
-struct asking {
-    const struct trial *trial;
-    const struct word_pieces *pieces;
-    struct dataset *dataset;
-    const struct rows *rows;
-    const struct row *row;
-    struct arena scratch;
-};
-
 /* The first answer's bytes [*start, *end) of the context. */
-static int find_answer(const struct asking *a, int *start, int *end, struct err *err)
+static int find_answer(const struct row_encoding *a, int *start, int *end, struct err *err)
 {
     const char *context = a->row->pair, *answer = a->row->list[0], *found = NULL;
     size_t n = strlen(answer), at = 0, length;
@@ -58,13 +41,14 @@ struct frame {
     int n_front, n_a;
 };
 
-static int make_frame(struct asking *a, struct frame *frame, struct err *err)
+static int make_frame(struct row_encoding *a, struct frame *frame, struct err *err)
 {
     struct encoding word;
+    const struct tokenizer *tokenizer = a->trial->tokenizer;
     int most = a->trial->max_tokens;
-    int rc = tokenizer_encode_plain(a->pieces->tokenizer, "a", most, &a->scratch, &word, err);
+    int rc = tokenizer_encode_plain(tokenizer, "a", most, &a->scratch, &word, err);
     if (rc == 0)
-        rc = tokenizer_encode(a->pieces->tokenizer, a->row->text, "a", most / 2 + 1, &a->scratch, &frame->all, err);
+        rc = tokenizer_encode(tokenizer, a->row->text, "a", most / 2 + 1, &a->scratch, &frame->all, err);
     if (rc < 0)
         return rc;
     frame->n_a = word.n;
@@ -114,7 +98,7 @@ static int alloc_example(struct dataset *dataset, size_t tokens, size_t units, s
                : err_set(err, ERR_NOMEM, "no memory for %zu tokens", tokens);
 }
 
-static int encode_row(struct asking *a, struct err *err)
+static int encode_row(struct row_encoding *a, struct err *err)
 {
     struct example *example = &a->dataset->examples[a->dataset->count];
     struct text_unit *units = NULL;
@@ -125,7 +109,7 @@ static int encode_row(struct asking *a, struct err *err)
         return err_set(err, ERR_DATA, "'%s', line %u: there is no text to answer from", a->rows->path, a->row->line);
     int rc = a->row->list_count ? find_answer(a, &start, &end, err) : 0;
     if (rc == 0)
-        rc = word_pieces_cut(a->pieces, a->row->pair, &a->scratch, &units, &n_units, &context, err);
+        rc = word_pieces_cut(a->trial->task_state, a->row->pair, &a->scratch, &units, &n_units, &context, err);
     if (rc == 0)
         rc = make_frame(a, &frame, err);
     if (rc == 0 && n_units == 0)
@@ -160,18 +144,7 @@ static int encode_row(struct asking *a, struct err *err)
 
 static int encode(const struct trial *trial, struct dataset *dataset, const struct rows *rows, struct err *err)
 {
-    struct asking a = {.trial = trial, .pieces = trial->task_state, .dataset = dataset, .rows = rows};
-    *dataset = (struct dataset){0};
-    dataset->examples = arena_calloc(&dataset->arena, rows->count + 1, sizeof(*dataset->examples));
-    int rc = dataset->examples ? 0 : err_set(err, ERR_NOMEM, "no memory for %zu examples", rows->count);
-    for (size_t i = 0; i < rows->count && rc == 0; i++) {
-        a.row = &rows->items[i];
-        rc = encode_row(&a, err);
-        arena_reset(&a.scratch);
-    }
-    arena_done(&a.scratch);
-    dataset_hash(rows, dataset->sha256);
-    return rc;
+    return task_encode_rows(trial, dataset, rows, encode_row, err);
 }
 
 /* Training and prediction ------------------------------------------------------------------------------------------ */
@@ -186,14 +159,6 @@ static bool pack(const struct packing *packing, struct batch *batch)
                 batch->layout.segments[i].first + packing_example(packing, i, &index)->answer[k];
     batch->places = places;
     return places != NULL;
-}
-
-static double weight(const struct packing *packing, const struct example *example, uint32_t index)
-{
-    (void)packing;
-    (void)example;
-    (void)index;
-    return 1;
 }
 
 static struct value *loss(struct pass *pass, struct loss_options options, struct task_result *result)
@@ -380,10 +345,10 @@ const struct task_kind task_question_answering = {
     .name = "question_answering",
     .model_task = TASK_SPAN,
     .n_outputs = 2,
-    .begin = begin,
+    .begin = task_begin_words,
     .encode = encode,
     .pack = pack,
-    .weight = weight,
+    .weight = task_weight_one,
     .loss = loss,
     .start = start,
     .keep = keep,

@@ -25,14 +25,6 @@ static bool pack(const struct packing *packing, struct batch *batch)
     return values != NULL;
 }
 
-static double weight(const struct packing *packing, const struct example *example, uint32_t index)
-{
-    (void)packing;
-    (void)example;
-    (void)index;
-    return 1;
-}
-
 static struct value *loss(struct pass *pass, struct loss_options options, struct task_result *result)
 {
     struct value *x = pass->model->kind->classify(pass);
@@ -90,7 +82,7 @@ const struct task_kind task_regression = {
     .n_outputs = 1,
     .encode = encode,
     .pack = pack,
-    .weight = weight,
+    .weight = task_weight_one,
     .loss = loss,
     .start = start,
     .keep = keep,

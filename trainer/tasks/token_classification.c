@@ -66,25 +66,7 @@ static int read_labels(struct trial *trial, struct err *err)
     return 0;
 }
 
-static int begin(struct trial *trial, struct err *err)
-{
-    struct word_pieces *pieces = arena_calloc(&trial->arena, 1, sizeof(*pieces));
-    trial->task_state = pieces;
-    return pieces ? word_pieces_open(pieces, trial->tokenizer, &trial->arena, err)
-                  : err_set(err, ERR_NOMEM, "no memory for a tokenizer");
-}
-
-/* A row at work. */
-struct tagging {
-    const struct trial *trial;
-    const struct word_pieces *pieces;
-    struct dataset *dataset;
-    const struct rows *rows;
-    const struct row *row;
-    struct arena scratch;
-};
-
-static int find_tag(const struct tagging *t, struct words tag, int32_t *label, struct err *err)
+static int find_tag(const struct row_encoding *t, struct words tag, int32_t *label, struct err *err)
 {
     const struct labels *labels = &t->trial->labels;
     for (*label = 0; *label < labels->count; ++*label)
@@ -94,7 +76,7 @@ static int find_tag(const struct tagging *t, struct words tag, int32_t *label, s
                    t->row->line, (int)tag.n, tag.at);
 }
 
-static int alloc_example(struct tagging *t, size_t room, struct example *example, struct err *err)
+static int alloc_example(struct row_encoding *t, size_t room, struct example *example, struct err *err)
 {
     struct arena *arena = &t->dataset->arena;
     *example = (struct example){.ids = arena_alloc(arena, (room + 1) * sizeof(int32_t)),
@@ -115,7 +97,7 @@ static void add_token(struct example *example, int32_t id, int32_t label, int32_
 }
 
 /* Words that no longer fit are cut off; their tags count as missed when they are measured. */
-static int add_words(struct tagging *t, size_t room, struct example *example, struct err *err)
+static int add_words(struct row_encoding *t, size_t room, struct example *example, struct err *err)
 {
     bool is_labelled = t->row->label[0] != '\0';
     struct words tag = first_word(t->row->label);
@@ -123,7 +105,7 @@ static int add_words(struct tagging *t, size_t room, struct example *example, st
     for (struct words word = first_word(t->row->text); word.n && rc == 0; word = next_word(word)) {
         struct encoding part;
         int32_t label = -100;
-        rc = word_pieces_encode(t->pieces, word.at, word.n, &t->scratch, &part, err);
+        rc = word_pieces_encode(t->trial->task_state, word.at, word.n, &t->scratch, &part, err);
         if (rc == 0 && is_labelled)
             rc = find_tag(t, tag, &label, err);
         if (rc == 0 && (size_t)example->n_tokens + (size_t)part.n > room) {
@@ -138,10 +120,10 @@ static int add_words(struct tagging *t, size_t room, struct example *example, st
     return rc;
 }
 
-static int encode_row(struct tagging *t, struct err *err)
+static int encode_row(struct row_encoding *t, struct err *err)
 {
     struct example *example = &t->dataset->examples[t->dataset->count];
-    const struct word_pieces *p = t->pieces;
+    const struct word_pieces *p = t->trial->task_state;
     size_t words = count_words(t->row->text), tags = count_words(t->row->label), most = (size_t)t->trial->max_tokens;
     if (t->row->label[0] && words != tags)
         return err_set(err, ERR_DATA, "'%s', line %u: %zu words and %zu tags, a tag for each word was expected",
@@ -165,18 +147,7 @@ static int encode_row(struct tagging *t, struct err *err)
 
 static int encode(const struct trial *trial, struct dataset *dataset, const struct rows *rows, struct err *err)
 {
-    struct tagging t = {.trial = trial, .pieces = trial->task_state, .dataset = dataset, .rows = rows};
-    *dataset = (struct dataset){0};
-    dataset->examples = arena_calloc(&dataset->arena, rows->count + 1, sizeof(*dataset->examples));
-    int rc = dataset->examples ? 0 : err_set(err, ERR_NOMEM, "no memory for %zu examples", rows->count);
-    for (size_t i = 0; i < rows->count && rc == 0; i++) {
-        t.row = &rows->items[i];
-        rc = encode_row(&t, err);
-        arena_reset(&t.scratch);
-    }
-    arena_done(&t.scratch);
-    dataset_hash(rows, dataset->sha256);
-    return rc;
+    return task_encode_rows(trial, dataset, rows, encode_row, err);
 }
 
 static bool pack(const struct packing *packing, struct batch *batch)
@@ -396,7 +367,7 @@ const struct task_kind task_token_classification = {
     .name = "token_classification",
     .model_task = TASK_TOKENS,
     .read_labels = read_labels,
-    .begin = begin,
+    .begin = task_begin_words,
     .encode = encode,
     .pack = pack,
     .weight = weight,
