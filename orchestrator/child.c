@@ -69,13 +69,20 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
     *buffer = uv_buf_init(child->buffer, sizeof(child->buffer));
 }
 
+static int take_line(char *line, size_t n, void *context, struct err *err)
+{
+    const struct child_options *options = &((struct child *)context)->options;
+    if (options->on_line)
+        return options->on_line(line, n, options->context, err);
+    return err_set(err, ERR_INTERNAL, "%s gave an answer where none was expected", options->argv[0]);
+}
+
 static void on_output(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
 {
     struct child *child = stream->data;
     int rc = 0;
     if (n > 0 && child->err.code == 0)
-        rc = line_splitter_feed(&child->lines, buffer->base, (size_t)n, child->options.on_line, child->options.context,
-                                &child->err);
+        rc = line_splitter_feed(&child->lines, buffer->base, (size_t)n, take_line, child, &child->err);
     if (rc < 0)
         child_kill(child, SIGKILL);
     if (n < 0) {

@@ -17,7 +17,7 @@ struct child_options {
     const char *const *argv; /* ends with NULL; argv[0] is the name of a program beside this one */
     const char *input;       /* first on its standard input, which then stays open until it ends */
     size_t input_len;
-    line_fn on_line;                                    /* a line of its standard output; an error ends it */
+    line_fn on_line; /* a line of its standard output; an error ends it; NULL: none may come */
     void (*on_end)(struct child *child, void *context); /* all is read and closed; may start another; may be NULL */
     void *context;
     double timeout_seconds; /* killed then; 0: none */

@@ -7,14 +7,6 @@
 #include "orchestrator/child.h"
 #include "orchestrator/command_kinds.h"
 
-static int on_line(char *line, size_t n, void *context, struct err *err)
-{
-    (void)line;
-    (void)n;
-    (void)context;
-    return err_set(err, ERR_INTERNAL, "nightsweep-trainer gave an answer where none was expected");
-}
-
 /* "a,b" as a JSON list. */
 static void add_list(struct text *out, const char *key, const char *list)
 {
@@ -60,8 +52,7 @@ static int run(const struct command_line *line, struct err *err)
     static const char *const argv[] = {"nightsweep-trainer", "--vocabulary", NULL};
     struct text request = {0};
     int rc = add_request(line, &request, err);
-    const struct child_options options = {
-        .argv = argv, .input = request.data, .input_len = request.len, .on_line = on_line};
+    const struct child_options options = {.argv = argv, .input = request.data, .input_len = request.len};
     if (rc == 0)
         rc = child_run(&options, err);
     text_done(&request);

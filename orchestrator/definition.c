@@ -226,11 +226,7 @@ static int copy_object(struct definition_reader *r, const cJSON *task, const str
         add_wrong(r, key, item, is_map ? "an object of at least two texts" : "the name of a column or a list of names");
         return 0;
     }
-    cJSON *copy = cJSON_Duplicate(item, true);
-    if (copy && cJSON_AddItemToObject(r->definition->task, key->name, copy))
-        return 0;
-    cJSON_Delete(copy);
-    return ERR_NOMEM;
+    return json_put(r->definition->task, key->name, cJSON_Duplicate(item, true)) ? 0 : ERR_NOMEM;
 }
 
 /* Members of `task` that another kind has and this one has not. */

@@ -28,11 +28,8 @@ static bool merge_patch(cJSON *object, const cJSON *patch)
         cJSON_DeleteItemFromObjectCaseSensitive(object, item->string);
         if (cJSON_IsNull(item))
             continue;
-        cJSON *copy = cJSON_Duplicate(item, true);
-        if (!copy || !cJSON_AddItemToObject(object, item->string, copy)) {
-            cJSON_Delete(copy);
+        if (!json_put(object, item->string, cJSON_Duplicate(item, true)))
             return false;
-        }
     }
     return true;
 }

@@ -114,14 +114,6 @@ int trained_run(const struct command_line *line, choice_trial_fn answer, struct 
     return choice_run_trial(&own, line->command->name, answer, err);
 }
 
-static int on_line(char *line, size_t n, void *context, struct err *err)
-{
-    (void)line;
-    (void)n;
-    (void)context;
-    return err_set(err, ERR_INTERNAL, "nightsweep-trainer gave an answer where none was expected");
-}
-
 static int ask_to_merge(const struct trained *t, const char *output, const char *format, const char *type,
                         struct err *err)
 {
@@ -140,8 +132,7 @@ static int ask_to_merge(const struct trained *t, const char *output, const char 
     text_add(&request, ",\"task\":");
     json_add(&request, t->definition.task);
     text_add(&request, "}\n");
-    const struct child_options options = {
-        .argv = argv, .input = request.data, .input_len = request.len, .on_line = on_line};
+    const struct child_options options = {.argv = argv, .input = request.data, .input_len = request.len};
     int rc = request.failed ? err_set(err, ERR_NOMEM, "no memory for a request") : child_run(&options, err);
     text_done(&request);
     return rc;
